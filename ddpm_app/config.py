@@ -1,0 +1,267 @@
+"""Every setting of a training run, once: type, default, bounds, group and help. The form, the terminal, the messages,
+the JSON file and the README's table are all made from ``TrainConfig``."""
+
+import dataclasses
+import json
+import typing
+from typing import Annotated, Any, Literal, NamedTuple
+
+import pydantic
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from ddpm_app.problems import Problem
+
+BUILT_IN = "butterflies"
+"""The ``dataset_name`` of the specimens that ship with the app."""
+
+PLACEHOLDER_HUB_ID = "<your-username>/<my-awesome-model>"
+FORMAT_VERSION = 1
+GROUPS = ("data", "model", "diffusion", "training", "saving", "hub", "machine")
+
+
+def setting(default: Any, group: str, help: str, advanced: bool = False, **bounds) -> Any:
+    """A field of TrainConfig: pydantic's Field with the group, the help line and whether the form folds it away."""
+    return Field(default, description=help, json_schema_extra={"group": group, "advanced": advanced}, **bounds)
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
+
+
+def _split_commas(value: Any) -> Any:
+    if isinstance(value, str):
+        value = _empty_is_none(value.strip("()[] "))
+        return value if value is None else [part for part in value.replace(" ", ",").split(",") if part]
+    return value
+
+
+def _digits_to_int(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
+
+
+Maybe = BeforeValidator(_empty_is_none)
+MaybeStr = Annotated[str | None, Maybe]
+MaybeInt = Annotated[int | None, Maybe]
+MaybeFloat = Annotated[float | None, Maybe]
+MaybeBool = Annotated[bool | None, Maybe]
+MaybeInts = Annotated[tuple[int, ...] | None, BeforeValidator(_split_commas)]
+
+
+class UNetShape(NamedTuple):
+    """The size of a UNet: channels per level from the finest down, ResNet layers per level, levels (counted from 1)
+    with attention, channels per attention head, groups of GroupNorm."""
+
+    block_out_channels: tuple[int, ...]
+    layers_per_block: int
+    attention_levels: tuple[int, ...]
+    attention_head_dim: int
+    norm_num_groups: int
+
+
+UNETS = {
+    "tiny": UNetShape((32, 64, 64), 1, (), 32, 8),
+    "small": UNetShape((64, 128, 192), 1, (), 64, 32),
+    "medium": UNetShape((64, 128, 192, 256), 2, (4,), 64, 32),
+    "tutorial": UNetShape((128, 128, 256, 256, 512, 512), 2, (5,), 8, 32),
+}
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class TrainConfig:
+    """The settings of one run. Defaults of the tutorial's own fields are the tutorial's.
+
+    Raises Problem (with ``field``, ``code`` and values) when a value is out of bounds or two don't fit each other.
+    """
+
+    # data
+    dataset_name: str = setting("huggan/smithsonian_butterflies_subset", "data", "Pictures to learn from: butterflies (built in), a Hub id, or a folder.", min_length=1)
+    split: str = setting("train", "data", "Split of a Hub data set to train on.", advanced=True, min_length=1)
+    image_column: MaybeStr = setting(None, "data", "Column that holds the pictures; empty finds it by its type.", advanced=True)
+    label_column: MaybeStr = setting(None, "data", "Column that holds the labels; empty finds it by its type.", advanced=True)
+    caption_column: MaybeStr = setting(None, "data", "Column that holds the captions; empty finds it by its name.", advanced=True)
+    image_size: int = setting(128, "data", "Side of the square pictures, in pixels. Time per step grows with its square.", ge=8, le=1024)
+    resize_mode: Literal["squash", "crop", "pad"] = setting("squash", "data", "How a picture becomes square: squash (as the tutorial), crop the centre, or pad with white.")
+    random_flip: bool = setting(True, "data", "Mirror half of the pictures at random.")
+    channels: Annotated[Literal[3, 1], BeforeValidator(_digits_to_int)] = setting(3, "data", "3 for colour, 1 for greyscale.", advanced=True)
+    validation_share: float = setting(0.05, "data", "Share of the pictures kept out of training, so that overfitting shows.", ge=0, le=0.5, advanced=True)
+    # model
+    unet: Literal["tiny", "small", "medium", "tutorial"] = setting("tutorial", "model", "Named size of the UNet; the explicit values below replace its parts.")
+    block_out_channels: MaybeInts = setting(None, "model", "Channels of each level, finest first, such as 64,128,192; empty takes the named size's.", advanced=True, min_length=1, max_length=8)
+    layers_per_block: MaybeInt = setting(None, "model", "ResNet layers per level; empty takes the named size's.", advanced=True, ge=1, le=8)
+    attention_levels: MaybeInts = setting(None, "model", "Levels with self-attention, counted from 1, such as 3,4; 0 for none; empty takes the named size's.", advanced=True)
+    attention_head_dim: MaybeInt = setting(None, "model", "Channels per attention head; empty takes the named size's.", advanced=True, ge=1, le=512)
+    norm_num_groups: MaybeInt = setting(None, "model", "Groups of GroupNorm, a divisor of every channel count; empty takes the named size's.", advanced=True, ge=1, le=256)
+    dropout: float = setting(0.0, "model", "Share of activations dropped while training.", ge=0, lt=1, advanced=True)
+    # diffusion
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = setting("epsilon", "diffusion", "What the UNet guesses: the noise, the velocity, or the clean picture (sample).")
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = setting("linear", "diffusion", "How the noise grows with the timestep.")
+    num_train_timesteps: int = setting(1000, "diffusion", "Number of noise levels T.", ge=10, le=10000, advanced=True)
+    loss_weighting: Literal["none", "min_snr"] = setting("none", "diffusion", "Weight of each timestep in the loss.", advanced=True)
+    snr_gamma: float = setting(5.0, "diffusion", "Cap of the signal-to-noise ratio for min_snr.", gt=0, le=100, advanced=True)
+    # training
+    train_batch_size: int = setting(16, "training", "Pictures per step and device.", ge=1, le=4096)
+    num_epochs: int = setting(50, "training", "Times that every picture is seen, unless steps or minutes are given.", ge=1, le=1000000)
+    max_train_steps: MaybeInt = setting(None, "training", "Number of steps; replaces num_epochs.", ge=1, le=100_000_000)
+    max_train_minutes: MaybeFloat = setting(None, "training", "Minutes of training; a rehearsal turns them into steps on this machine. Replaces num_epochs.", gt=0, le=100_000)
+    learning_rate: float = setting(1e-4, "training", "Peak learning rate of AdamW.", gt=0, le=1)
+    lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = setting("cosine", "training", "Course of the learning rate after the warm-up.", advanced=True)
+    lr_warmup_steps: int = setting(500, "training", "Steps over which the learning rate rises from 0.", ge=0, le=1_000_000)
+    gradient_accumulation_steps: int = setting(1, "training", "Batches whose gradients are averaged into one step.", ge=1, le=1024, advanced=True)
+    max_grad_norm: float = setting(1.0, "training", "Gradients longer than this are scaled down to it.", gt=0, le=1000, advanced=True)
+    weight_decay: float = setting(1e-2, "training", "Weight decay of AdamW.", ge=0, le=1, advanced=True)
+    adam_beta2: float = setting(0.999, "training", "Memory of AdamW's second moment.", ge=0.5, lt=1, advanced=True)
+    use_ema: bool = setting(True, "training", "Keep an average of the weights and sample from it.", advanced=True)
+    ema_window: float = setting(0.1, "training", "Length of the average as a share of the steps so far.", gt=0, le=1, advanced=True)
+    seed: int = setting(0, "training", "Seed of the weights, the order, the noise and the flips.", ge=0, lt=2**32, advanced=True)
+    # saving
+    output_dir: str = setting("ddpm-butterflies-128", "saving", "Name of the run, a folder inside the runs folder.", min_length=1, max_length=100)
+    overwrite_output_dir: bool = setting(True, "saving", "A run of that name moves to the trash; off refuses instead.", advanced=True)
+    save_image_epochs: int = setting(10, "saving", "Epochs between preview pictures.", ge=1, le=1_000_000)
+    save_model_epochs: int = setting(30, "saving", "Epochs between checkpoints.", ge=1, le=1_000_000)
+    save_image_steps: MaybeInt = setting(None, "saving", "Steps between preview pictures; replaces save_image_epochs.", advanced=True, ge=1, le=100_000_000)
+    checkpointing_steps: MaybeInt = setting(None, "saving", "Steps between checkpoints; replaces save_model_epochs.", advanced=True, ge=1, le=100_000_000)
+    checkpoints_total_limit: MaybeInt = setting(2, "saving", "Checkpoints kept; empty keeps all.", advanced=True, ge=1, le=10_000)
+    preview_images: int = setting(16, "saving", "Preview pictures, drawn from the same noise every time.", advanced=True, ge=1, le=64)
+    preview_inference_steps: int = setting(20, "saving", "Sampling steps of a preview.", advanced=True, ge=1, le=1000)
+    preview_sampler: Literal["dpmpp_2m", "ddim", "ddpm"] = setting("dpmpp_2m", "saving", "Sampler of the previews; ddpm is the tutorial's and wants about 1000 steps.", advanced=True)
+    eval_batch_size: int = setting(16, "saving", "Pictures sampled or validated at once.", advanced=True, ge=1, le=4096)
+    # hub
+    push_to_hub: bool = setting(True, "hub", "Publish the pipeline on the Hugging Face Hub when the run ends.")
+    hub_model_id: str = setting(PLACEHOLDER_HUB_ID, "hub", "Repository to publish to, as user/name. Nothing is published under the placeholder.")
+    hub_private_repo: MaybeBool = setting(None, "hub", "Make the repository private; empty follows your organisation's default.", advanced=True)
+    hub_push_every_save: bool = setting(False, "hub", "Publish at every checkpoint too, not only at the end.", advanced=True)
+    hub_license: str = setting("", "hub", "Licence named in the model card, such as apache-2.0.", advanced=True)
+    # machine
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = setting("fp16", "machine", "Number format of the network's arithmetic; auto measures what pays here.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "machine", "Where to train.", advanced=True)
+    threads: int = setting(0, "machine", "CPU threads of torch; 0 takes one per core.", advanced=True, ge=0, le=1024)
+
+    def __post_init__(self):
+        if found := list(_misfits(self)):
+            found[0].also = tuple(found[1:])
+            raise found[0]
+
+    @property
+    def unet_shape(self) -> UNetShape:
+        """The UNet's size: the named size with the explicit values put in."""
+        named = UNETS[self.unet]
+        levels = named.attention_levels
+        if self.block_out_channels is not None:
+            levels = tuple(n for n in levels if n <= len(self.block_out_channels))
+        if self.attention_levels is not None:
+            levels = tuple(n for n in self.attention_levels if n > 0)
+        return UNetShape(
+            self.block_out_channels or named.block_out_channels,
+            self.layers_per_block or named.layers_per_block,
+            levels,
+            self.attention_head_dim or named.attention_head_dim,
+            self.norm_num_groups or named.norm_num_groups,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, tuples as lists: what JSON can hold."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
+
+    def to_json(self) -> str:
+        """The settings as a JSON text that ``from_json`` reads back equal."""
+        return json.dumps({"version": FORMAT_VERSION, **self.to_dict()}, indent=2) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldInfo:
+    """What the form, the terminal and the README know of a field. ``kind`` is "bool", "int", "float", "str", "ints" or
+    "choice"; ``minimum`` and ``maximum`` are None where there is no bound."""
+
+    name: str
+    kind: str
+    default: Any
+    optional: bool
+    choices: tuple
+    minimum: float | None
+    maximum: float | None
+    help: str
+    group: str
+    advanced: bool
+
+
+def _describe(name: str, info) -> FieldInfo:
+    args = typing.get_args(info.annotation)
+    optional = type(None) in args
+    kind = next((a for a in args if a is not type(None)), info.annotation) if optional else info.annotation
+    literal = typing.get_origin(kind) is Literal
+    kind_name = "choice" if literal else "ints" if typing.get_origin(kind) is tuple else kind.__name__
+    bound = {key: getattr(m, key) for m in info.metadata for key in ("ge", "gt", "le", "lt") if getattr(m, key, None) is not None}
+    return FieldInfo(name, kind_name, info.default, optional, typing.get_args(kind) if literal else (),
+                     bound.get("ge", bound.get("gt")), bound.get("le", bound.get("lt")), info.description, **info.json_schema_extra)
+
+
+FIELDS: dict[str, FieldInfo] = {name: _describe(name, info) for name, info in TrainConfig.__pydantic_fields__.items()}
+
+
+def _misfits(config: TrainConfig):
+    """Pairs of values that can't work together, each as a Problem that names both fields."""
+    shape = config.unet_shape
+    channels_field = "block_out_channels" if config.block_out_channels else "unet"
+    levels = len(shape.block_out_channels)
+    if config.image_size % 2 ** (levels - 1):
+        yield Problem("size_depth", "image_size", other=channels_field, value=config.image_size, levels=levels, divisor=2 ** (levels - 1),
+                      suggestion=max(1, round(config.image_size / 2 ** (levels - 1))) * 2 ** (levels - 1))
+    for channels in shape.block_out_channels:
+        if channels < 1 or channels % shape.norm_num_groups:
+            yield Problem("groups_channels", channels_field, other="norm_num_groups", value=channels, groups=shape.norm_num_groups)
+            break
+    for level in shape.attention_levels:
+        if level > levels:
+            yield Problem("attention_level", "attention_levels", other=channels_field, value=level, levels=levels)
+        elif shape.block_out_channels[level - 1] % shape.attention_head_dim:
+            yield Problem("head_channels", "attention_head_dim", other=channels_field, value=shape.attention_head_dim, channels=shape.block_out_channels[level - 1])
+    if config.max_train_steps is not None and config.max_train_minutes is not None:
+        yield Problem("steps_and_minutes", "max_train_steps", other="max_train_minutes", value=config.max_train_steps, minutes=config.max_train_minutes)
+    if config.preview_inference_steps > config.num_train_timesteps:
+        yield Problem("preview_steps", "preview_inference_steps", other="num_train_timesteps", value=config.preview_inference_steps, timesteps=config.num_train_timesteps)
+    name = config.output_dir
+    if name != name.strip() or name.startswith((".", "-")) or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
+        yield Problem("run_name", "output_dir", value=name)
+
+
+def problems(values: dict[str, Any]) -> list[Problem]:
+    """All that is wrong with ``values`` (field name to value, missing ones take their default), one Problem per finding.
+
+    The codes are pydantic's own error types, "unknown_field", and those of the misfits between fields.
+    """
+    try:
+        TrainConfig(**values)
+    except pydantic.ValidationError as error:
+        return [_from_pydantic(e, values) for e in error.errors()]
+    except Problem as first:
+        return [first, *first.also]
+    return []
+
+
+def _from_pydantic(error: dict, values: dict[str, Any]) -> Problem:
+    field = str(error["loc"][0])
+    if error["type"] == "unexpected_keyword_argument":
+        return Problem("unknown_field", field, value=values.get(field))
+    known = {"int_parsing", "int_type", "int_from_float", "float_parsing", "float_type", "bool_parsing", "bool_type", "literal_error",
+             "greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_too_short", "string_too_long", "finite_number"}
+    limit = next((v for k, v in error.get("ctx", {}).items() if k in ("ge", "gt", "le", "lt", "expected", "min_length", "max_length")), "")
+    return Problem(error["type"] if error["type"] in known else "bad_value", field, value=values.get(field), limit=limit)
+
+
+def from_dict(values: dict[str, Any]) -> TrainConfig:
+    """A TrainConfig from plain values. Raises the first Problem."""
+    for problem in problems(values):
+        raise problem
+    return TrainConfig(**values)
+
+
+def from_json(text: str) -> TrainConfig:
+    """Read what ``to_json`` wrote. Raises Problem: "not_json", "newer_version" (a later app wrote it), or a field's own."""
+    try:
+        values = json.loads(text)
+        version = values.pop("version", FORMAT_VERSION)
+    except (ValueError, AttributeError) as error:
+        raise Problem("not_json", reason=str(error)) from error
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise Problem("newer_version", "version", value=version, known=FORMAT_VERSION)
+    return from_dict(values)

@@ -1,0 +1,3 @@
+"""stub"""
+def ready(config): return None
+def publish(run): return ""

@@ -1,0 +1,33 @@
+"""Named settings, to be read across like a table. Fields not named here keep TrainConfig's default."""
+
+from typing import Any
+
+from ddpm_app.config import BUILT_IN, TrainConfig, from_dict
+
+_QUICK: dict[str, Any] = dict(
+    dataset_name=BUILT_IN, prediction_type="sample", beta_schedule="squaredcos_cap_v2", learning_rate=1e-3, lr_warmup_steps=50,
+    train_batch_size=32, mixed_precision="auto", push_to_hub=False,
+)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "first-butterflies": _QUICK | dict(image_size=32, unet="small", max_train_minutes=1, save_image_epochs=4, save_model_epochs=8),
+    "butterflies-64": _QUICK | dict(image_size=64, unet="small", max_train_minutes=5, save_image_epochs=4, save_model_epochs=8),
+    "quick-check": _QUICK | dict(image_size=16, unet="tiny", max_train_steps=120, save_image_steps=30, checkpointing_steps=30, preview_images=8, preview_inference_steps=10),
+    "tutorial-128": dict(output_dir="ddpm-butterflies-128", mixed_precision="fp16", use_ema=False, validation_share=0.0),
+}
+FIRST = "first-butterflies"
+"""The preset the page opens on."""
+
+
+def build(preset: str, **changes) -> TrainConfig:
+    """The settings of a preset with ``changes`` put in. One way of saying how long replaces the preset's other one.
+
+    Raises KeyError for an unknown preset and Problem for a value that can't be.
+    """
+    values = {"output_dir": preset} | PRESETS[preset] | changes
+    for given, other in (("max_train_steps", "max_train_minutes"), ("max_train_minutes", "max_train_steps")):
+        if changes.get(given) is not None and other not in changes:
+            values[other] = None
+    if changes.get("num_epochs") is not None and not {"max_train_steps", "max_train_minutes"} & changes.keys():
+        values |= {"max_train_steps": None, "max_train_minutes": None}
+    return from_dict(values)

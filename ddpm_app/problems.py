@@ -1,0 +1,24 @@
+"""What can go wrong, as a code with values. The words for a code are in assets/i18n (key ``problem.<code>``)."""
+
+
+class Problem(Exception):
+    """An error a person can mend: ``code`` picks the sentence, ``values`` fill it, ``field`` is the setting it is about.
+
+    ``field`` is None where no single setting is to blame. Values are plain strings and numbers. ``also`` holds further
+    problems found by the same check.
+    """
+
+    def __init__(self, code: str, field: str | None = None, **values):
+        super().__init__(code)
+        self.code = code
+        self.field = field
+        self.values = values
+        self.also: tuple[Problem, ...] = ()
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in {"field": self.field, **self.values}.items() if value is not None)
+        return f"{self.code} ({told})" if told else self.code
+
+
+class Stopped(Exception):
+    """Raised inside long work (a download, a cache being built, a step) when the person asked to stop."""

@@ -1,0 +1,69 @@
+"""What can only be checked with the schedule, the data and the machine at hand, all in one place."""
+
+import torch
+
+from ddpm_app import diffusion
+from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
+from ddpm_app.data.pictures import Pictures
+from ddpm_app.problems import Problem
+from ddpm_app.train.batches import batch_size
+from ddpm_app.train.events import Notice
+
+WARN_ABAR, REFUSE_ABAR = 0.01, 0.1
+"""Share of the picture's power left at t = T above which is warned, and above which nothing useful can be learnt."""
+
+
+def check(config: TrainConfig, pictures: Pictures | None = None) -> list[Notice]:
+    """Notices about what will be done differently from what was asked. ``pictures`` None leaves the data's checks out.
+
+    Raises Problem: "terminal_abar" (the schedule never reaches noise), "no_cuda", "no_mps", "bf16_unsupported".
+    """
+    return [*_schedule(config), *_machine(config), *(_data(config, pictures) if pictures is not None else [])]
+
+
+def _schedule(config: TrainConfig):
+    abar = diffusion.terminal_abar(config)
+    values = {"value": config.num_train_timesteps, "other": "beta_schedule", "schedule": config.beta_schedule, "abar": f"{abar:.2g}"}
+    if abar > REFUSE_ABAR:
+        raise Problem("terminal_abar", "num_train_timesteps", **values)
+    if abar > WARN_ABAR:
+        yield Notice("terminal_abar", values)
+    if config.max_train_steps and config.lr_warmup_steps >= config.max_train_steps:
+        yield Notice("long_warmup", {"warmup": config.lr_warmup_steps, "steps": config.max_train_steps})
+
+
+def _machine(config: TrainConfig):
+    device = resolve_device(config)
+    if config.mixed_precision == "fp16" and device != "cuda":
+        yield Notice("fp16_off", {"device": device})
+    if config.push_to_hub and config.hub_model_id == PLACEHOLDER_HUB_ID:
+        yield Notice("not_published", {"value": config.hub_model_id})
+
+
+def _data(config: TrainConfig, pictures: Pictures):
+    if batch_size(config, len(pictures.train)) < config.train_batch_size:
+        yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
+    if pictures.left_out:
+        names = ", ".join(f"{name} ({reason})" for name, reason in pictures.left_out[:5])
+        yield Notice("left_out", {"count": len(pictures.left_out), "names": names + (", ..." if len(pictures.left_out) > 5 else "")})
+
+
+def resolve_device(config: TrainConfig) -> str:
+    """ "cuda", "mps" or "cpu". Raises Problem when the one asked for isn't there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if config.device == "auto":
+        return next(name for name, here in there.items() if here)
+    if not there[config.device]:
+        raise Problem("no_device", "device", value=config.device)
+    return config.device
+
+
+def resolve_precision(config: TrainConfig, device: str) -> str | None:
+    """ "no", "fp16" or "bf16"; None where "auto" on a CPU has to be measured."""
+    if config.mixed_precision == "fp16" and device != "cuda":
+        return "no"
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return None if device == "cpu" else "no"

@@ -1,0 +1,258 @@
+"""The training loop: *once in a while: validate, sample, save; then one training step; then tell.*"""
+
+import contextlib
+import io
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list
+
+from ddpm_app import diffusion, hub, sample
+from ddpm_app.config import TrainConfig
+from ddpm_app.data.pictures import Pictures, load
+from ddpm_app.problems import Problem, Stopped
+from ddpm_app.runs import MetricsWriter, Run
+from ddpm_app.train import events, plan as plans
+from ddpm_app.train.batches import Batches
+from ddpm_app.train.check import check, resolve_device
+from ddpm_app.train.events import Control, Event
+from ddpm_app.train.measure import Ruler, picture_losses
+from ddpm_app.train.state import TrainState
+
+RATE_FACTOR = 0.5
+"""The learning rate is lowered by this after a loss that was not a number."""
+
+
+def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
+    """Train ``run`` from its last checkpoint, or from the start, to its planned end.
+
+    Yields events; writes metrics, pictures, checkpoints and the pipeline through ``run``; asks ``control`` between slices.
+    The weights and metrics depend on the config, the data and the plan alone. Raises Problem, and Stopped when somebody
+    stops it before the loop (nothing is lost: nothing was there).
+    """
+    pictures = load(config, control.progress, control.stopping)
+    with control.device():
+        plan = yield from _prepare(config, run, control, pictures)
+        torch.set_num_threads(plan["threads"])
+        work = _Work(config, run, control, pictures, plan)
+        yield events.Started(work.state.step, plan["total_steps"])
+
+        while True:
+            work.listen()
+            if work.due(plan["validate_every"]):
+                yield from work.validate()
+            if work.due(plan["save_image_every"]) or work.asked("sample"):
+                yield from work.preview()
+            if work.due(plan["checkpoint_every"]) or work.asked("save"):
+                yield from work.save()
+            if work.at_the_end() or work.wishes["stop"]:
+                break
+            yield from work.step()
+
+        yield from work.finish()
+
+
+class _Work:
+    """What the loop's verbs share. On several processes each runs the same verbs; only the main one writes."""
+
+    def __init__(self, config: TrainConfig, run: Run, control: Control, pictures: Pictures, plan: dict):
+        self.config, self.run, self.control, self.plan = config, run, control, plan
+        self.accelerator = make_accelerator(plan)
+        self.state = TrainState(config, plan["total_steps"], self.accelerator)
+        a = self.accelerator
+        self.batches = Batches(config, pictures, a.device, a.process_index, a.num_processes)
+        self.ruler = Ruler(config, pictures, a.device)
+        self.main = a.is_main_process
+        self.wishes: dict = {}
+        self.wishes_met = {"sample": 0, "save": 0}
+        self.seconds, self.tick = 0.0, time.perf_counter()
+        self.saved_at: int | None = None
+        self.metrics: MetricsWriter | None = None
+        self.go_back_to_last_checkpoint()
+
+    def at_the_end(self) -> bool:
+        return self.state.step == self.plan["total_steps"]
+
+    # ---- between steps ----------------------------------------------------------------------------------------------
+    def listen(self) -> None:
+        """Let others have the device, learn the wishes (all processes the same ones), and wait while paused."""
+        while True:
+            self.control.breathe()
+            box = [self.control.wishes()]
+            if self.accelerator.num_processes > 1:
+                broadcast_object_list(box)
+            self.wishes = box[0]
+            if self.wishes["stop"] or not self.wishes["pause"]:
+                return
+            self.control.progress("paused")
+            self.control.wait()
+            self.tick = time.perf_counter()
+
+    def due(self, every: int) -> bool:
+        """At every ``every``-th step and at the end, except where a checkpoint says that it was done before."""
+        return self.state.step != self.resumed_at and (self.state.step % every == 0 or self.at_the_end())
+
+    def asked(self, wish: str) -> bool:
+        """Whether somebody asked for it since the last time."""
+        asked, self.wishes_met[wish] = self.wishes[wish] > self.wishes_met[wish], self.wishes[wish]
+        return asked
+
+    # ---- once in a while --------------------------------------------------------------------------------------------
+    def validate(self) -> Iterator[Event]:
+        """Loss on fixed noise of the averaged weights."""
+        if self.main:
+            measured = self.ruler.measure(self.state.averaged(), self.state.step)
+            losses = {"train_loss": measured.train_loss, "held_out_loss": measured.held_out_loss, "bands": measured.bands}
+            self.metrics.add(self.state.step, kind="validation", **losses)
+            yield measured
+
+    def preview(self) -> Iterator[Event]:
+        """Pictures from the run's own noise; given up when somebody stops the run meanwhile."""
+        if not self.main:
+            return
+        self.control.progress("preview")
+        config, images = self.config, []
+        network, noise = self.state.averaged(), plans.preview_noise(config).to(self.accelerator.device)
+        for part in torch.arange(len(noise)).split(config.eval_batch_size):
+            generators = [diffusion.generator(config.seed, "preview steps", int(k)) for k in part]
+            for frame in sample.denoise(network, noise[part], plans.preview_sampler(config), config.preview_inference_steps, generators):
+                if _breathe(self.control):
+                    return
+            images += sample.to_images(frame.x)
+        png = io.BytesIO()
+        sample.grid(images).save(png, "PNG")
+        yield events.Sampled(self.state.step, self.run.save_sample(self.state.step, png.getvalue()))
+
+    def save(self) -> Iterator[Event]:
+        """A checkpoint and the pipeline, once per step."""
+        if self.main and self.saved_at != self.state.step:
+            self.control.progress("saving")
+            self.saved_at = self.state.step
+            yield events.Saved(self.state.step, self.state.save(self.run))
+            if self.config.hub_push_every_save and self.config.push_to_hub:
+                yield from publish(self.config, self.run, self.control)
+        self.accelerator.wait_for_everyone()
+
+    # ---- one step ---------------------------------------------------------------------------------------------------
+    def step(self) -> Iterator[Event]:
+        """One optimiser step over all pictures of its batches: the gradient is that of their mean loss."""
+        state, accelerator = self.state, self.accelerator
+        parts = self.batches.indices(state.step)
+        images, loss = sum(map(len, parts)), 0.0
+        for group in state.optimizer.param_groups:
+            group["lr"] = state.learning_rate()
+        for k, indices in enumerate(parts):
+            last = k == len(parts) - 1
+            with contextlib.nullcontext() if last else accelerator.no_sync(state.network):
+                x0, eps, timesteps = self.batches.load(state.step, k, indices)
+                part = picture_losses(self.config, state.network, x0, eps, timesteps, self.ruler.abar).sum() / images
+                accelerator.backward(part)
+            loss += part.detach()
+        loss = float(accelerator.reduce(loss, "mean"))
+        if not math.isfinite(loss):
+            yield from self.roll_back(loss)
+            return
+        norm = float(accelerator.clip_grad_norm_(state.unet.parameters(), self.config.max_grad_norm))
+        rate = state.learning_rate()
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        if state.ema:
+            state.ema.step(state.unet.parameters())
+        state.step += 1
+        now = time.perf_counter()
+        self.seconds, self.tick = self.seconds + now - self.tick, now
+        if self.main:
+            self.metrics.add(state.step, kind="step", loss=loss, lr=rate, grad_norm=norm, seconds=round(self.seconds, 3))
+        yield events.Stepped(state.step, self.plan["total_steps"], loss, rate, norm, images * accelerator.num_processes)
+
+    def roll_back(self, loss: float) -> Iterator[Event]:
+        """Back to the last checkpoint with a lower rate; a second time it is given up with an explanation."""
+        failed, factor = self.state.step + 1, self.state.rate_factor * RATE_FACTOR
+        if self.state.rate_factor < 1:
+            raise Problem("diverged", "learning_rate", value=self.config.learning_rate, step=failed)
+        self.go_back_to_last_checkpoint()
+        self.state.rate_factor = factor
+        if self.main:
+            self.metrics.add(self.state.step, kind="rollback", failed_step=failed, factor=factor)
+        yield events.RolledBack(self.state.step, failed, factor)
+
+    def go_back_to_last_checkpoint(self) -> None:
+        """The state of the last checkpoint, if there is one; later metrics, previews and checkpoints are forgotten."""
+        checkpoints = self.run.checkpoints
+        if checkpoints:
+            self.state.load(checkpoints[-1])
+        self.resumed_at = self.state.step if checkpoints else None
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            self.run.forget_after(self.state.step)
+            if self.metrics:
+                self.metrics.close()
+            self.metrics = self.run.open_metrics(self.state.step)
+
+    def finish(self) -> Iterator[Event]:
+        """Save what is not saved yet, publish if asked, and say how it ended."""
+        yield from self.save()
+        if self.main:
+            self.metrics.close()
+            if self.at_the_end() and self.config.push_to_hub:
+                yield from publish(self.config, self.run, self.control)
+            yield events.Ended(self.state.step, "finished" if self.at_the_end() else "stopped")
+        self.accelerator.wait_for_everyone()
+
+
+def _breathe(control: Control) -> bool:
+    """Let others have the device; True when somebody asked to stop."""
+    control.breathe()
+    return control.stopping()
+
+
+def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures) -> Iterator[Event]:
+    """Check, rehearse and plan; a run that has a plan keeps it. Returns the plan; raises Stopped."""
+    known = run.record.get("data", {}).get("fingerprint", pictures.fingerprint)
+    if known != pictures.fingerprint:
+        raise Problem("data_changed", "dataset_name", value=config.dataset_name)
+    yield from check(config, pictures)
+    device = resolve_device(config)
+    processes = PartialState(cpu=device == "cpu")
+    if run.plan is not None:
+        return run.plan
+    box: list = [None]
+    if processes.is_main_process:
+        control.progress("rehearsal")
+        torch.set_num_threads(plans.threads(config))
+        measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
+        plan = plans.make_plan(config, pictures, measured, device, processes.num_processes)
+        yield events.Planned(plan, plans.is_long(config, plan))
+        while plans.is_long(config, plan) and not control.wishes()["go"]:
+            if control.stopping():
+                raise Stopped
+            control.wait()
+        run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source})
+        box = [plan]
+    if processes.num_processes > 1:
+        broadcast_object_list(box)
+    return box[0]
+
+
+def make_accelerator(plan: dict) -> Accelerator:
+    """The process's accelerator with the plan's precision and device."""
+    if PartialState().num_processes == 1:
+        AcceleratorState._reset_state(True)  # another run of this process may have had another precision
+    return Accelerator(mixed_precision=plan["precision"], cpu=plan["device"] == "cpu")
+
+
+def publish(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
+    """Push the pipeline to the Hub; what hinders it is said and stops nothing."""
+    reason = hub.ready(config)
+    if reason is not None:
+        yield events.Notice(reason.code, reason.values)
+        return
+    control.progress("publishing")
+    try:
+        yield events.Published(hub.publish(run))
+    except Problem as problem:
+        yield events.Notice("publish_failed", {"reason": problem.code, **problem.values})

@@ -1,0 +1,53 @@
+"""Loss on fixed pictures, timesteps and noise: comparable from step to step, so that learning and overfitting show."""
+
+import numpy as np
+import torch
+
+from ddpm_app import diffusion
+from ddpm_app.config import TrainConfig
+from ddpm_app.data.pictures import Pictures
+from ddpm_app.train.events import Validated
+from ddpm_app.train.plan import VALIDATION_PICTURES
+
+BANDS = 8
+
+
+def picture_losses(config: TrainConfig, network: torch.nn.Module, x0: torch.Tensor, eps: torch.Tensor, timesteps: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:
+    """The loss of each picture [B]: squared error of the network's output against its target, weighted, mean over pixels.
+    ``abar`` is the whole schedule [T]. Noising and error are float32; ``network`` may run under autocast."""
+    level = abar[timesteps]
+    output = network(diffusion.add_noise(x0, eps, level), timesteps).sample
+    wanted = diffusion.target(config.prediction_type, x0, eps, level)
+    error = (output.float() - wanted).square().mean(dim=(1, 2, 3))
+    return error * diffusion.loss_weight(config.loss_weighting, config.prediction_type, level, config.snr_gamma)
+
+
+class Ruler:
+    """The fixed pictures, noise and timesteps of a run."""
+
+    def __init__(self, config: TrainConfig, pictures: Pictures, device: torch.device):
+        self.config, self.pictures, self.device = config, pictures, device
+        self.abar = diffusion.scheduler(config).alphas_cumprod.to(device)
+        self.kinds = {"train": pictures.train, "held_out": pictures.held_out}
+
+    @torch.no_grad()
+    def measure(self, network: torch.nn.Module, step: int) -> Validated:
+        """Losses of ``network`` (in eval mode) on both kinds of pictures."""
+        losses = {kind: self._losses(kind, network) for kind, indices in self.kinds.items() if len(indices)}
+        bands = losses["train"].reshape(BANDS, -1).mean(dim=1)
+        held_out = float(losses["held_out"].mean()) if "held_out" in losses else None
+        return Validated(step, float(losses["train"].mean()), held_out, tuple(float(b) for b in bands))
+
+    def _losses(self, kind: str, network: torch.nn.Module) -> torch.Tensor:
+        """One loss per timestep, from least noise to most [VALIDATION_PICTURES]."""
+        chosen = self.kinds[kind][np.linspace(0, len(self.kinds[kind]) - 1, VALIDATION_PICTURES).round().astype(int)]
+        timesteps = diffusion.stratified_timesteps(len(chosen), self.config.num_train_timesteps)
+        draw = diffusion.generator(self.config.seed, f"ruler {kind}")
+        parts = []
+        for first in range(0, len(chosen), self.config.eval_batch_size):
+            part = slice(first, first + self.config.eval_batch_size)
+            x0 = self.pictures.tensors(chosen[part])
+            eps = torch.randn(x0.shape, generator=draw)
+            tensors = (t.to(self.device) for t in (x0, eps, timesteps[part]))
+            parts.append(picture_losses(self.config, network, *tensors, self.abar))
+        return torch.cat(parts)

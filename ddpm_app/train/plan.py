@@ -1,0 +1,212 @@
+"""What is measured and decided once, before the first step, and written into the run: so that the clock steers nothing
+inside it. Minutes become a number of steps here."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ddpm_app import diffusion, model, sample
+from ddpm_app.config import TrainConfig
+from ddpm_app.data.cache import cache_folder
+from ddpm_app.data.pictures import Pictures
+from ddpm_app.problems import Problem, Stopped
+from ddpm_app.runs import Run, write_atomic
+from ddpm_app.train import batches
+from ddpm_app.train.check import resolve_precision
+
+VALIDATIONS = 24
+"""Validations over a run."""
+VALIDATION_PICTURES = 32
+"""Pictures of each kind (training, held-out) in a validation."""
+LONG_SECONDS = 3600
+"""A run without max_train_minutes that is expected to take longer asks first."""
+FORWARD_SHARE = 0.33
+"""A forward pass costs about a third of a training step."""
+
+
+def threads(config: TrainConfig) -> int:
+    """CPU threads of a run: the ones asked for, or one per core this process may use."""
+    return config.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else config.threads or os.cpu_count() or 1
+
+
+def rehearse(config: TrainConfig, pictures: Pictures, device: str, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Time two real batches on a throw-away network. Returns step_seconds, forward_seconds (eval_batch_size pictures, once),
+    memory_bytes, precision, parameters. ``stopping`` is asked between steps; raises Stopped."""
+    unet = model.build_unet(config).to(device)
+    if device == "cpu":
+        model.use_plain_attention(unet)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=0.0, fused=device in ("cpu", "cuda"))
+    loader = batches.Batches(config, pictures, torch.device(device))
+    choices = [known] if (known := resolve_precision(config, device) or _remembered(config)) else ["no", "bf16"]
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    timed = {precision: _time_steps(config, unet, optimizer, loader, device, precision, stopping) for precision in choices}
+    precision = min(timed, key=timed.__getitem__)
+    if len(choices) > 1:
+        _remember(config, precision)
+    side = (config.channels, config.image_size, config.image_size)
+    count = min(config.eval_batch_size, config.preview_images)
+    forward = _timed(lambda: unet(torch.zeros(count, *side, device=device), 0), device, repeats=2)
+    memory = torch.cuda.max_memory_allocated() if device == "cuda" else estimate(config, len(pictures.train))["memory_bytes"]
+    return {"step_seconds": timed[precision], "forward_seconds": forward, "memory_bytes": memory, "precision": precision,
+            "parameters": model.count_parameters(unet)}
+
+
+def _time_steps(config, unet, optimizer, loader, device, precision, stopping) -> float:
+    def step(k: int) -> None:
+        if stopping():
+            raise Stopped
+        for number, indices in enumerate(loader.indices(k % loader.per_epoch)):
+            x0, eps, timesteps = loader.load(k, number, indices)
+            with torch.autocast(device, {"fp16": torch.float16}.get(precision, torch.bfloat16), enabled=precision != "no"):
+                output = unet(0.5 * (x0 + eps), timesteps).sample
+            (output.float() - eps).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step(0)
+    return _timed(lambda: step(1), device, repeats=3)
+
+
+def _timed(call: Callable[[], Any], device: str, repeats: int) -> float:
+    """The median of a few calls' seconds; one call is enough when it takes over two."""
+    seconds = []
+    while len(seconds) < repeats and sum(seconds) < 2:
+        start = time.perf_counter()
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[len(seconds) // 2]
+
+
+def _memory_file() -> pathlib.Path:
+    return cache_folder() / "precision.json"
+
+
+def _machine_key(config: TrainConfig) -> str:
+    machine = f"{platform.processor() or platform.machine()} {os.cpu_count()} torch {torch.__version__}"
+    return f"{machine} {tuple(config.unet_shape)} {config.image_size} {config.train_batch_size}"
+
+
+def _remembered(config: TrainConfig) -> str | None:
+    try:
+        return json.loads(_memory_file().read_text()).get(_machine_key(config))
+    except (OSError, ValueError):
+        return None
+
+
+def _remember(config: TrainConfig, precision: str) -> None:
+    try:
+        known = json.loads(_memory_file().read_text())
+    except (OSError, ValueError):
+        known = {}
+    _memory_file().parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(_memory_file(), json.dumps(known | {_machine_key(config): precision}))
+
+
+def make_plan(config: TrainConfig, pictures: Pictures, measured: dict[str, Any], device: str, processes: int = 1) -> dict[str, Any]:
+    """The plan of a new run: number of steps, intervals, and how long it should take."""
+    parts = math.ceil(config.preview_images / config.eval_batch_size)
+    plan = measured | {
+        "device": device,
+        "threads": threads(config),
+        "processes": processes,
+        "images": len(pictures.train),
+        "held_out": len(pictures.held_out),
+        "batch_size": batches.batch_size(config, len(pictures.train)),
+        "preview_seconds": measured["forward_seconds"] * config.preview_inference_steps * parts,
+        "save_seconds": 0.05 + measured["parameters"] * 4 * 6 / 500e6,
+    }
+    return _with_length(config, plan, done=0)
+
+
+def _with_length(config: TrainConfig, plan: dict[str, Any], done: int) -> dict[str, Any]:
+    """The plan with its number of steps and its intervals. Minutes come on top of the ``done`` steps."""
+    per_epoch = batches.steps_per_epoch(config, plan["images"], plan["processes"])
+    image_every = config.save_image_steps or config.save_image_epochs * per_epoch
+    checkpoint_every = config.checkpointing_steps or config.save_model_epochs * per_epoch
+    picture_seconds = plan["step_seconds"] / (plan["batch_size"] * config.gradient_accumulation_steps)
+    validation = VALIDATIONS * 2 * VALIDATION_PICTURES * picture_seconds * FORWARD_SHARE
+    ends = 2 * plan["preview_seconds"] + plan["save_seconds"] + validation
+    per_step = plan["step_seconds"] + plan["preview_seconds"] / image_every + plan["save_seconds"] / checkpoint_every
+    if config.max_train_minutes:
+        total = done + max(1, round((config.max_train_minutes * 60 - ends) / per_step))
+    else:
+        total = config.max_train_steps or config.num_epochs * per_epoch
+    return plan | {
+        "total_steps": total,
+        "steps_per_epoch": per_epoch,
+        "save_image_every": image_every,
+        "checkpoint_every": checkpoint_every,
+        "validate_every": max(1, total // VALIDATIONS),
+        "total_seconds": ends + per_step * (total - done),
+    }
+
+
+def lengthened(run: Run, config: TrainConfig) -> dict[str, Any] | None:
+    """The plan of a run that goes on to a new length; None where the run never came to having a plan.
+
+    Raises Problem("already_longer") when the new length is not beyond what is done.
+    """
+    if run.plan is None:
+        return None
+    done = int(run.checkpoints[-1].name.split("-")[1]) if run.checkpoints else 0
+    plan = _with_length(config, run.plan, done)
+    if plan["total_steps"] <= done:
+        raise Problem("already_longer", "max_train_steps", value=plan["total_steps"], done=done)
+    return plan
+
+
+def is_long(config: TrainConfig, plan: dict[str, Any]) -> bool:
+    """Whether the person should agree before the run starts."""
+    return config.max_train_minutes is None and plan["total_seconds"] > LONG_SECONDS
+
+
+@dataclasses.dataclass
+class _Saved:
+    bytes: int = 0
+
+    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.bytes += tensor.numel() * tensor.element_size()
+        return tensor
+
+
+def estimate(config: TrainConfig, images: int) -> dict[str, Any]:
+    """What a config means, without training: parameters, steps_per_epoch, flops (one step), memory_bytes, step_seconds and
+    seconds (None until this machine's speed is known). The network is only counted, on the meta device."""
+    with torch.device("meta"):
+        unet = model.build_unet(config)
+        batch = torch.zeros(batches.batch_size(config, images), config.channels, config.image_size, config.image_size)
+        saved = _Saved()
+        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
+            unet(batch, torch.zeros(len(batch), dtype=torch.long)).sample.mean().backward()
+    parameters = model.count_parameters(unet)
+    copies = 4 + config.use_ema + 1  # weights, gradients, two moments, the average, the network that draws
+    return {
+        "parameters": parameters,
+        "steps_per_epoch": batches.steps_per_epoch(config, images),
+        "flops": counter.get_total_flops() * config.gradient_accumulation_steps,
+        "memory_bytes": saved.bytes + 4 * copies * parameters,
+    }
+
+
+def preview_noise(config: TrainConfig) -> torch.Tensor:
+    """The noise that every preview of a run starts from [preview_images, C, H, W]."""
+    key = diffusion.generator(config.seed, "preview")
+    return torch.randn((config.preview_images, config.channels, config.image_size, config.image_size), generator=key)
+
+
+def preview_sampler(config: TrainConfig):
+    """The sampler that draws a run's previews."""
+    return sample.make_sampler(config.preview_sampler, diffusion.scheduler(config))

@@ -1,0 +1,78 @@
+"""All that a step changes, and how it goes into a checkpoint and comes back bit for bit."""
+
+import pathlib
+
+import safetensors.torch
+import torch
+from accelerate import Accelerator
+from diffusers import DDPMPipeline, UNet2DModel
+from diffusers.optimization import get_scheduler
+
+from ddpm_app import diffusion, model
+from ddpm_app.config import TrainConfig
+from ddpm_app.runs import Run, folder_atomic
+
+
+class TrainState:
+    """The network, its average, the optimiser, and ``step``, the number of steps done. ``drawing`` is a second network in
+    eval mode that holds the averaged weights for previews, validation and saving, so that the live one is left alone."""
+
+    def __init__(self, config: TrainConfig, total_steps: int, accelerator: Accelerator):
+        self.config, self.accelerator = config, accelerator
+        self.step, self.rate_factor = 0, 1.0
+        self.unet = model.build_unet(config)
+        if accelerator.device.type == "cpu":
+            model.use_plain_attention(self.unet)
+        self.unet.to(accelerator.device).train()
+        self.drawing = UNet2DModel.from_config(self.unet.config).to(accelerator.device).eval().requires_grad_(False)
+        self.ema = model.make_ema(self.unet, config.ema_window) if config.use_ema else None
+        optimizer = torch.optim.AdamW(self.unet.parameters(), lr=config.learning_rate, betas=(0.9, config.adam_beta2),
+                                      weight_decay=config.weight_decay, fused=accelerator.device.type in ("cpu", "cuda"))
+        schedule = get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps)
+        self._rate = schedule.lr_lambdas[0]
+        self.network, self.optimizer = accelerator.prepare(self.unet, optimizer)
+
+    def learning_rate(self) -> float:
+        """Rate of the step to come: warm-up and decay depend on the step's number alone."""
+        return self.config.learning_rate * self._rate(self.step) * self.rate_factor
+
+    def averaged(self) -> UNet2DModel:
+        """``drawing`` with the weights as they are now: averaged where the run keeps an average."""
+        source = self.ema.shadow_params if self.ema else self.unet.parameters()
+        with torch.no_grad():
+            for mine, theirs in zip(self.drawing.parameters(), source, strict=True):
+                mine.copy_(theirs)
+        return self.drawing
+
+    def save(self, run: Run) -> pathlib.Path:
+        """Write the checkpoint of this step and the pipeline folder."""
+        path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
+        with folder_atomic(run.pipeline) as part:
+            DDPMPipeline(self.averaged(), diffusion.scheduler(self.config)).save_pretrained(part)
+        return path
+
+    def _fill(self, folder: pathlib.Path) -> None:
+        self.unet.save_pretrained(folder / "unet")
+        rest = {"optimizer": self.optimizer.state_dict(), "step": self.step, "rate_factor": self.rate_factor}
+        if self.accelerator.scaler is not None:
+            rest["scaler"] = self.accelerator.scaler.state_dict()
+        if self.ema is not None:
+            shadow = {f"{k:05}": p for k, p in enumerate(self.ema.shadow_params)}
+            safetensors.torch.save_file(shadow, folder / "ema.safetensors")
+        torch.save(rest, folder / "training.pt")
+
+    def load(self, folder: pathlib.Path) -> None:
+        """Continue from a checkpoint."""
+        weights = safetensors.torch.load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+        self.unet.load_state_dict(weights)
+        rest = torch.load(folder / "training.pt", map_location=self.accelerator.device, weights_only=True)
+        self.optimizer.load_state_dict(rest["optimizer"])
+        self.step, self.rate_factor = rest["step"], rest["rate_factor"]
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(rest["scaler"])
+        if self.ema is not None:
+            shadow = safetensors.torch.load_file(folder / "ema.safetensors", device=str(self.accelerator.device))
+            with torch.no_grad():
+                for mine, name in zip(self.ema.shadow_params, sorted(shadow), strict=True):
+                    mine.copy_(shadow[name])
+            self.ema.optimization_step = self.step

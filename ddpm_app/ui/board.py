@@ -1,0 +1,240 @@
+"""What every viewer's tick reads: one look at a run folder per second, shared by all viewers, and bounded however long the run."""
+
+import itertools
+import json
+import math
+import os
+import pathlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from ddpm_app import runs
+from ddpm_app.problems import Problem
+from ddpm_app.runs import Run
+
+REFRESH_SECONDS = 0.9
+"""A little less than a tick, so that a tick never finds what the last one saw."""
+READ_SECONDS = 0.2
+"""Time for metrics per look: a run of a million steps is drawn as it is read, over some seconds."""
+CHUNK_BYTES = 1 << 18
+BUCKETS = 512
+SMOOTHING_ROWS = 20
+FOLLOWED = 8
+"""Runs whose curves are kept in memory."""
+RAW_POINTS, LINE_POINTS, RATE_POINTS, VALIDATION_POINTS = 240, 120, 60, 60
+
+
+class Curve:
+    """A series of any length in bounded memory: at most ``BUCKETS`` buckets, merged in pairs when they run out."""
+
+    def __init__(self):
+        self._buckets: list[list[float]] = []  # [rows, step of low, low, step of high, high, sum of steps, sum of values]
+        self._rows_per_bucket = 1
+
+    def add(self, step: int, value: float | None) -> None:
+        """Take one point; what is not a finite number is left out."""
+        if value is None or not math.isfinite(value):
+            return
+        if self._buckets and self._buckets[-1][0] < self._rows_per_bucket:
+            self._buckets[-1] = _merge(self._buckets[-1], [1, step, value, step, value, step, value])
+            return
+        if len(self._buckets) == BUCKETS:
+            self._buckets = [_merge(a, b) for a, b in zip(self._buckets[::2], self._buckets[1::2], strict=True)]
+            self._rows_per_bucket *= 2
+        self._buckets.append([1, step, value, step, value, step, value])
+
+    def means(self, points: int) -> tuple[list[float], list[float]]:
+        """Steps and mean values, at most ``points`` of them, and the last bucket always."""
+        groups = self._groups(points)
+        return [round(g[5] / g[0], 1) for g in groups], [short(g[6] / g[0]) for g in groups]
+
+    def extremes(self, points: int) -> tuple[list[float], list[float]]:
+        """Steps and values, at most ``points``, which keep the lowest and highest of each stretch: no spike is lost."""
+        if len(self._buckets) <= points and self._rows_per_bucket == 1:
+            return self.means(points)
+        pairs = [sorted({(g[1], short(g[2])), (g[3], short(g[4]))}) for g in self._groups(points // 2)]
+        flat = list(itertools.chain(*pairs))
+        return [step for step, _ in flat], [value for _, value in flat]
+
+    def _groups(self, points: int) -> list[list[float]]:
+        width = max(1, math.ceil(len(self._buckets) / points))
+        groups = []
+        for k in range(0, len(self._buckets), width):
+            group = self._buckets[k]
+            for bucket in self._buckets[k + 1 : k + width]:
+                group = _merge(group, bucket)
+            groups.append(group)
+        return groups
+
+
+def _merge(a: list[float], b: list[float]) -> list[float]:
+    low, high = (a if a[2] <= b[2] else b), (a if a[4] >= b[4] else b)
+    return [a[0] + b[0], low[1], low[2], high[3], high[4], a[5] + b[5], a[6] + b[6]]
+
+
+def short(value: float) -> float:
+    """Four significant digits: what a plot can show, in few bytes."""
+    return float(f"{value:.4g}")
+
+
+class History:
+    """The metrics of one run, read on from where the last look ended."""
+
+    def __init__(self, run: Run, created: float = 0.0):
+        self.run, self.created = run, created
+        self._forget(-1)
+
+    def _forget(self, generation: int) -> None:
+        self.offset, self.generation = 0, generation
+        self.raw, self.smooth, self.rate, self.train, self.held_out = (Curve() for _ in range(5))
+        self.bands: list[tuple[int, list[float]]] = []  # the first measured after step 0, and the last
+        self.seconds, self._clock, self._average, self._weight = 0.0, 0.0, 0.0, 0.0
+
+    def read(self, clock: Callable[[], float], seconds: float = READ_SECONDS) -> None:
+        """Take in new rows for about ``seconds``."""
+        end = clock() + seconds
+        while True:
+            rows, offset, generation = self.run.read_metrics(self.offset, self.generation, CHUNK_BYTES)
+            if generation != self.generation:
+                self._forget(generation)
+            self.offset = offset
+            for row in rows:
+                self._take(row)
+            if not rows or clock() >= end:
+                return
+
+    def _take(self, row: dict[str, Any]) -> None:
+        step, kind = row["step"], row.get("kind")
+        if kind == "step":
+            self.raw.add(step, row["loss"])
+            self.rate.add(step, row["lr"])
+            self.smooth.add(step, self._smoothed(row["loss"]))
+            spent = row.get("seconds", 0.0)  # counts from the start or the last resume
+            self.seconds += spent - self._clock if spent >= self._clock else spent
+            self._clock = spent
+        elif kind == "validation":
+            self.train.add(step, row["train_loss"])
+            self.held_out.add(step, row["held_out_loss"])
+            if row.get("bands"):
+                self.bands = [*[b for b in self.bands[:1] if b[0]], (step, row["bands"])]
+
+    def _smoothed(self, loss: float) -> float:
+        """An exponential average without the pull of its start."""
+        if not math.isfinite(loss):
+            return loss
+        keep = 1 - 1 / SMOOTHING_ROWS
+        self._average, self._weight = keep * self._average + (1 - keep) * loss, keep * self._weight + (1 - keep)
+        return self._average / self._weight
+
+    def series(self) -> dict[str, Any]:
+        """What the plots show, at most 600 points in all: pairs of lists (steps, values), and the loss by timestep band."""
+        bands = [(step, [short(v) for v in values]) for step, values in self.bands]
+        return {
+            "raw": self.raw.extremes(RAW_POINTS), "smooth": self.smooth.means(LINE_POINTS), "rate": self.rate.means(RATE_POINTS),
+            "train": self.train.means(VALIDATION_POINTS), "held_out": self.held_out.means(VALIDATION_POINTS),
+            "bands": bands, "seconds": round(self.seconds),
+        }
+
+
+class Board:
+    """The runs of a folder as the page shows them. Every answer is at most about a second old and costs one read for all."""
+
+    def __init__(self, runs_dir: str | pathlib.Path, clock: Callable[[], float] = time.monotonic):
+        self.runs_dir = pathlib.Path(runs_dir)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._versions = itertools.count(1)
+        self._listed: tuple[float, list[Run]] = (-math.inf, [])
+        self._shots: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._histories: dict[str, History] = {}
+
+    def names(self) -> list[str]:
+        """Names of all runs, the one that changed last first."""
+        return [run.name for run in self._runs()]
+
+    def refresh(self) -> None:
+        """Forget what was seen: the next answer is read anew (after a start, a rename, a move to the trash)."""
+        with self._lock:
+            self._listed = (-math.inf, [])
+            self._shots = OrderedDict((name, (-math.inf, shot)) for name, (_, shot) in self._shots.items())
+
+    def snapshot(self, name: str = "") -> dict[str, Any]:
+        """The run of that name; of "" or an unknown name, the one at work or the newest.
+
+        ``version`` changes when anything a page shows has changed, and differs between runs. Without any run ``name`` is "".
+        Keys: name, version, live, status, plan, config, data, samples (steps), log (lines), saved (a pipeline exists), wishes.
+        """
+        with self._lock:
+            run = self._choose(name)
+            if run is None:
+                return {"name": "", "version": 0, "live": False, "status": {}, "plan": {}, "config": {}, "data": {}, "samples": [], "log": [],
+                        "saved": False, "wishes": runs.NO_WISHES, "read": 0}
+            seen, old = self._shots.get(run.name, (-math.inf, {}))
+            if self._clock() - seen < REFRESH_SECONDS:
+                return old
+            shot = self._look(run)
+            same = {k: v for k, v in old.items() if k != "version"} == shot
+            shot["version"] = old["version"] if same else next(self._versions)
+            self._shots[run.name] = (self._clock(), shot)
+            self._shots.move_to_end(run.name)
+            while len(self._shots) > FOLLOWED:
+                gone, _ = self._shots.popitem(last=False)
+                self._histories.pop(gone, None)
+            return shot
+
+    def series(self, name: str = "") -> dict[str, Any]:
+        """The curves of the run that ``snapshot(name)`` shows (see ``History.series``)."""
+        with self._lock:
+            shown = self.snapshot(name)["name"]
+            return self._histories[shown].series() if shown else History(Run(self.runs_dir / "none")).series()
+
+    def briefs(self) -> list[dict[str, Any]]:
+        """One short dict per run for a list: name, status, config, live, samples (the latest picture's path), seconds trained."""
+        with self._lock:
+            found = []
+            for run in self._runs():
+                status = run.status
+                found.append({"name": run.name, "status": status, "live": status["state"] in runs.ACTIVE, "config": run.record.get("config", {}),
+                              "sample": (run.samples or [None])[-1], "seconds": last_row(run).get("seconds", 0.0), "saved": run.pipeline.is_dir()})
+            return found
+
+    def _runs(self) -> list[Run]:
+        with self._lock:
+            seen, found = self._listed
+            if self._clock() - seen >= REFRESH_SECONDS:
+                found = runs.list_runs(self.runs_dir)
+                self._listed = (self._clock(), found)
+            return found
+
+    def _choose(self, name: str) -> Run | None:
+        try:
+            return runs.find(self.runs_dir, name)
+        except Problem:
+            found = self._runs()
+            return next((run for run in found[:5] if run.active), found[0] if found else None)
+
+    def _look(self, run: Run) -> dict[str, Any]:
+        record, status = run.record, run.status
+        history = self._histories.get(run.name)
+        if history is None or history.created != record.get("created"):  # another run may have taken the name
+            history = self._histories[run.name] = History(run, record.get("created"))
+        history.read(self._clock)
+        for hidden in ("heartbeat", "born", "pid", "host"):
+            status.pop(hidden, None)
+        return {"name": run.name, "live": status["state"] in runs.ACTIVE, "status": status, "plan": record.get("plan") or {},
+                "config": record.get("config", {}), "data": record.get("data", {}), "samples": [int(p.stem[5:]) for p in run.samples],
+                "log": run.log_tail(), "saved": run.pipeline.is_dir(), "wishes": run.wishes, "read": history.offset}
+
+
+def last_row(run: Run) -> dict[str, Any]:
+    """The last whole row of a run's metrics, {} where there is none."""
+    try:
+        with open(run.metrics_path, "rb") as file:
+            file.seek(-min(4096, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            lines = file.read().split(b"\n")[1:-1]
+        return next((row for row in map(json.loads, reversed(lines)) if "seconds" in row), {})
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,110 @@
+"""What strangers may do: the rules of public mode, and the check of the Host name."""
+
+import ipaddress
+import os
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ddpm_app.config import BUILT_IN, TrainConfig
+from ddpm_app.problems import Problem
+from ddpm_app.runs import Run
+from ddpm_app.ui.studio import Studio
+
+CAPS: dict[str, float] = {
+    "image_size": 64, "train_batch_size": 64, "eval_batch_size": 32, "gradient_accumulation_steps": 4, "max_train_steps": 3000,
+    "max_train_minutes": 5, "num_train_timesteps": 1000, "preview_images": 16, "preview_inference_steps": 50, "layers_per_block": 2, "threads": 0,
+}
+"""The greatest value of a setting in public mode."""
+MAX_CHANNELS = 256
+MAX_IMAGES, MAX_STEPS = 16, 100
+"""Pictures and steps of one request to sample in public mode."""
+UPLOAD_MB = {False: 2048, True: 64}
+
+
+def upload_bytes(public: bool) -> int:
+    """The size of the greatest file a browser may send."""
+    return UPLOAD_MB[public] * 2**20
+
+
+# ---- who may do what ---------------------------------------------------------------------------------------------------
+def refuse_in_public(studio: Studio) -> None:
+    """Raises Problem("public_off") in public mode: for trash, restore, rename, publish and everything with a path."""
+    if studio.public:
+        raise Problem("public_off")
+
+
+def may_stop(studio: Studio, run: Run, visitor: str) -> bool:
+    """Whether this visitor may stop, pause, resume or confirm the run: anyone at home, in public only who started it."""
+    return not studio.public or bool(visitor) and run.wishes["owner"] == visitor
+
+
+def require_owner(studio: Studio, run: Run, visitor: str) -> None:
+    """Raises Problem("not_yours") where ``may_stop`` says no."""
+    if not may_stop(studio, run, visitor):
+        raise Problem("not_yours", value=run.name)
+
+
+def check_config(config: TrainConfig, uploads: tuple[str, ...] = ()) -> None:
+    """Raises Problem for settings that a public page refuses. ``uploads``: the data folders of this visitor."""
+    if config.dataset_name not in (BUILT_IN, *uploads):
+        raise Problem("public_data", "dataset_name", value=BUILT_IN)
+    for name, most in CAPS.items():
+        value = getattr(config, name)
+        if value is not None and value > most:
+            raise Problem("public_cap", name, value=value, limit=most)
+    if config.max_train_steps is None and config.max_train_minutes is None:
+        raise Problem("public_length", "max_train_minutes", limit=CAPS["max_train_minutes"])
+    if max(config.unet_shape.block_out_channels) > MAX_CHANNELS:
+        raise Problem("public_cap", "block_out_channels" if config.block_out_channels else "unet", value=max(config.unet_shape.block_out_channels), limit=MAX_CHANNELS)
+    if config.push_to_hub or config.hub_push_every_save:
+        raise Problem("public_hub", "push_to_hub", value=True)
+
+
+def check_request(num_images: int, num_inference_steps: int) -> None:
+    """Raises Problem for a request to sample that a public page refuses."""
+    for field, value, most in (("num_images", num_images, MAX_IMAGES), ("num_inference_steps", num_inference_steps, MAX_STEPS)):
+        if value > most:
+            raise Problem("public_cap", field, value=value, limit=most)
+
+
+# ---- Host names --------------------------------------------------------------------------------------------------------
+class HostCheck:
+    """Answers only requests whose Host is one this server was started for. Without it a stranger's web page whose name is
+    made to point at this machine (DNS rebinding) counts as the same origin and could drive the studio."""
+
+    def __init__(self, app: ASGIApp, names: frozenset[str], any_address: bool, share: bool):
+        self.app, self.names, self.any_address, self.share = app, names, any_address, share
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and not self.allowed(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+            await PlainTextResponse("Unknown Host", status_code=421)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def allowed(self, host: str) -> bool:
+        name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
+        if name in self.names or self.share and name.endswith(".gradio.live"):
+            return True
+        return self.any_address and _is_address(name.strip("[]"))  # a rebound name is never an address
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def host_check(host: str, share: bool) -> list[Any]:
+    """The middleware for ``launch(app_kwargs=...)``. A server on all addresses answers to any address and to its own name."""
+    everywhere = host in ("0.0.0.0", "::", "[::]")
+    names = {"localhost", "127.0.0.1", "[::1]", "testserver", host.lower(), os.environ.get("SPACE_HOST", "").lower()} - {""}
+    if everywhere:
+        import socket
+
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    return [Middleware(HostCheck, names=frozenset(names), any_address=everywhere, share=share)]

@@ -1,0 +1,126 @@
+"""What the tabs share: the studio (one per process), the form and the parts of the page that more than one tab touches."""
+
+import dataclasses
+import pathlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ddpm_app import runs, text
+from ddpm_app.config import FIELDS, FieldInfo, TrainConfig, problems
+from ddpm_app.jobs import Jobs
+from ddpm_app.problems import Problem
+from ddpm_app.ui.board import Board
+
+words = gr.I18n(**{lang: {key: told for key, told in text.table(lang).items() if key.startswith(("ui.", "field."))} for lang in text.LANGUAGES})
+"""Static labels, translated in the browser: ``words("ui.train.tab")``. What a handler returns goes through ``text.t``."""
+
+
+@dataclasses.dataclass
+class Studio:
+    """One per process. ``public``: strangers use the page, so that guard.py's rules hold. ``warm`` is set once torch and
+    diffusers are imported."""
+
+    runs_dir: pathlib.Path
+    jobs: Jobs
+    board: Board
+    public: bool = False
+    warm: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def warm_up(self, after: float) -> None:
+        """Import torch and diffusers in a thread of their own, ``after`` seconds from now."""
+        timer = threading.Timer(after, self._warm)
+        timer.daemon = True
+        timer.start()
+
+    def _warm(self) -> None:
+        import ddpm_app.sample
+        import ddpm_app.train.loop  # noqa: F401
+
+        self.warm.set()
+
+
+def shown(value: Any) -> str | bool:
+    """A setting's value as the form holds it: a flag stays one, the rest is text, nothing is an empty text."""
+    if isinstance(value, bool):
+        return value
+    return "" if value is None else ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def in_form(info: FieldInfo, value: Any) -> str | bool:
+    """As ``shown``; a flag that may be empty is a choice of three texts."""
+    return shown(value) if info.kind != "bool" or not info.optional else "" if value is None else str(value).lower()
+
+
+@dataclasses.dataclass
+class Form:
+    """The components of the Config tab by field name. The order of ``components`` is the order of all lists of values."""
+
+    runs_dir: pathlib.Path
+    components: dict[str, gr.components.Component] = dataclasses.field(default_factory=dict)
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        return list(self.components.values())
+
+    def values(self, given: Sequence[Any]) -> dict[str, Any]:
+        """What the components hold, by field name."""
+        return dict(zip(self.components, given, strict=True))
+
+    def read(self, given: Sequence[Any]) -> TrainConfig:
+        """The settings in the form. Raises the first Problem."""
+        values = self.values(given)
+        for problem in problems(values):
+            raise problem
+        return TrainConfig(**values)
+
+    def texts(self, config: TrainConfig) -> dict[str, str | bool]:
+        """A config as the form's values, under a run name that is free."""
+        values = config.to_dict() | {"output_dir": runs.free_name(self.runs_dir, config.output_dir)}
+        return {name: in_form(FIELDS[name], values[name]) for name in self.components}
+
+    def fill(self, config: TrainConfig) -> list[str | bool]:
+        """Values for all of ``inputs``, for a handler whose outputs they are."""
+        return list(self.texts(config).values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Tick:
+    """A part of the page that follows a run: see ``Shared.each_tick``."""
+
+    draw: Callable[..., Sequence[Any]]
+    outputs: list[gr.components.Component]
+    inputs: list[gr.components.Component]
+
+
+@dataclasses.dataclass
+class Shared:
+    """Parts of one page that several tabs use.
+
+    ``selected``: name of the run on show, "" for the active or newest one. ``visitor``: a random id kept by the browser.
+    ``lang``: the visitor's language. ``tabs``: the gr.Tabs, with the ids "dataset", "config", "train", "sample", "runs".
+    ``message``: an HTML line in the header for the outcome of a click (see header.said).
+    """
+
+    selected: gr.BrowserState
+    visitor: gr.BrowserState
+    lang: gr.State
+    tabs: gr.Tabs | None = None
+    form: Form | None = None
+    message: gr.HTML | None = None
+    ticks: list[Tick] = dataclasses.field(default_factory=list)
+
+    def each_tick(self, draw: Callable[..., Sequence[Any]], outputs: list, inputs: Sequence = ()) -> None:
+        """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer; it
+        returns a list with a value or gr.update per output. ``snapshot`` is Board.snapshot(selected).
+
+        All parts travel in one request, and what a viewer already has is not sent again: ``draw`` need not compare.
+        """
+        self.ticks.append(Tick(draw, list(outputs), list(inputs)))
+
+
+def problem_of(error: Exception) -> Problem:
+    """Any error as a Problem, so that there are words for it."""
+    return error if isinstance(error, Problem) else Problem("crash", reason=f"{type(error).__name__}: {error}")
