@@ -149,7 +149,7 @@ class TrainConfig:
         if self.block_out_channels is not None:
             levels = tuple(n for n in levels if n <= len(self.block_out_channels))
         if self.attention_levels is not None:
-            levels = tuple(n for n in self.attention_levels if n > 0)
+            levels = tuple(n for n in self.attention_levels if n != 0)
         return UNetShape(
             self.block_out_channels or named.block_out_channels,
             self.layers_per_block or named.layers_per_block,
@@ -210,8 +210,8 @@ def _misfits(config: TrainConfig):
         if channels < 1 or channels % shape.norm_num_groups:
             yield Problem("groups_channels", channels_field, other="norm_num_groups", value=channels, groups=shape.norm_num_groups)
             break
-    for level in shape.attention_levels:
-        if level > levels:
+    for level in dict.fromkeys((*shape.attention_levels, levels)):  # the middle of every UNet attends, at the last level's width
+        if not 1 <= level <= levels:
             yield Problem("attention_level", "attention_levels", other=channels_field, value=level, levels=levels)
         elif shape.block_out_channels[level - 1] % shape.attention_head_dim:
             yield Problem("head_channels", "attention_head_dim", other=channels_field, value=shape.attention_head_dim, channels=shape.block_out_channels[level - 1])
@@ -260,7 +260,7 @@ def from_json(text: str) -> TrainConfig:
     try:
         values = json.loads(text)
         version = values.pop("version", FORMAT_VERSION)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise Problem("not_json", reason=str(error)) from error
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise Problem("newer_version", "version", value=version, known=FORMAT_VERSION)

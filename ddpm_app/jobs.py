@@ -62,6 +62,7 @@ class RunControl:
         self._seen: tuple[int, int] | None = None
         self._wishes: dict[str, Any] = {}
         self._told = 0.0
+        self._state: str | None = None
 
     def wishes(self) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError):
@@ -75,7 +76,8 @@ class RunControl:
         return bool(self.wishes().get("stop"))
 
     def progress(self, phase: str, done: int = 0, total: int | None = None) -> None:
-        self.tell(force=done == 0, phase=phase, done=done, total=total)
+        state = {"state": "paused"} if phase == "paused" else {}
+        self.tell(force=done == 0 and phase != "paused", phase=phase, done=done, total=total, **state)
 
     def device(self) -> DeviceLock:
         return DEVICE
@@ -91,9 +93,10 @@ class RunControl:
         self.tell()
 
     def tell(self, force: bool = False, **news: Any) -> None:
-        """Put news into status.json, about once per second unless ``force``."""
-        if force or time.monotonic() - self._told >= HEARTBEAT_SECONDS:
-            self._told = time.monotonic()
+        """Put news into status.json, about once per second, at once with ``force`` or another state than told last."""
+        state = news.get("state", self._state)
+        if force or state != self._state or time.monotonic() - self._told >= HEARTBEAT_SECONDS:
+            self._told, self._state = time.monotonic(), state
             self.run.tell(**news)
 
 
@@ -102,10 +105,10 @@ def work(run: Run, control: RunControl) -> Iterator[Event]:
 
     Problems and crashes end in status.json (state "failed", the problem's code and values, the traceback) and are raised.
     """
-    from ddpm_app.train.loop import train
-
     meter = Meter(run)
     try:
+        from ddpm_app.train.loop import train
+
         for event in train(run.config, run, control):
             meter.follow(event, control)
             yield event

@@ -20,11 +20,16 @@ FIRST = "first-butterflies"
 
 
 def build(preset: str, **changes) -> TrainConfig:
-    """The settings of a preset with ``changes`` put in. One way of saying how long replaces the preset's other one.
+    """The settings of a preset with ``changes`` put in, see ``changed``. Raises KeyError for an unknown preset."""
+    return changed({"output_dir": preset} | PRESETS[preset], **changes)
 
-    Raises KeyError for an unknown preset and Problem for a value that can't be.
+
+def changed(values: dict[str, Any], **changes) -> TrainConfig:
+    """Settings from ``values`` with ``changes`` put in. One way of saying how long replaces the other one of ``values``.
+
+    Raises Problem for a value that can't be.
     """
-    values = {"output_dir": preset} | PRESETS[preset] | changes
+    values = values | changes
     for given, other in (("max_train_steps", "max_train_minutes"), ("max_train_minutes", "max_train_steps")):
         if changes.get(given) is not None and other not in changes:
             values[other] = None

@@ -1,5 +1,7 @@
 """What can go wrong, as a code with values. The words for a code are in assets/i18n (key ``problem.<code>``)."""
 
+from __future__ import annotations  # the doctor also runs on a Python that is too old for the rest
+
 
 class Problem(Exception):
     """An error a person can mend: ``code`` picks the sentence, ``values`` fill it, ``field`` is the setting it is about.

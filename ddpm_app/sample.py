@@ -99,8 +99,9 @@ def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMSched
         return DDPMScheduler.from_config(trained.config)
     if name == "ddim":
         return DDIMScheduler.from_config(trained.config)
-    shared = {k: trained.config[k] for k in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")}
-    return DPMSolverMultistepScheduler(**shared, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
+    shared = {k: trained.config[k] for k in ("num_train_timesteps", "prediction_type")}
+    betas = trained.betas.tolist()  # the solver doesn't know all schedules by name
+    return DPMSolverMultistepScheduler(**shared, trained_betas=betas, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
 
 
 @torch.no_grad()
@@ -123,7 +124,13 @@ def denoise(unet: torch.nn.Module, noise: Tensor, sampler, num_inference_steps: 
 
 def sample(model: Loaded, request: Request) -> Iterator[Frame]:
     """Draw the request's pictures batch by batch. Each frame holds the batch it belongs to; the last frame of each batch
-    holds finished pictures. ``step`` and ``total`` count over all batches."""
+    holds finished pictures. ``step`` and ``total`` count over all batches.
+
+    Raises Problem("preview_steps") for more steps than the model was trained with.
+    """
+    known = model.scheduler.config.num_train_timesteps
+    if request.num_inference_steps > known:
+        raise Problem("preview_steps", "num_inference_steps", other="num_train_timesteps", value=request.num_inference_steps, timesteps=known)
     device = model.unet.device
     batches = math.ceil(request.num_images / request.batch_size)
     for b in range(batches):

@@ -1,20 +1,21 @@
-"""Drawn butterflies, set as in a museum drawer: endless pictures with a species and a true caption, and no licence to ask.
+"""Drawn butterflies, set as in a museum drawer: endless pictures, each with its species and a true caption.
 
 One half of a specimen is drawn in *wing coordinates* and mirrored, so the pattern follows the wing however it is bent:
     u   0 at the wing's root .. 1 at its edge, along the ray from the root
     v   where on the edge that ray ends: -1..0 leading edge, 0..1 outer edge (tip to inner corner), 1..2 inner edge
 Veins are lines of constant v, bands are curves of nearly constant u, and a spot in every cell sits half-way between
-two veins. Lengths are in wing units: a fore wing is about 1 long. A species is a row of `KINDS`: two outlines, a body and its
-marks from the bottom up; a value written (low, high) is drawn anew for each specimen.
+two veins. Lengths are in wing units: a fore wing is about 1 long. A species is a row of `KINDS`: two outlines, a body
+and its marks from the bottom up. There (low, high) is a value drawn anew for each specimen; a pair to be taken as it
+stands is a list.
 
-Pixels are made with additions, products, quotients and roots only (an angle is a quotient, see `_turn`). Those are rounded
+Pixels are made with sums, products, quotients and roots only (an angle is a quotient, see `_turn`). Those are rounded
 alike on every processor, which sines and exponentials are not: so one seed gives one picture.
 """
 
 import colorsys
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ FORE_ROOT, HIND_ROOT = (0.035, -0.07), (0.03, 0.03)
 
 @dataclass(frozen=True)
 class Specimen:
-    """One drawn butterfly: `image` (RGB, size x size), `species` (index into SPECIES), `caption` (true of this picture)."""
+    """One butterfly: `image` (RGB, size x size), `species` (index into SPECIES), `caption` (true of this picture)."""
 
     image: Image.Image
     species: int
@@ -39,12 +40,12 @@ class Specimen:
 class Outline:
     """A wing's edge from its root (0, 0) along the leading edge to the tip, down the outer edge to the corner and home.
 
-    x points away from the body and y down. `tail`: the middle line of a tail (hind wings), `tail_width` its half width.
+    x points away from the body and y down. points[3] is the tip, points[corner] the inner corner of the outer edge.
+    `tail`: the middle line of a tail (hind wings), `tail_width` its half width.
     """
 
     points: tuple
-    tip: int
-    corner: int
+    corner: int = 6
     scallop: float = 0.0
     tail: tuple = ()
     tail_width: float = 0.035
@@ -52,7 +53,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Mark:
-    """One layer of paint: `paint(wing, rng, colour, **values)`, on the wings 'f', 'h' or 'fh'; `word` names it in captions."""
+    """One layer of paint, `paint(wing, rng, colour, **values)`, on wings 'f', 'h' or 'fh'; captions call it `word`."""
 
     paint: Callable
     wings: str
@@ -63,7 +64,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Kind:
-    """A species as it is drawn. `span`: its size among the others; `body`: colours of thorax and abdomen, half width."""
+    """A species as it is drawn. `span`: size among the others; `body`: colours of thorax and abdomen, half width."""
 
     name: str
     fore: Outline
@@ -76,8 +77,8 @@ class Kind:
 
 def outline(points: str, tail: str = "", width: float = 0.035, **rest) -> Outline:
     """An Outline from "x y  x y ..." in hundredths; the root (0, 0) comes before the first point."""
-    pairs = ([tuple(int(n) / 100 for n in pair.split()) for pair in text.split("  ") if pair] for text in (points, tail))
-    edge, line = map(tuple, pairs)
+    numbers = [[int(n) / 100 for n in text.split()] for text in (points, tail)]
+    edge, line = (tuple(zip(n[::2], n[1::2], strict=True)) for n in numbers)
     return Outline(((0.0, 0.0), *edge), tail=line, tail_width=width, **rest)
 
 
@@ -92,6 +93,11 @@ def _ramp(x, low: float, high: float):
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def _within(x, ends, soft: float):
+    """1 between the two ends, 0 outside, smooth over 2 * soft."""
+    return _ramp(x, ends[0] - soft, ends[0] + soft) * (1 - _ramp(x, ends[1] - soft, ends[1] + soft))
 
 
 def _bump(x):
@@ -164,11 +170,11 @@ class Wing:
         """v of every point of the outline, by length along it."""
         length = np.concatenate([[0], np.cumsum(np.sqrt((np.diff(curve, axis=0) ** 2).sum(1)))])
         steps = (len(curve) - 1) // (len(outline.points) - 1)
-        marks = [0, outline.tip * steps, outline.corner * steps, len(curve) - 1]
+        marks = [0, 3 * steps, outline.corner * steps, len(curve) - 1]
         return np.interp(length, length[marks], [-1, 0, 1, 2])
 
     def rasterise(self, unit: float, side: int, middle: float, tint: Callable) -> None:
-        """Set up the pixels: `unit` of them per wing unit, on a half canvas (side, side / 2) with y = `middle` half-way down."""
+        """Set up the pixels, `unit` per wing unit, for a half canvas (side, side / 2), y = `middle` half-way down."""
         self.unit, self.tint = unit, tint
         every = np.concatenate(self.shapes) * unit + [0, side / 2 - middle * unit]
         low = np.maximum(np.floor(every.min(0)).astype(int) - 2, 0)
@@ -207,7 +213,7 @@ class Wing:
         return np.asarray(image, np.float32) / 255
 
     def lay(self, alpha, colour, label: int = 0) -> None:
-        """Cover with colour (RGB of 0..1, or an array of them) where alpha is; `label` remembers whose paint lies on top."""
+        """Cover with colour (RGB of 0..1, one or one per pixel) where alpha is; `label`: whose paint lies on top."""
         self.rgb += alpha[..., None] * (np.asarray(colour, np.float32) - self.rgb)
         self.label[alpha > 0.75] = label
 
@@ -221,12 +227,12 @@ def ground(wing, rng, colour, outer, start=0.3):
     return [(np.ones(wing.shape, np.float32), colour + t * (wing.tint(outer) - colour))]
 
 
-def margin(wing, rng, colour, width=0.1, wave=0.0, tip=0.0, v=(-1, 2), soft=0.02):
-    """A border along the edge; `wave` scallops its inner side cell by cell, `tip` widens it towards the wing's tip."""
+def margin(wing, rng, colour, width=0.1, wave=0.0, v=(-1, 2), soft=0.02):
+    """A border along the edge; `wave` scallops its inner side cell by cell."""
     cell = 4 * (wing.v * CELLS % 1 - 0.5) ** 2
-    wide = width * (1 + wave * (cell - 0.4)) + tip * _bump(wing.v / 0.6) + 0.012 * wing.cloud
+    wide = width * (1 + wave * (cell - 0.4)) + 0.012 * wing.cloud
     alpha = 1 - _ramp(wing.inset, wide - soft, wide + soft)
-    return [(alpha * _ramp(wing.v, v[0] - 0.05, v[0] + 0.05) * (1 - _ramp(wing.v, v[1] - 0.05, v[1] + 0.05)), colour)]
+    return [(alpha * _within(wing.v, v, 0.05), colour)]
 
 
 def veins(wing, rng, colour, width=0.008, strength=1.0):
@@ -258,24 +264,24 @@ def costa(wing, rng, colour, width=0.02):
     return [(wing.stencil([_stroke(lead, width * np.linspace(1.3, 0.6, len(lead)))]), colour)]
 
 
-def band(wing, rng, colour, u=0.6, width=0.1, tilt=0.0, v=(-1, 2), bow=0.0, wave=0.0, soft=0.018, taper=0.0):
-    """A band around the root at u: `tilt` moves it outwards with v, `bow` bends it, `taper` thins it towards v's end."""
-    reach = np.clip((wing.v - v[0]) / (v[1] - v[0]), 0, 1)
-    middle = u + tilt * (wing.v - 0.5) + bow * _bump(2 * reach - 1) + 0.02 * wing.cloud
+def band(wing, rng, colour, u=0.6, width=0.1, tilt=0.0, v=(-1, 2), wave=0.0, soft=0.018):
+    """A band around the root at u; `tilt` moves it outwards with v, `wave` narrows it at the veins."""
+    middle = u + tilt * (wing.v - 0.5) + 0.02 * wing.cloud
     cell = 4 * (wing.v * CELLS % 1 - 0.5) ** 2
-    half = width / 2 * (1 - taper * reach) * (1 - wave * cell)
+    half = width / 2 * (1 - wave * cell)
     alpha = 1 - _ramp(np.abs(wing.u - middle) - half, -soft, soft)
-    return [(alpha * _ramp(wing.v, v[0] - 0.03, v[0] + 0.03) * (1 - _ramp(wing.v, v[1] - 0.03, v[1] + 0.03)), colour)]
+    return [(alpha * _within(wing.v, v, 0.03), colour)]
 
 
-def streak(wing, rng, colour, start=(0.6, -0.4), stop=(0.8, 1.0), width=0.1, taper=0.3, bend=0.0):
-    """A band from (u, v) `start` to `stop`, straight but for `bend`, thinner by `taper` where it stops."""
-    ends = wing.point(np.array([start[0], stop[0]]), np.array([start[1], stop[1]]))
+def streak(wing, rng, colour, line=(0.6, -0.4, 0.8, 1.0), width=0.1, taper=0.2, bend=0.0):
+    """A band along `line` (u, v, u, v), straight but for `bend`, thinner by `taper` where it stops."""
+    ends = wing.point(np.array(line[::2]), np.array(line[1::2]))
     along = ends[1] - ends[0]
     at = np.linspace(0, 1, 15)[:, None]
-    line = ends[0] + at * along + bend * (4 * at * (1 - at)) * along[::-1] * [1, -1]
-    half = width / 2 * np.interp(at[:, 0], [0, 0.06, 0.35, 0.65, 0.94, 1], [0.55, 1, *rng.uniform(0.88, 1.12, 2), 1, 0.55])
-    return [(wing.stencil([_stroke(line, half * (1 - taper * at[:, 0]))]), colour)]
+    middle = ends[0] + at * along + bend * (4 * at * (1 - at)) * along[::-1] * [1, -1]
+    profile = [0.55, 1, *rng.uniform(0.88, 1.12, 2), 1, 0.55]
+    half = width / 2 * np.interp(at[:, 0], [0, 0.06, 0.35, 0.65, 0.94, 1], profile)
+    return [(wing.stencil([_stroke(middle, half * (1 - taper * at[:, 0]))]), colour)]
 
 
 def _round(n: int = 18) -> np.ndarray:
@@ -286,10 +292,8 @@ def _round(n: int = 18) -> np.ndarray:
 # Shapes of radius 1: x along the ray outwards, y across it.
 SHAPES = {
     "dot": _round(),
-    "crescent": np.concatenate([_round(24)[:13][:, ::-1], _round(24)[12::-1][:, ::-1] * [0.25, 0.95]]) - [0.5, 0],
-    "arrow": np.array([[-1, 0], [0.7, -1], [0.35, 0], [0.7, 1]]),
+    "crescent": np.concatenate([_round(24)[:13], _round(24)[12::-1] * [0.95, 0.25]])[:, ::-1] - [0.5, 0],
     "block": np.array([[-1, -0.7], [-0.8, -0.9], [0.8, -1], [1, -0.8], [1, 0.8], [0.8, 1], [-0.8, 0.9], [-1, 0.7]]),
-    "drop": _round() * np.stack([np.ones(18), 0.55 + 0.45 * _round()[:, 0]], -1),
 }
 
 
@@ -304,13 +308,13 @@ def _figures(wing, shape: str, places, radii, stretch: float) -> list:
     ]
 
 
-def spots(wing, rng, colour, u=0.9, r=0.03, first=0, last=CELLS - 1, shape="dot", stretch=1.0, tilt=0.0, vary=0.15, skip=0.0):
-    """One spot in each cell from `first` to `last` (halves and negatives reach the sides), each left out by chance `skip`."""
+def spots(wing, rng, colour, u=0.9, r=0.03, first=0, last=CELLS - 1, shape="dot", stretch=1.0, skip=0.0):
+    """One spot in each cell from `first` (-1 is past the tip) to `last`, each left out by chance `skip`."""
     v = (np.arange(first, last + 1) + 0.5) / CELLS
     kept = rng.random(len(v)) >= skip
     kept[rng.integers(len(v))] = True
-    radii = r * (1 + rng.uniform(-vary, vary, len(v)))
-    places = wing.point(u + tilt * (v - 0.5) + rng.uniform(-0.1, 0.1, len(v)) * r, v)
+    radii = r * (1 + rng.uniform(-0.15, 0.15, len(v)))
+    places = wing.point(u + rng.uniform(-0.1, 0.1, len(v)) * r, v)
     return [(wing.stencil(_figures(wing, shape, places[kept], radii[kept], stretch)), colour)]
 
 
@@ -319,13 +323,13 @@ def patch(wing, rng, colour, u=0.5, v=0.5, r=0.06, shape="dot", stretch=1.0):
     return [(wing.stencil(_figures(wing, shape, wing.point(u, [v]), [r], stretch)), colour)]
 
 
-def eye(wing, rng, colour, u=0.7, v=0.4, r=0.1, rings=(), stretch=1.0):
+def eye(wing, rng, colour, u=0.7, v=0.4, r=0.1, rings=()):
     """An eyespot: rings ((share of r, colour, offset along the ray), ...) on a disc of radius r."""
-    layers = [(1.0, colour, 0.0), *((share, wing.tint(ring), off) for share, ring, off in rings)]
     place = wing.point(u, [v])
     out = place - wing.root
-    out = out / np.sqrt((out**2).sum())
-    return [(wing.stencil(_figures(wing, "dot", place + out * off * r, [r * share], stretch)), c) for share, c, off in layers]
+    out *= r / np.sqrt((out**2).sum())
+    layers = [(1.0, colour, 0.0), *((share, wing.tint(ring), off) for share, ring, off in rings)]
+    return [(wing.stencil(_figures(wing, "dot", place + out * off, [r * share], 1.0)), c) for share, c, off in layers]
 
 
 def tip(wing, rng, colour, size=0.3, bow=0.0, soft=0.03):
@@ -341,17 +345,17 @@ def dust(wing, rng, colour, reach=0.4, strength=0.8):
     return [(strength * (1 - _ramp(wing.u + 0.1 * wing.cloud, reach * 0.15, reach)), colour)]
 
 
-def cells(wing, rng, colour, u=(0.5, 0.8), gap=0.12, first=0, last=CELLS - 1, tilt=0.0, blunt=True):
+def cells(wing, rng, colour, u=(0.5, 0.8), gap=0.12, first=0, last=CELLS - 1, tilt=0.0):
     """Rounded panes between the veins, from u[0] to u[1]."""
     low, high = (edge + tilt * (wing.v - 0.5) for edge in u)
     across = np.abs(wing.v * CELLS % 1 - 0.5) / (0.5 - gap)
     along = (wing.u - (low + high) / 2) / ((high - low) / 2)
-    shape = across**4 + (along**4 if blunt else along * along) + 0.15 * wing.cloud
-    alpha = (1 - _ramp(shape, 0.8, 1.1)) * (wing.v * CELLS > first) * (wing.v * CELLS < last + 1)
+    figure = across**4 + along**4 + 0.15 * wing.cloud
+    alpha = (1 - _ramp(figure, 0.8, 1.1)) * (wing.v * CELLS > first) * (wing.v * CELLS < last + 1)
     return [(alpha.astype(np.float32), colour)]
 
 
-def disc(wing, rng, colour, u=(0.1, 0.42), v=(0.0, 0.72), soft=0.03):
+def disc(wing, rng, colour, u=(0.1, 0.42), v=(0.0, 0.72)):
     """The cell in the middle of the wing, filled."""
     along = (wing.u - (u[0] + u[1]) / 2) / ((u[1] - u[0]) / 2)
     across = (wing.v - (v[0] + v[1]) / 2) / ((v[1] - v[0]) / 2)
@@ -365,13 +369,17 @@ def sheen(wing, rng, colour, u=0.55, width=0.5, strength=0.5):
 
 # ---------------------------------------------------------------------------------------------------- the species
 
-INK = "#1a1411"
+INK, STRAW, JADE = "#1a1411", "#f6e79a", "#a6dc8a"
+PEACOCK_FORE = [[0.82, "#8c2a24", 0.0], [0.6, "#2b1d2c", 0.05], [0.4, "#6f7fc6", 0.3]]
+PEACOCK_HIND = [[0.78, "#17131a", 0.0], [0.5, "#4d72d2", 0.1], [0.22, "#17131a", 0.1]]
+LUNA_EYE = [[0.8, "#f0d878", 0.0], [0.42, "#3c3040", 0.1]]
+APOLLO_EYE = [[0.74, "#d8321e", 0.0], [0.3, "#f6efe6", 0.0]]
 
 KINDS = (
     Kind(
         "monarch",
-        outline("30 -31  62 -57  95 -68  94 -48  81 -20  74 0  42 7  14 11  1 15", tip=3, corner=6),
-        outline("28 -14  58 -10  72 8  72 32  58 54  36 66  15 56  4 30", tip=3, corner=6, scallop=0.02),
+        outline("30 -31  62 -57  95 -68  94 -48  81 -20  74 0  42 7  14 11  1 15"),
+        outline("28 -14  58 -10  72 8  72 32  58 54  36 66  15 56  4 30", scallop=0.02),
         ("#1c1714", "#2a211c", 0.052),
         (
             mark(ground, "fh", "#f0942a", "ground", outer="#dd6a14"),
@@ -387,8 +395,8 @@ KINDS = (
     ),
     Kind(
         "blue morpho",
-        outline("28 -40  60 -68  90 -74  95 -52  86 -22  80 2  44 9  14 11  1 15", tip=3, corner=6),
-        outline("30 -16  66 -12  85 12  83 40  66 65  40 80  18 66  4 32", tip=3, corner=6, scallop=0.03),
+        outline("28 -40  60 -68  90 -74  95 -52  86 -22  80 2  44 9  14 11  1 15"),
+        outline("30 -16  66 -12  85 12  83 40  66 65  40 80  18 66  4 32", scallop=0.03),
         ("#221b1a", "#2c2422", 0.042),
         (
             mark(ground, "fh", "#1c55cf", "ground", outer="#2f8be6"),
@@ -403,19 +411,24 @@ KINDS = (
     ),
     Kind(
         "tiger swallowtail",
-        outline("28 -36  60 -64  93 -78  92 -56  82 -24  75 2  40 9  14 11  1 15", tip=3, corner=6),
-        outline("26 -12  54 -6  68 14  66 40  55 62  34 76  15 62  4 30", tip=3, corner=6, scallop=0.04, tail="46 58  53 80  56 100", width=0.04),
+        outline("28 -36  60 -64  93 -78  92 -56  82 -24  75 2  40 9  14 11  1 15"),
+        outline(
+            "26 -12  54 -6  68 14  66 40  55 62  34 76  15 62  4 30",
+            scallop=0.04,
+            tail="46 58  53 80  56 100",
+            width=0.04,
+        ),
         ("#2a241c", "#d8b640", 0.05),
         (
             mark(ground, "fh", "#fbdc4e", "ground", outer="#f4c52c"),
             mark(margin, "fh", INK, "margins", width=(0.12, 0.16), wave=0.15, v=[-0.1, 1.3]),
-            mark(streak, "f", INK, "stripes", start=[0.97, -0.74], stop=[0.36, 1.4], width=(0.06, 0.09), taper=0.5),
-            mark(streak, "f", INK, "stripes", start=[0.97, -0.52], stop=[0.60, 0.95], width=(0.07, 0.095), taper=0.75),
-            mark(streak, "f", INK, "stripes", start=[0.97, -0.34], stop=[0.66, 0.42], width=(0.06, 0.08), taper=0.6),
-            mark(streak, "f", INK, "stripes", start=[0.97, -0.19], stop=[0.80, 0.30], width=(0.05, 0.07), taper=0.4),
-            mark(streak, "h", INK, "stripes", start=[0.5, -0.55], stop=[0.8, 1.1], width=(0.06, 0.09), taper=0.6, bend=-0.1),
+            mark(streak, "f", INK, "stripes", line=[0.97, -0.74, 0.36, 1.4], width=(0.06, 0.09), taper=0.5),
+            mark(streak, "f", INK, "stripes", line=[0.97, -0.52, 0.60, 0.95], width=(0.07, 0.095), taper=0.75),
+            mark(streak, "f", INK, "stripes", line=[0.97, -0.34, 0.66, 0.42], width=(0.06, 0.08), taper=0.6),
+            mark(streak, "f", INK, "stripes", line=[0.97, -0.19, 0.80, 0.30], width=(0.05, 0.07), taper=0.4),
+            mark(streak, "h", INK, "stripes", line=[0.5, -0.55, 0.8, 1.1], width=(0.06, 0.09), taper=0.6, bend=-0.1),
             mark(spots, "fh", "#fae07a", "spots", u=0.93, r=(0.022, 0.028), stretch=0.8, skip=(0, 0.2)),
-            mark(spots, "h", "#5b8fe0", "spots", u=0.81, r=(0.032, 0.045), first=2, last=6, stretch=0.7, shape="crescent"),
+            mark(spots, "h", "#5b8fe0", "spots", u=0.81, r=(0.04, 0.052), first=2, stretch=0.7, shape="crescent"),
             mark(patch, "h", "#e8622a", u=0.86, v=1.0, r=0.045),
             mark(veins, "fh", INK, width=0.005, strength=0.7),
             mark(costa, "f", INK, width=0.024),
@@ -424,8 +437,8 @@ KINDS = (
     ),
     Kind(
         "peacock",
-        outline("30 -38  60 -62  87 -71  91 -56  79 -36  81 -14  72 3  40 9  14 11  1 15", tip=3, corner=7, scallop=0.02),
-        outline("30 -14  60 -8  74 12  70 32  66 53  50 60  34 68  15 56  4 28", tip=3, corner=7, scallop=0.03),
+        outline("30 -38  60 -62  87 -71  91 -56  79 -36  81 -14  72 3  40 9  14 11  1 15", corner=7, scallop=0.02),
+        outline("30 -14  60 -8  74 12  70 32  66 53  50 60  34 68  15 56  4 28", corner=7, scallop=0.03),
         ("#4a2a1c", "#5a3626", 0.055),
         (
             mark(ground, "fh", "#8e2d1c", "ground", outer="#b43a22"),
@@ -435,16 +448,16 @@ KINDS = (
             mark(patch, "f", "#221719", u=0.42, v=-0.35, r=0.075, shape="block"),
             mark(patch, "f", "#f0d58a", u=0.58, v=-0.42, r=0.06, shape="block", stretch=0.8),
             mark(patch, "f", "#221719", u=0.70, v=-0.3, r=0.055, shape="block", stretch=0.7),
-            mark(eye, "f", "#efc766", "eyespots", u=0.80, v=0.12, r=(0.12, 0.14), rings=[[0.82, "#8c2a24", 0.0], [0.6, "#2b1d2c", 0.05], [0.4, "#6f7fc6", 0.3]]),
-            mark(eye, "h", "#cdbb98", "eyespots", u=0.70, v=0.10, r=(0.15, 0.175), rings=[[0.78, "#17131a", 0.0], [0.5, "#4d72d2", 0.1], [0.22, "#17131a", 0.1]]),
+            mark(eye, "f", "#efc766", "eyespots", u=0.80, v=0.12, r=(0.12, 0.14), rings=PEACOCK_FORE),
+            mark(eye, "h", "#cdbb98", "eyespots", u=0.70, v=0.10, r=(0.15, 0.175), rings=PEACOCK_HIND),
             mark(spots, "f", "#f1e8f0", "spots", u=0.86, r=0.014, first=2, last=5, skip=(0, 0.4)),
             mark(edge, "fh", "#3a2a24", width=0.007),
         ),
     ),
     Kind(
         "orange tip",
-        outline("30 -38  60 -64  86 -72  92 -54  85 -24  74 2  40 8  14 11  1 15", tip=3, corner=6),
-        outline("30 -14  60 -8  74 12  73 36  60 58  38 70  16 58  4 28", tip=3, corner=6),
+        outline("30 -38  60 -64  86 -72  92 -54  85 -24  74 2  40 8  14 11  1 15"),
+        outline("30 -14  60 -8  74 12  73 36  60 58  38 70  16 58  4 28"),
         ("#4c4a48", "#8a8680", 0.04),
         (
             mark(ground, "fh", "#f4f1e2", "ground", outer="#efead6"),
@@ -461,8 +474,8 @@ KINDS = (
     ),
     Kind(
         "brimstone",
-        outline("28 -42  58 -68  92 -78  84 -54  80 -24  72 2  40 8  14 11  1 15", tip=3, corner=6),
-        outline("30 -14  60 -8  74 12  72 32  73 54  54 60  36 70  15 58  4 28", tip=3, corner=7),
+        outline("28 -42  58 -68  92 -78  84 -54  80 -24  72 2  40 8  14 11  1 15"),
+        outline("30 -14  60 -8  74 12  72 32  73 54  54 60  36 70  15 58  4 28", corner=7),
         ("#8a8452", "#c9bf72", 0.046),
         (
             mark(ground, "fh", "#f7ee58", "ground", outer="#eddc2e"),
@@ -477,12 +490,12 @@ KINDS = (
     ),
     Kind(
         "red admiral",
-        outline("30 -36  62 -60  88 -69  93 -54  82 -30  79 -8  70 4  40 9  14 11  1 15", tip=3, corner=7, scallop=0.02),
-        outline("30 -14  58 -8  72 12  71 36  58 58  36 68  15 56  4 28", tip=3, corner=6, scallop=0.04),
+        outline("30 -36  62 -60  88 -69  93 -54  82 -30  79 -8  70 4  40 9  14 11  1 15", corner=7, scallop=0.02),
+        outline("30 -14  58 -8  72 12  71 36  58 58  36 68  15 56  4 28", scallop=0.04),
         ("#2e221c", "#3c2d24", 0.054),
         (
             mark(ground, "fh", "#3d2a20", "ground", outer="#1c1513"),
-            mark(streak, "f", "#e2481e", "bands", start=[0.96, -0.52], stop=[0.93, 0.88], width=(0.12, 0.165), taper=0.1, bend=0.06),
+            mark(streak, "f", "#e2481e", "bands", line=[0.96, -0.52, 0.93, 0.88], width=(0.12, 0.165), bend=0.06),
             mark(margin, "h", "#e2481e", "margins", width=(0.11, 0.14), v=[0.1, 1.05]),
             mark(spots, "h", "#1c1513", u=0.92, r=(0.017, 0.024), first=1, last=6),
             mark(patch, "f", "#faf5ea", "spots", u=0.72, v=-0.22, r=(0.05, 0.06), shape="block", stretch=0.6),
@@ -493,8 +506,12 @@ KINDS = (
     ),
     Kind(
         "luna moth",
-        outline("30 -42  62 -60  94 -60  89 -40  76 -14  66 6  36 11  14 11  1 15", tip=3, corner=6),
-        outline("26 -10  50 0  60 20  54 44  42 58  26 62  12 48  4 26", tip=3, corner=6, tail="34 44  36 80  42 108  54 128  70 138", width=0.058),
+        outline("30 -42  62 -60  94 -60  89 -40  76 -14  66 6  36 11  14 11  1 15"),
+        outline(
+            "26 -10  50 0  60 20  54 44  42 58  26 62  12 48  4 26",
+            tail="34 44  36 80  42 108  54 128  70 138",
+            width=0.058,
+        ),
         ("#f2eee0", "#efe9d6", 0.068),
         (
             mark(ground, "fh", "#c6e6a8", "ground", outer="#a4d28c"),
@@ -502,32 +519,32 @@ KINDS = (
             mark(veins, "fh", "#86b878", width=0.005, strength=0.7),
             mark(band, "fh", "#8fc07c", u=(0.78, 0.84), width=0.022, wave=0.2),
             mark(costa, "f", "#8e3a58", width=(0.024, 0.034)),
-            mark(eye, "f", "#7a3c4c", "eyespots", u=0.56, v=-0.06, r=(0.05, 0.062), rings=[[0.8, "#f0d878", 0.0], [0.42, "#3c3040", 0.1]]),
-            mark(eye, "h", "#7a3c4c", "eyespots", u=0.52, v=0.28, r=(0.055, 0.068), rings=[[0.8, "#f0d878", 0.0], [0.42, "#3c3040", 0.1]]),
+            mark(eye, "f", "#7a3c4c", "eyespots", u=0.56, v=-0.06, r=(0.05, 0.062), rings=LUNA_EYE),
+            mark(eye, "h", "#7a3c4c", "eyespots", u=0.52, v=0.28, r=(0.055, 0.068), rings=LUNA_EYE),
             mark(edge, "fh", "#8fc080", width=0.005),
         ),
         noun="moth",
     ),
     Kind(
         "zebra longwing",
-        outline("34 -25  68 -44  99 -52  102 -38  88 -15  68 2  38 8  14 11  1 15", tip=3, corner=6),
-        outline("30 -10  60 -4  74 12  66 34  48 50  30 55  13 44  3 24", tip=3, corner=6, scallop=0.03),
+        outline("34 -25  68 -44  99 -52  102 -38  88 -15  68 2  38 8  14 11  1 15"),
+        outline("30 -10  60 -4  74 12  66 34  48 50  30 55  13 44  3 24", scallop=0.03),
         ("#1d1917", "#2c2620", 0.038),
         (
             mark(ground, "fh", "#241d1a", "ground", outer="#17120f"),
-            mark(streak, "f", "#f6e79a", "stripes", start=[0.1, 0.2], stop=[0.72, 0.98], width=(0.09, 0.12), taper=0.2, bend=0.08),
-            mark(streak, "f", "#f6e79a", "stripes", start=[0.96, -0.45], stop=[0.80, 0.66], width=(0.075, 0.10), taper=0.2),
-            mark(streak, "f", "#f6e79a", "stripes", start=[0.95, -0.2], stop=[0.88, 0.42], width=(0.06, 0.08), taper=0.2),
-            mark(streak, "h", "#f6e79a", "stripes", start=[0.1, 0.9], stop=[0.70, -0.05], width=(0.10, 0.13), taper=0.1, bend=-0.06),
-            mark(spots, "h", "#f6e79a", "spots", u=0.76, r=(0.022, 0.03), stretch=1.1, skip=(0, 0.2)),
-            mark(spots, "h", "#f6e79a", u=0.92, r=(0.014, 0.018)),
+            mark(streak, "f", STRAW, "stripes", line=[0.1, 0.2, 0.72, 0.98], width=(0.09, 0.12), taper=0.2, bend=0.08),
+            mark(streak, "f", STRAW, "stripes", line=[0.96, -0.45, 0.80, 0.66], width=(0.075, 0.10), taper=0.2),
+            mark(streak, "f", STRAW, "stripes", line=[0.95, -0.2, 0.88, 0.42], width=(0.06, 0.08), taper=0.2),
+            mark(streak, "h", STRAW, "stripes", line=[0.1, 0.9, 0.7, -0.05], width=(0.1, 0.13), bend=-0.06),
+            mark(spots, "h", STRAW, "spots", u=0.76, r=(0.022, 0.03), stretch=1.1, skip=(0, 0.2)),
+            mark(spots, "h", STRAW, u=0.92, r=(0.014, 0.018)),
             mark(edge, "fh", "#17120f", width=0.007),
         ),
     ),
     Kind(
         "glasswing",
-        outline("32 -30  66 -52  94 -58  98 -42  83 -16  64 2  36 8  14 11  1 15", tip=3, corner=6),
-        outline("28 -12  54 -6  68 12  64 36  48 54  30 60  13 48  3 24", tip=3, corner=6),
+        outline("32 -30  66 -52  94 -58  98 -42  83 -16  64 2  36 8  14 11  1 15"),
+        outline("28 -12  54 -6  68 12  64 36  48 54  30 60  13 48  3 24"),
         ("#33261f", "#4a382c", 0.036),
         (
             mark(ground, "fh", "#dbe8ea", "ground", outer="#c6d9de"),
@@ -535,7 +552,7 @@ KINDS = (
             mark(veins, "fh", "#5a3a28", "veins", width=(0.008, 0.011)),
             mark(tip, "f", "#4a2a1c", size=(0.22, 0.28), bow=0.1),
             mark(margin, "fh", "#4a2a1c", "margins", width=(0.06, 0.085), wave=0.3),
-            mark(streak, "f", "#fbf9f2", "bands", start=[0.96, -0.40], stop=[0.76, 0.5], width=(0.09, 0.12)),
+            mark(streak, "f", "#fbf9f2", "bands", line=[0.96, -0.40, 0.76, 0.5], width=(0.09, 0.12)),
             mark(margin, "h", "#c65a24", "margins", width=(0.035, 0.05), v=[0, 1.1]),
             mark(costa, "f", "#5a3322", width=0.024),
             mark(edge, "fh", "#33211a", width=0.009),
@@ -544,8 +561,8 @@ KINDS = (
     ),
     Kind(
         "mourning cloak",
-        outline("30 -38  60 -63  86 -72  92 -58  80 -38  82 -16  73 2  40 9  14 11  1 15", tip=3, corner=7, scallop=0.03),
-        outline("30 -14  60 -8  76 10  72 32  68 55  50 62  34 70  15 58  4 28", tip=3, corner=7, scallop=0.04),
+        outline("30 -38  60 -63  86 -72  92 -58  80 -38  82 -16  73 2  40 9  14 11  1 15", corner=7, scallop=0.03),
+        outline("30 -14  60 -8  76 10  72 32  68 55  50 62  34 70  15 58  4 28", corner=7, scallop=0.04),
         ("#3a2420", "#4a302a", 0.055),
         (
             mark(ground, "fh", "#5a2420", "ground", outer="#70302a"),
@@ -560,8 +577,8 @@ KINDS = (
     ),
     Kind(
         "birdwing",
-        outline("32 -36  66 -66  100 -84  99 -66  82 -34  66 -4  34 6  14 11  1 15", tip=3, corner=6),
-        outline("24 -8  48 -2  60 14  58 36  46 56  29 64  13 50  3 26", tip=3, corner=6, scallop=0.03),
+        outline("32 -36  66 -66  100 -84  99 -66  82 -34  66 -4  34 6  14 11  1 15"),
+        outline("24 -8  48 -2  60 14  58 36  46 56  29 64  13 50  3 26", scallop=0.03),
         ("#1d1a16", "#e2b73a", 0.058),
         (
             mark(ground, "f", "#16130f", "ground", outer="#1c1814"),
@@ -578,8 +595,8 @@ KINDS = (
     ),
     Kind(
         "common blue",
-        outline("30 -40  58 -64  81 -70  87 -50  81 -22  71 2  40 8  14 11  1 15", tip=3, corner=6),
-        outline("30 -14  58 -8  72 12  71 36  56 57  36 65  15 54  4 28", tip=3, corner=6),
+        outline("30 -40  58 -64  81 -70  87 -50  81 -22  71 2  40 8  14 11  1 15"),
+        outline("30 -14  58 -8  72 12  71 36  56 57  36 65  15 54  4 28"),
         ("#6a6f90", "#7d86ac", 0.048),
         (
             mark(ground, "fh", "#8c9bea", "ground", outer="#7282dc"),
@@ -587,7 +604,7 @@ KINDS = (
             mark(veins, "fh", "#5560b4", width=0.005, strength=0.7),
             mark(margin, "fh", "#2c2838", "margins", width=(0.05, 0.085), v=[-0.3, 1.3]),
             mark(margin, "fh", "#e6e4e6", width=0.022, v=[-0.1, 1.3], soft=0.008),
-            mark(spots, "h", "#ea8a34", "spots", u=0.84, r=(0.024, 0.032), shape="crescent", chance=0.7),
+            mark(spots, "h", "#ea8a34", "spots", u=0.83, r=(0.03, 0.038), shape="crescent", chance=0.7),
             mark(spots, "h", "#221e2c", u=0.89, r=0.017, chance=0.8),
             mark(dust, "fh", "#5a6ac8", reach=0.4, strength=0.6),
         ),
@@ -595,8 +612,8 @@ KINDS = (
     ),
     Kind(
         "apollo",
-        outline("30 -36  62 -62  90 -70  98 -50  90 -20  76 3  40 9  14 11  1 15", tip=3, corner=6),
-        outline("30 -14  58 -8  72 12  71 36  57 58  36 68  16 56  4 28", tip=3, corner=6),
+        outline("30 -36  62 -62  90 -70  98 -50  90 -20  76 3  40 9  14 11  1 15"),
+        outline("30 -14  58 -8  72 12  71 36  57 58  36 68  16 56  4 28"),
         ("#4a4440", "#6a625a", 0.058),
         (
             mark(ground, "fh", "#f1eee0", "ground", outer="#e8e6dc"),
@@ -608,31 +625,36 @@ KINDS = (
             mark(patch, "f", "#191614", "spots", u=0.53, v=-0.04, r=(0.048, 0.06), shape="block", stretch=0.7),
             mark(patch, "f", "#191614", "spots", u=0.70, v=-0.12, r=(0.035, 0.05), chance=0.8),
             mark(patch, "f", "#191614", "spots", u=0.62, v=1.05, r=(0.04, 0.052)),
-            mark(eye, "h", "#1d1614", "eyespots", u=0.62, v=0.16, r=(0.085, 0.105), rings=[[0.74, "#d8321e", 0.0], [0.3, "#f6efe6", 0.0]]),
-            mark(eye, "h", "#1d1614", "eyespots", u=0.62, v=0.70, r=(0.085, 0.105), rings=[[0.74, "#d8321e", 0.0], [0.3, "#f6efe6", 0.0]]),
+            mark(eye, "h", "#1d1614", "eyespots", u=0.62, v=0.16, r=(0.085, 0.105), rings=APOLLO_EYE),
+            mark(eye, "h", "#1d1614", "eyespots", u=0.62, v=0.70, r=(0.085, 0.105), rings=APOLLO_EYE),
             mark(edge, "fh", "#8f8c84", width=0.006),
         ),
     ),
     Kind(
         "malachite",
-        outline("30 -36  62 -62  92 -70  92 -54  80 -28  78 -8  72 4  40 9  14 11  1 15", tip=3, corner=7),
-        outline("30 -14  58 -8  72 12  70 36  58 58  38 70  16 58  4 28", tip=3, corner=6, scallop=0.05, tail="46 56  50 70  52 80", width=0.03),
+        outline("30 -36  62 -62  92 -70  92 -54  80 -28  78 -8  72 4  40 9  14 11  1 15", corner=7),
+        outline(
+            "30 -14  58 -8  72 12  70 36  58 58  38 70  16 58  4 28",
+            scallop=0.05,
+            tail="46 56  50 70  52 80",
+            width=0.03,
+        ),
         ("#2b2a20", "#4c4a34", 0.046),
         (
             mark(ground, "fh", "#33261a", "ground", outer="#1e1611"),
-            mark(disc, "f", "#a6dc8a", "patches", u=[0.10, 0.40], v=[0.0, 0.8]),
-            mark(cells, "f", "#a6dc8a", "patches", u=[0.50, 0.70], gap=(0.06, 0.12), tilt=0.12),
-            mark(cells, "f", "#a6dc8a", "patches", u=[0.76, 0.87], gap=(0.14, 0.2), tilt=0.04),
-            mark(band, "f", "#a6dc8a", "patches", u=0.45, width=0.5, v=[1.15, 1.55], soft=0.04),
-            mark(cells, "h", "#a6dc8a", "patches", u=[0.22, 0.68], gap=(0.03, 0.06), last=5),
-            mark(cells, "h", "#a6dc8a", "patches", u=[0.77, 0.88], gap=(0.16, 0.22)),
+            mark(disc, "f", JADE, "patches", u=[0.10, 0.40], v=[0.0, 0.8]),
+            mark(cells, "f", JADE, "patches", u=[0.50, 0.70], gap=(0.06, 0.12), tilt=0.12),
+            mark(cells, "f", JADE, "patches", u=[0.76, 0.87], gap=(0.14, 0.2), tilt=0.04),
+            mark(band, "f", JADE, "patches", u=0.45, width=0.5, v=[1.15, 1.55], soft=0.04),
+            mark(cells, "h", JADE, "patches", u=[0.22, 0.68], gap=(0.03, 0.06), last=5),
+            mark(cells, "h", JADE, "patches", u=[0.77, 0.88], gap=(0.16, 0.22)),
             mark(edge, "fh", "#1e1611", width=0.008),
         ),
     ),
     Kind(
         "purple emperor",
-        outline("30 -38  62 -64  90 -70  92 -54  79 -28  77 -6  70 4  40 9  14 11  1 15", tip=3, corner=7),
-        outline("30 -14  60 -8  74 12  71 38  58 58  40 72  17 58  4 28", tip=3, corner=6, scallop=0.03),
+        outline("30 -38  62 -64  90 -70  92 -54  79 -28  77 -6  70 4  40 9  14 11  1 15", corner=7),
+        outline("30 -14  60 -8  74 12  71 38  58 58  40 72  17 58  4 28", scallop=0.03),
         ("#2c2430", "#3a3040", 0.05),
         (
             mark(ground, "fh", "#5a2fae", "ground", outer="#4a2a8a"),
@@ -642,7 +664,7 @@ KINDS = (
             mark(cells, "f", "#f8f5f0", "bands", u=[0.56, 0.66], gap=(0.05, 0.1), first=2, last=6, tilt=0.18),
             mark(spots, "f", "#f8f5f0", "spots", u=0.72, r=(0.026, 0.036), first=-1, last=1, stretch=1.2),
             mark(spots, "f", "#f8f5f0", "spots", u=0.87, r=0.018, first=-1, last=1, chance=0.7),
-            mark(streak, "h", "#f8f5f0", "bands", start=[0.66, -0.3], stop=[0.55, 0.98], width=(0.085, 0.12), taper=0.6, bend=0.06),
+            mark(streak, "h", "#f8f5f0", "bands", line=[0.66, -0.3, 0.55, 0.98], width=(0.085, 0.12), taper=0.6),
             mark(eye, "h", "#e08a34", u=0.84, v=0.82, r=0.045, rings=[[0.6, "#1c1420", 0.0]]),
             mark(edge, "fh", "#1c141c", width=0.007),
         ),
@@ -716,7 +738,7 @@ def _size_word(word: str, values: dict) -> str:
 
 
 def _caption(kind: Kind, painted: dict, sizes: dict, size: float, worn: bool) -> str:
-    """Words from what can be seen: `painted` maps a mark's number to (share of the wings, mean colour), `sizes` to a word."""
+    """Words for what is seen: `painted` maps a mark's number to (share of the wings, mean colour), `sizes` words."""
     ground, shares, said, eyes = {}, {}, {}, []
     for number, (share, colour) in sorted(painted.items(), key=lambda item: -item[1][0]):
         word, name = kind.marks[number - 1].word, str(colour_words(colour))
@@ -727,7 +749,7 @@ def _caption(kind: Kind, painted: dict, sizes: dict, size: float, worn: bool) ->
         else:
             shares[name, word] = shares.get((name, word), 0) + share
             said.setdefault((name, word), f"{sizes[number]} {name} {word}".strip())
-    grounds = [name for name in sorted(ground, key=ground.get, reverse=True) if ground[name] > 0.2 * sum(ground.values())][:2]
+    grounds = sorted((name for name in ground if ground[name] > 0.2 * sum(ground.values())), key=ground.get)[:-3:-1]
     seen = [key for key in sorted(shares, key=shares.get, reverse=True) if shares[key] > 0.004 and key[0] != grounds[0]]
     phrases = [said[key] for key in seen[:3]]
     if eyes:
@@ -745,7 +767,7 @@ def _caption(kind: Kind, painted: dict, sizes: dict, size: float, worn: bool) ->
 
 
 def _paint(kind: Kind, wings: dict, rng: np.random.Generator, tint: Callable) -> dict:
-    """All marks of the species on both wings, then light, relief and scales; returns a word for the size of each mark."""
+    """All marks of the species on both wings, then light, relief and scales; returns a word for each mark's size."""
     sizes = {}
     for number, layer in enumerate(kind.marks, 1):
         values = {k: rng.uniform(*v) if isinstance(v, tuple) else v for k, v in layer.values.items()}
@@ -758,8 +780,9 @@ def _paint(kind: Kind, wings: dict, rng: np.random.Generator, tint: Callable) ->
     for wing in wings.values():
         pleats = 4 * (wing.v * CELLS % 1 - 0.5) ** 2
         rows = wing.grain[(wing.v * 61).astype(int) % 64, (wing.u * 190).astype(int) % 512]
-        light = (0.74 + 0.26 * _ramp(wing.u, 0.0, 0.3)) * (1.03 - 0.09 * pleats * wing.u) + 0.04 * wing.cloud + 0.035 * rows
-        wing.rgb *= (light * (1 - 0.12 * (1 - _ramp(wing.inset, 0, 0.03))))[..., None]
+        light = (0.74 + 0.26 * _ramp(wing.u, 0.0, 0.3)) * (1.03 - 0.09 * pleats * wing.u)
+        light = (light + 0.04 * wing.cloud + 0.035 * rows) * (0.88 + 0.12 * _ramp(wing.inset, 0, 0.03))
+        wing.rgb *= light[..., None]
     return sizes
 
 
@@ -770,7 +793,8 @@ def _body(kind: Kind, rgb, alpha, unit: float, middle: float, length: float, tin
     reach = int(unit * 0.14)
     x = ((np.arange(reach) + 0.5) / unit)[None, :]
     y = ((np.arange(side) + 0.5 - side / 2) / unit + middle)[:, None]
-    knots = np.array([-0.275, -0.265, -0.235, -0.2, -0.185, -0.16, -0.08, 0.02, 0.07, 0.09, 0.2, 0.4, 0.52, 0.56, 0.575])
+    knots = [-0.275, -0.265, -0.235, -0.2, -0.185, -0.16, -0.08, 0.02, 0.07, 0.09, 0.2, 0.4, 0.52, 0.56, 0.575]
+    knots = np.array(knots)  # y of each of the half widths below, from head to tail
     knots = np.where(knots > 0.08, 0.08 + (knots - 0.08) * length, knots)
     widths = [0, 0.45, 0.72, 0.64, 0.56, 0.95, 1.2, 1.1, 0.8, 0.78, 0.92, 0.78, 0.5, 0.27, 0]
     half = np.interp(y, knots, np.array(widths) * wide)
@@ -791,7 +815,8 @@ def _antennae(kind: Kind, rgb, alpha, unit: float, middle: float, tint: Callable
         line = _spline([(0.015, -0.25), (0.06, -0.38), (0.14 + lean, -0.46 + lift), (0.24 + lean, -0.48 + lift)], 6)
         shapes = [_stroke(line, 0.008)]
         for place, width in zip(line[1:], 0.06 * _bump(np.linspace(-0.8, 1, len(line) - 1)), strict=True):
-            shapes += [_stroke([place, place + [0.6 * width, -0.8 * width]], 0.006), _stroke([place, place + [width, 0.4 * width]], 0.006)]
+            for barb in ([0.6, -0.8], [1.0, 0.4]):
+                shapes.append(_stroke([place, place + np.array(barb) * width], 0.006))
         colour = tint("#b08a4c")
     else:
         line = _spline([(0.012, -0.25), (0.07, -0.42), (0.15 + lean / 2, -0.58), (0.25 + lean, -0.70 + lift)], 8)
@@ -826,7 +851,8 @@ def _half(kind: Kind, rng: np.random.Generator, side: int) -> tuple:
     _antennae(kind, rgb, alpha, unit, middle, tint, rng)
     shade = Image.new("L", (side // 2, side))
     fore = wings["f"]
-    shade.paste(Image.fromarray((fore.mask * 255).astype(np.uint8)), (fore.at[1].start, fore.at[0].start + round(0.025 * unit)))
+    corner = (fore.at[1].start, fore.at[0].start + round(0.025 * unit))
+    shade.paste(Image.fromarray((fore.mask * 255).astype(np.uint8)), corner)
     shade = np.asarray(shade.filter(ImageFilter.GaussianBlur(0.03 * unit)), np.float32) / 255
     wings["h"].rgb *= 1 - 0.3 * shade[wings["h"].at][..., None]
     for wing in wings.values():
@@ -857,19 +883,19 @@ def _seen(rgb, label, wings: dict) -> dict:
 
 
 def _wear(cover: Image.Image, rng: np.random.Generator) -> int:
-    """Bite a few small notches out of the wings' edges, on either side; returns how many."""
-    count = int(max(0, rng.integers(-9, 5)))
-    side, pixels, pen = cover.width, np.asarray(cover), ImageDraw.Draw(cover)
-    for _ in range(count):
-        row = int(rng.uniform(0.2, 0.75) * side)
-        deep, tall, right = rng.uniform(0.015, 0.032) * side, rng.uniform(0.006, 0.012) * side, rng.random() < 0.5
+    """Bite a few small notches (mostly none) out of the wings' edges, on either side; returns how many."""
+    side, pixels, pen, count = cover.width, np.asarray(cover), ImageDraw.Draw(cover), 0
+    for _ in range(max(0, int(rng.integers(-9, 5)))):
+        row, right = int(rng.uniform(0.25, 0.75) * side), rng.random() < 0.5
+        deep, tall = rng.uniform(0.015, 0.032) * side, rng.uniform(0.006, 0.012) * side
         filled = np.flatnonzero(pixels[row] > 128)
-        if not len(filled):
+        end, out = (filled.max(initial=0), 1) if right else (filled.min(initial=side), -1)
+        if (end - side / 2) * out < 0.25 * side:  # not a wing's edge here: a feeler, the body or nothing
             continue
-        tip_x, outwards = (filled[-1], 1) if right else (filled[0], -1)
-        tip_x = float(tip_x) - outwards * deep
-        out_x = tip_x + outwards * 2.5 * deep
-        pen.polygon([(tip_x, row), (tip_x + outwards * deep / 2, row - tall), (out_x, row - 3 * tall), (out_x, row + 2 * tall)], fill=0)
+        x = float(end) - out * deep
+        notch = [(x, row), (x + out * deep / 2, row - tall), (x + 2.5 * out * deep, row - 3 * tall)]
+        pen.polygon([*notch, (x + 2.5 * out * deep, row + 2 * tall)], fill=0)
+        count += 1
     return count
 
 
@@ -896,7 +922,7 @@ def draw(seed: int | Sequence[int], size: int = 128, species: int | None = None)
     """Draw one specimen: the same seed gives the same butterfly at every size, and the same pixels at the same size.
 
     seed: a whole number from 0 up, or several of them. size: side of the square picture in pixels, 16..1024.
-    species: index into SPECIES; None lets the seed choose, each alike. Raises ValueError for any other value.
+    species: index into SPECIES; None lets the seed choose, each as likely. Raises ValueError outside those ranges.
     """
     if not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"size: {size} is not in {SIZES[0]}..{SIZES[1]}")
@@ -921,11 +947,11 @@ def draw_many(count: int, size: int, seed: int) -> Iterator[Specimen]:
         yield draw((seed, k), size)
 
 
-def write(count: int, size: int, seed: int, out: str | Path, progress: Callable[[int, int], None] | None = None) -> None:
+def write(count: int, size: int, seed: int, out: str | Path, progress: Callable | None = None) -> None:
     """Draw specimens into the folder `out` as `datasets` reads an imagefolder.
 
-    Writes 0000.png, 0001.png, ... and metadata.jsonl (file_name, species, caption), nothing else. `progress(done, total)` is
-    called after each picture. Raises FileExistsError when `out` exists and isn't empty, ValueError as `draw` does.
+    Writes 0000.png, 0001.png, ... and metadata.jsonl (file_name, species, caption), nothing else. `progress(done,
+    total)` is called after each picture. Raises FileExistsError when `out` isn't empty, ValueError as `draw` does.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -87,11 +87,11 @@ def caches() -> list[tuple[str, int, str]]:
     found = []
     for path in cache_folder().glob("*/*"):
         if path.is_dir():
-            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-            with contextlib.suppress(OSError, ValueError):
-                found.append((str(path), size, read_meta(path)["what"]))
-                continue
-            found.append((str(path), size, path.name))
+            size, what = 0, path.name
+            with contextlib.suppress(OSError, ValueError):  # one that is being built changes under our eyes
+                size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                what = read_meta(path)["what"]
+            found.append((str(path), size, what))
     return sorted(found, key=lambda entry: -entry[1])
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS
 """A picture with more pixels than this (Pillow's own limit, about 89 million) is left out: it would cost gigabytes."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "JPEG2000", "ICO")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "JPEG2000", "ICO")
 """Raster formats only: others start outside programs (EPS runs Ghostscript) and have no place in a set of photographs."""
 
 # Pillow only warns between MAX_PIXELS and twice that. As an error it is handled like every other unfit picture.
@@ -17,7 +17,7 @@ warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 class Unfit(Exception):
-    """A picture that can't be used. ``reason`` is "missing", "outside", "too_large" or "broken" (texts: notice.left_out_<reason>)."""
+    """A picture that can't be used. ``reason`` is "missing", "too_large" or "broken" (texts: notice.left_out_<reason>)."""
 
     def __init__(self, reason: str):
         super().__init__(reason)

@@ -52,29 +52,38 @@ def _card_license(path: str) -> str:
 
 def explain(error: BaseException) -> Problem:
     """The Problem behind whatever `datasets` raised."""
-    import datasets
-    from datasets.data_files import EmptyDatasetError
-    from huggingface_hub import errors
-    from huggingface_hub.utils import httpx
-
     causes = [error]
     while following := causes[-1].__cause__ or (None if causes[-1].__suppress_context__ else causes[-1].__context__):
         causes.append(following)
     for cause in causes:
         if isinstance(cause, Problem):
             return cause
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Problem("cache_unwritable", folder=str(datasets.config.HF_CACHE_HOME), reason=cause.strerror)
-    for kinds, code in (
-        (errors.GatedRepoError, "dataset_gated"),
-        ((datasets.exceptions.DatasetNotFoundError, errors.RepositoryNotFoundError, errors.HFValidationError), "dataset_not_found"),
-        ((ConnectionError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.TransportError), "no_network"),
-        ((EmptyDatasetError, datasets.exceptions.DataFilesNotFoundError), "no_pictures"),
-    ):
-        if any(isinstance(cause, kinds) for cause in causes):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return Problem("cache_unwritable", folder=cause.filename or "", reason=cause.strerror)
+    for cause in reversed(causes):  # the first to go wrong says most
+        if code := _code(cause):
             return Problem(code, "dataset_name")
     reason = str(causes[-1]).strip() or type(causes[-1]).__name__
     return Problem("dataset_unreadable", "dataset_name", reason=reason.splitlines()[0][:300])
+
+
+def _code(error: BaseException) -> str | None:
+    import datasets
+    from datasets.data_files import EmptyDatasetError
+    from huggingface_hub import errors
+    from huggingface_hub.utils import httpx
+
+    if isinstance(error, (ConnectionError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.TransportError)):
+        return "hub_unreachable"
+    if isinstance(error, errors.EntryNotFoundError):  # a set without a README is a set
+        return None
+    if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403, 404):
+        return "dataset_gated" if error.response.status_code == 403 else "dataset_not_found"
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):  # `datasets` keeps no cause here: its words alone tell
+        return "dataset_gated" if "gated dataset" in str(error) else "dataset_not_found"
+    if isinstance(error, (EmptyDatasetError, datasets.exceptions.DataFilesNotFoundError)):
+        return "no_pictures"
+    return None
 
 
 def _end_with_parent() -> None:
@@ -83,12 +92,14 @@ def _end_with_parent() -> None:
 
 
 def _go_offline_unless_reachable() -> None:
-    import huggingface_hub
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx
 
     try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PROBE_SECONDS)
-    except Exception:
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
+        get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
+    except (httpx.HTTPError, OfflineModeIsEnabled):
+        constants.HF_HUB_OFFLINE = True
         os.environ["HF_HUB_OFFLINE"] = "1"  # `datasets`, imported later, takes it from here and uses what is cached
 
 

@@ -59,7 +59,7 @@ class Pictures(torch.utils.data.Dataset):
 
     def tensors(self, indices: Sequence[int] | np.ndarray, flips: Sequence[bool] | np.ndarray | None = None) -> torch.Tensor:
         """float32 [B, C, H, W] in [-1, 1] of the pictures ``indices``; picture k is mirrored where ``flips[k]``."""
-        return preprocess.to_tensors(self.images[np.asarray(indices)], flips)
+        return preprocess.to_tensors(np.asarray(self.images)[np.asarray(indices)], flips)
 
 
 def load(config: TrainConfig, progress: Progress | None = None, cancelled: Cancelled | None = None) -> Pictures:

@@ -55,60 +55,67 @@ def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike) -
 
 def _copy_all(paths: list[pathlib.Path], part: pathlib.Path) -> str:
     """Copy everything into ``part``; returns a hash of names and contents."""
-    hashed = hashlib.blake2b(digest_size=8)
-    left, pixels, pictures = MAX_BYTES, MAX_PIXELS, 0
-    for name, file in _files(paths):
-        target = _free(part / name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hashed.update(f"{name}\0".encode())
-        with open(target, "wb") as out:
-            while chunk := file.read(min(CHUNK, left + 1)):
-                left -= len(chunk)
-                if left < 0:
-                    raise Problem("upload_bytes", name=name, limit=MAX_BYTES >> 20)
-                hashed.update(chunk)
-                out.write(chunk)
-        if target.name in METADATA:
-            continue
-        pictures += 1
-        with contextlib.suppress(decode.Unfit):
-            width, height = decode.size(str(target))
-            pixels -= width * height
-        if pixels < 0:
-            raise Problem("upload_pixels", name=name, limit=MAX_PIXELS // 1_000_000)
-    if not pictures:
-        raise Problem("upload_empty", suffixes=" ".join(SUFFIXES))
-    return hashed.hexdigest()
-
-
-def _files(paths: list[pathlib.Path]) -> Iterator[tuple[str, IO[bytes]]]:
-    """(name relative to the new folder, open file) of every picture and metadata file."""
-    left = MAX_ENTRIES
+    copy = _Copy(part)
     for path in paths:
         if path.suffix.lower() == ".zip":
+            inside = "" if len(paths) == 1 else f"{path.stem}/"  # cats.zip and dogs.zip become two labels
             try:
                 with zipfile.ZipFile(path) as archive:
-                    left -= len(archive.infolist())
-                    _check(archive, left)
-                    inside = "" if len(paths) == 1 else f"{path.stem}/"  # cats.zip and dogs.zip become two labels
-                    yield from ((inside + name, file) for name, file in _unpacked(archive))
+                    copy.count(len(archive.infolist()))
+                    _check(archive)
+                    for name, entry in _wanted_entries(archive):
+                        with archive.open(entry) as file:
+                            copy.add(inside + name, file)
             except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
                 raise Problem("zip_broken", name=path.name) from error
         elif _wanted(path.name):
-            left -= 1
+            copy.count(1)
             with open(path, "rb") as file:
-                yield path.name, file
+                copy.add(path.name, file)
         else:
             raise Problem("upload_kind", name=path.name, suffixes=" ".join(SUFFIXES))
-        if left < 0:
+    if not copy.pictures:
+        raise Problem("upload_empty", suffixes=" ".join(SUFFIXES))
+    return copy.hashed.hexdigest()
+
+
+class _Copy:
+    """Files written below ``part`` so far, held to the limits."""
+
+    def __init__(self, part: pathlib.Path):
+        self.part = part
+        self.entries, self.bytes, self.pixels, self.pictures = 0, 0, 0, 0
+        self.hashed = hashlib.blake2b(digest_size=8)
+
+    def count(self, entries: int) -> None:
+        self.entries += entries
+        if self.entries > MAX_ENTRIES:
             raise Problem("upload_entries", limit=MAX_ENTRIES)
 
+    def add(self, name: str, file: IO[bytes]) -> None:
+        target = _free(self.part / name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.hashed.update(f"{name}\0".encode())
+        with open(target, "wb") as out:
+            while chunk := file.read(CHUNK):
+                self.bytes += len(chunk)
+                if self.bytes > MAX_BYTES:
+                    raise Problem("upload_bytes", name=name, limit=MAX_BYTES >> 20)
+                self.hashed.update(chunk)
+                out.write(chunk)
+        if target.name in METADATA:
+            return
+        self.pictures += 1
+        with contextlib.suppress(decode.Unfit):
+            width, height = decode.size(str(target))
+            self.pixels += width * height
+        if self.pixels > MAX_PIXELS:
+            raise Problem("upload_pixels", name=name, limit=MAX_PIXELS // 1_000_000)
 
-def _check(archive: zipfile.ZipFile, left: int) -> None:
+
+def _check(archive: zipfile.ZipFile) -> None:
     """Refuse a zip that no honest program makes, before anything of it is written."""
     name = pathlib.Path(archive.filename).name
-    if left < 0:
-        raise Problem("upload_entries", limit=MAX_ENTRIES)
     for entry in archive.infolist():
         parts = _parts(entry)
         if ".." in parts or parts[0] == "" or ":" in parts[0]:
@@ -125,12 +132,11 @@ def _parts(entry: zipfile.ZipInfo) -> list[str]:
     return entry.filename.replace("\\", "/").split("/")  # some Windows programs write backslashes
 
 
-def _unpacked(archive: zipfile.ZipFile) -> Iterator[tuple[str, IO[bytes]]]:
+def _wanted_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     for entry in archive.infolist():
         parts = _parts(entry)
         if _wanted(parts[-1]) and not any(part.startswith((".", "__")) for part in parts):  # __MACOSX and the like
-            with archive.open(entry) as file:
-                yield "/".join(parts), file
+            yield "/".join(parts), entry
 
 
 def _wanted(name: str) -> bool:

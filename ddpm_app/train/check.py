@@ -37,7 +37,7 @@ def _machine(config: TrainConfig):
     if config.mixed_precision == "fp16" and device != "cuda":
         yield Notice("fp16_off", {"device": device})
     if config.push_to_hub and config.hub_model_id == PLACEHOLDER_HUB_ID:
-        yield Notice("not_published", {"value": config.hub_model_id})
+        yield Notice("hub_placeholder", {"value": config.hub_model_id})
 
 
 def _data(config: TrainConfig, pictures: Pictures):

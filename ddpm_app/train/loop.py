@@ -38,22 +38,22 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
     with control.device():
         plan = yield from _prepare(config, run, control, pictures)
         torch.set_num_threads(plan["threads"])
-        work = _Work(config, run, control, pictures, plan)
-        yield events.Started(work.state.step, plan["total_steps"])
+        with contextlib.closing(_Work(config, run, control, pictures, plan)) as work:
+            yield events.Started(work.state.step, plan["total_steps"])
 
-        while True:
-            work.listen()
-            if work.due(plan["validate_every"]):
-                yield from work.validate()
-            if work.due(plan["save_image_every"]) or work.asked("sample"):
-                yield from work.preview()
-            if work.due(plan["checkpoint_every"]) or work.asked("save"):
-                yield from work.save()
-            if work.at_the_end() or work.wishes["stop"]:
-                break
-            yield from work.step()
+            while True:
+                work.listen()
+                if work.due(plan["validate_every"]):
+                    yield from work.validate()
+                if work.asked("sample") or work.due(plan["save_image_every"]):
+                    yield from work.preview()
+                if work.asked("save") or work.due(plan["checkpoint_every"]):
+                    yield from work.save()
+                if work.at_the_end() or work.wishes["stop"]:
+                    break
+                yield from work.step()
 
-        yield from work.finish()
+            yield from work.finish()
 
 
 class _Work:
@@ -73,6 +73,10 @@ class _Work:
         self.saved_at: int | None = None
         self.metrics: MetricsWriter | None = None
         self.go_back_to_last_checkpoint()
+
+    def close(self) -> None:
+        if self.metrics:
+            self.metrics.close()
 
     def at_the_end(self) -> bool:
         return self.state.step == self.plan["total_steps"]
@@ -149,14 +153,16 @@ class _Work:
             last = k == len(parts) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(state.network):
                 x0, eps, timesteps = self.batches.load(state.step, k, indices)
+                if self.config.dropout:  # it draws from the global generator
+                    torch.manual_seed(diffusion.generator(self.config.seed, "dropout", state.step, k, self.batches.rank).initial_seed())
                 part = picture_losses(self.config, state.network, x0, eps, timesteps, self.ruler.abar).sum() / images
                 accelerator.backward(part)
             loss += part.detach()
         loss = float(accelerator.reduce(loss, "mean"))
-        if not math.isfinite(loss):
-            yield from self.roll_back(loss)
-            return
         norm = float(accelerator.clip_grad_norm_(state.unet.parameters(), self.config.max_grad_norm))
+        if not math.isfinite(loss) or (not math.isfinite(norm) and accelerator.scaler is None):  # a scaler skips such a step itself
+            yield from self.roll_back()
+            return
         rate = state.learning_rate()
         state.optimizer.step()
         state.optimizer.zero_grad()
@@ -169,15 +175,16 @@ class _Work:
             self.metrics.add(state.step, kind="step", loss=loss, lr=rate, grad_norm=norm, seconds=round(self.seconds, 3))
         yield events.Stepped(state.step, self.plan["total_steps"], loss, rate, norm, images * accelerator.num_processes)
 
-    def roll_back(self, loss: float) -> Iterator[Event]:
+    def roll_back(self) -> Iterator[Event]:
         """Back to the last checkpoint with a lower rate; a second time it is given up with an explanation."""
         failed, factor = self.state.step + 1, self.state.rate_factor * RATE_FACTOR
         if self.state.rate_factor < 1:
             raise Problem("diverged", "learning_rate", value=self.config.learning_rate, step=failed)
+        self.state.optimizer.zero_grad()
         self.go_back_to_last_checkpoint()
         self.state.rate_factor = factor
-        if self.main:
-            self.metrics.add(self.state.step, kind="rollback", failed_step=failed, factor=factor)
+        if self.main:  # a row of the step to come: a run resumed from this very checkpoint comes to this point again
+            self.metrics.add(self.state.step + 1, kind="rollback", failed_step=failed, factor=factor)
         yield events.RolledBack(self.state.step, failed, factor)
 
     def go_back_to_last_checkpoint(self) -> None:
@@ -189,15 +196,13 @@ class _Work:
         self.accelerator.wait_for_everyone()
         if self.main:
             self.run.forget_after(self.state.step)
-            if self.metrics:
-                self.metrics.close()
+            self.close()
             self.metrics = self.run.open_metrics(self.state.step)
 
     def finish(self) -> Iterator[Event]:
         """Save what is not saved yet, publish if asked, and say how it ended."""
         yield from self.save()
         if self.main:
-            self.metrics.close()
             if self.at_the_end() and self.config.push_to_hub:
                 yield from publish(self.config, self.run, self.control)
             yield events.Ended(self.state.step, "finished" if self.at_the_end() else "stopped")
@@ -223,7 +228,6 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
     box: list = [None]
     if processes.is_main_process:
         control.progress("rehearsal")
-        torch.set_num_threads(plans.threads(config))
         measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
         plan = plans.make_plan(config, pictures, measured, device, processes.num_processes)
         yield events.Planned(plan, plans.is_long(config, plan))

@@ -23,9 +23,9 @@ from ddpm_app.runs import Run, write_atomic
 from ddpm_app.train import batches
 from ddpm_app.train.check import resolve_precision
 
-VALIDATIONS = 24
+VALIDATIONS = 16
 """Validations over a run."""
-VALIDATION_PICTURES = 32
+VALIDATION_PICTURES = 16
 """Pictures of each kind (training, held-out) in a validation."""
 LONG_SECONDS = 3600
 """A run without max_train_minutes that is expected to take longer asks first."""
@@ -33,14 +33,15 @@ FORWARD_SHARE = 0.33
 """A forward pass costs about a third of a training step."""
 
 
-def threads(config: TrainConfig) -> int:
-    """CPU threads of a run: the ones asked for, or one per core this process may use."""
-    return config.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else config.threads or os.cpu_count() or 1
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rehearse(config: TrainConfig, pictures: Pictures, device: str, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Time two real batches on a throw-away network. Returns step_seconds, forward_seconds (eval_batch_size pictures, once),
-    memory_bytes, precision, parameters. ``stopping`` is asked between steps; raises Stopped."""
+    memory_bytes, precision, threads, parameters. ``stopping`` is asked between steps; raises Stopped."""
+    torch.set_num_threads(config.threads or cores())
     unet = model.build_unet(config).to(device)
     if device == "cpu":
         model.use_plain_attention(unet)
@@ -53,12 +54,18 @@ def rehearse(config: TrainConfig, pictures: Pictures, device: str, stopping: Cal
     precision = min(timed, key=timed.__getitem__)
     if len(choices) > 1:
         _remember(config, precision)
+    if device == "cpu" and not config.threads and cores() > 1:  # on a busy machine threads that wait for each other lose to a single one
+        torch.set_num_threads(1)
+        alone = _time_steps(config, unet, optimizer, loader, device, precision, stopping)
+        if alone > timed[precision]:
+            torch.set_num_threads(cores())
+        timed[precision] = min(alone, timed[precision])
     side = (config.channels, config.image_size, config.image_size)
     count = min(config.eval_batch_size, config.preview_images)
     forward = _timed(lambda: unet(torch.zeros(count, *side, device=device), 0), device, repeats=2)
     memory = torch.cuda.max_memory_allocated() if device == "cuda" else estimate(config, len(pictures.train))["memory_bytes"]
     return {"step_seconds": timed[precision], "forward_seconds": forward, "memory_bytes": memory, "precision": precision,
-            "parameters": model.count_parameters(unet)}
+            "threads": torch.get_num_threads(), "parameters": model.count_parameters(unet)}
 
 
 def _time_steps(config, unet, optimizer, loader, device, precision, stopping) -> float:
@@ -120,7 +127,6 @@ def make_plan(config: TrainConfig, pictures: Pictures, measured: dict[str, Any],
     parts = math.ceil(config.preview_images / config.eval_batch_size)
     plan = measured | {
         "device": device,
-        "threads": threads(config),
         "processes": processes,
         "images": len(pictures.train),
         "held_out": len(pictures.held_out),

@@ -91,7 +91,7 @@ class History:
         self.offset, self.generation = 0, generation
         self.raw, self.smooth, self.rate, self.train, self.held_out = (Curve() for _ in range(5))
         self.bands: list[tuple[int, list[float]]] = []  # the first measured after step 0, and the last
-        self.seconds, self._clock, self._average, self._weight = 0.0, 0.0, 0.0, 0.0
+        self.seconds, self._clock, self._average, self._rows = 0.0, 0.0, 0.0, 0
 
     def read(self, clock: Callable[[], float], seconds: float = READ_SECONDS) -> None:
         """Take in new rows for about ``seconds``."""
@@ -122,12 +122,11 @@ class History:
                 self.bands = [*[b for b in self.bands[:1] if b[0]], (step, row["bands"])]
 
     def _smoothed(self, loss: float) -> float:
-        """An exponential average without the pull of its start."""
-        if not math.isfinite(loss):
-            return loss
-        keep = 1 - 1 / SMOOTHING_ROWS
-        self._average, self._weight = keep * self._average + (1 - keep) * loss, keep * self._weight + (1 - keep)
-        return self._average / self._weight
+        """An exponential average over ``SMOOTHING_ROWS`` rows, over fewer at the start, where the loss falls fast."""
+        if math.isfinite(loss):
+            self._average += (loss - self._average) / min(SMOOTHING_ROWS, 1 + self._rows / 8)
+            self._rows += 1
+        return self._average
 
     def series(self) -> dict[str, Any]:
         """What the plots show, at most 600 points in all: pairs of lists (steps, values), and the loss by timestep band."""
@@ -137,6 +136,9 @@ class History:
             "train": self.train.means(VALIDATION_POINTS), "held_out": self.held_out.means(VALIDATION_POINTS),
             "bands": bands, "seconds": round(self.seconds),
         }
+
+
+NO_SERIES = History(Run(pathlib.Path())).series()
 
 
 class Board:
@@ -150,6 +152,9 @@ class Board:
         self._listed: tuple[float, list[Run]] = (-math.inf, [])
         self._shots: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
         self._histories: dict[str, History] = {}
+        self._briefs: tuple[float, list[dict[str, Any]]] = (-math.inf, [])
+        self._sizes: dict[str, tuple[tuple, int]] = {}
+        self._series: tuple[int, dict[str, Any]] = (0, NO_SERIES)
 
     def names(self) -> list[str]:
         """Names of all runs, the one that changed last first."""
@@ -158,20 +163,21 @@ class Board:
     def refresh(self) -> None:
         """Forget what was seen: the next answer is read anew (after a start, a rename, a move to the trash)."""
         with self._lock:
-            self._listed = (-math.inf, [])
+            self._listed = self._briefs = (-math.inf, [])
             self._shots = OrderedDict((name, (-math.inf, shot)) for name, (_, shot) in self._shots.items())
 
     def snapshot(self, name: str = "") -> dict[str, Any]:
         """The run of that name; of "" or an unknown name, the one at work or the newest.
 
         ``version`` changes when anything a page shows has changed, and differs between runs. Without any run ``name`` is "".
-        Keys: name, version, live, status, plan, config, data, samples (steps), log (lines), saved (a pipeline exists), wishes.
+        All of status.json (state, step, loss, ...) with name, version, active, plan, config, data, samples (steps), log (lines),
+        saved (a pipeline exists), wishes, read (bytes of metrics taken in).
         """
         with self._lock:
             run = self._choose(name)
             if run is None:
-                return {"name": "", "version": 0, "live": False, "status": {}, "plan": {}, "config": {}, "data": {}, "samples": [], "log": [],
-                        "saved": False, "wishes": runs.NO_WISHES, "read": 0}
+                return {"name": "", "version": 0, "active": False, "plan": {}, "config": {}, "data": {}, "samples": [], "log": [], "saved": False,
+                        "wishes": runs.NO_WISHES, "read": 0}
             seen, old = self._shots.get(run.name, (-math.inf, {}))
             if self._clock() - seen < REFRESH_SECONDS:
                 return old
@@ -188,18 +194,28 @@ class Board:
     def series(self, name: str = "") -> dict[str, Any]:
         """The curves of the run that ``snapshot(name)`` shows (see ``History.series``)."""
         with self._lock:
-            shown = self.snapshot(name)["name"]
-            return self._histories[shown].series() if shown else History(Run(self.runs_dir / "none")).series()
+            shot = self.snapshot(name)
+            if self._series[0] != shot["version"]:
+                self._series = (shot["version"], self._histories[shot["name"]].series() if shot["name"] else NO_SERIES)
+            return self._series[1]
 
     def briefs(self) -> list[dict[str, Any]]:
-        """One short dict per run for a list: name, status, config, live, samples (the latest picture's path), seconds trained."""
+        """One dict per run for a list: all of status.json with name, active, config, created, sample (step of the latest
+        preview), seconds (trained since the start or the last resume), bytes (on the disk), saved."""
         with self._lock:
-            found = []
-            for run in self._runs():
-                status = run.status
-                found.append({"name": run.name, "status": status, "live": status["state"] in runs.ACTIVE, "config": run.record.get("config", {}),
-                              "sample": (run.samples or [None])[-1], "seconds": last_row(run).get("seconds", 0.0), "saved": run.pipeline.is_dir()})
+            seen, found = self._briefs
+            if self._clock() - seen >= REFRESH_SECONDS:
+                found = [self._brief(run) for run in self._runs()]
+                self._briefs = (self._clock(), found)
             return found
+
+    def _brief(self, run: Run) -> dict[str, Any]:
+        record, status, samples, saved = run.record, run.status, run.samples, run.pipeline.is_dir()
+        key = (record.get("created"), status["state"], len(samples), saved)  # counting the bytes anew only when one changes
+        if self._sizes.get(run.name, (None,))[0] != key:
+            self._sizes[run.name] = (key, run.disk_bytes())
+        return {**status, "name": run.name, "active": status["state"] in runs.ACTIVE, "config": record.get("config", {}), "created": record.get("created", 0.0),
+                "sample": int(samples[-1].stem[5:]) if samples else None, "seconds": last_row(run).get("seconds", 0.0), "bytes": self._sizes[run.name][1], "saved": saved}
 
     def _runs(self) -> list[Run]:
         with self._lock:
@@ -224,7 +240,7 @@ class Board:
         history.read(self._clock)
         for hidden in ("heartbeat", "born", "pid", "host"):
             status.pop(hidden, None)
-        return {"name": run.name, "live": status["state"] in runs.ACTIVE, "status": status, "plan": record.get("plan") or {},
+        return {**status, "name": run.name, "active": status["state"] in runs.ACTIVE, "plan": record.get("plan") or {},
                 "config": record.get("config", {}), "data": record.get("data", {}), "samples": [int(p.stem[5:]) for p in run.samples],
                 "log": run.log_tail(), "saved": run.pipeline.is_dir(), "wishes": run.wishes, "read": history.offset}
 

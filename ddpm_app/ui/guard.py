@@ -1,7 +1,10 @@
 """What strangers may do: the rules of public mode, and the check of the Host name."""
 
+import dataclasses
+import hashlib
 import ipaddress
 import os
+import pathlib
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -47,20 +50,40 @@ def require_owner(studio: Studio, run: Run, visitor: str) -> None:
         raise Problem("not_yours", value=run.name)
 
 
-def check_config(config: TrainConfig, uploads: tuple[str, ...] = ()) -> None:
-    """Raises Problem for settings that a public page refuses. ``uploads``: the data folders of this visitor."""
-    if config.dataset_name not in (BUILT_IN, *uploads):
+def uploads_of(studio: Studio, visitor: str) -> pathlib.Path:
+    """The folder of a visitor's uploads. The id comes from the browser, so that only its hash becomes part of a path."""
+    whose = hashlib.blake2b(visitor.encode(), digest_size=12).hexdigest() if studio.public else "mine"
+    return studio.runs_dir / ".uploads" / whose
+
+
+def check_data(studio: Studio, config: TrainConfig, visitor: str) -> TrainConfig:
+    """The settings with a data set that this visitor may use. In public mode that is the built-in one or an own upload,
+    chosen by its name from a list made here: no path of a visitor is ever opened. Raises Problem("public_data")."""
+    if not studio.public or config.dataset_name == BUILT_IN:
+        return config
+    own = {path.name: path for path in uploads_of(studio, visitor).glob("upload-*")}
+    if not visitor or config.dataset_name not in own:
         raise Problem("public_data", "dataset_name", value=BUILT_IN)
+    return dataclasses.replace(config, dataset_name=str(own[config.dataset_name]))
+
+
+def check_config(studio: Studio, config: TrainConfig, visitor: str) -> TrainConfig:
+    """As ``check_data``, and raises Problem in public mode for settings beyond the caps."""
+    config = check_data(studio, config, visitor)
+    if not studio.public:
+        return config
     for name, most in CAPS.items():
         value = getattr(config, name)
         if value is not None and value > most:
             raise Problem("public_cap", name, value=value, limit=most)
     if config.max_train_steps is None and config.max_train_minutes is None:
         raise Problem("public_length", "max_train_minutes", limit=CAPS["max_train_minutes"])
-    if max(config.unet_shape.block_out_channels) > MAX_CHANNELS:
-        raise Problem("public_cap", "block_out_channels" if config.block_out_channels else "unet", value=max(config.unet_shape.block_out_channels), limit=MAX_CHANNELS)
+    widest = max(config.unet_shape.block_out_channels)
+    if widest > MAX_CHANNELS:
+        raise Problem("public_cap", "block_out_channels" if config.block_out_channels else "unet", value=widest, limit=MAX_CHANNELS)
     if config.push_to_hub or config.hub_push_every_save:
         raise Problem("public_hub", "push_to_hub", value=True)
+    return config
 
 
 def check_request(num_images: int, num_inference_steps: int) -> None:

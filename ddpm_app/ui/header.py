@@ -1,22 +1,184 @@
 """The header on every tab: what the run does, and the buttons that start and stop it."""
 
+import html
 import secrets
+from typing import Any
 
 import gradio as gr
 
-from ddpm_app.ui.studio import Shared, Studio
+from ddpm_app import runs
+from ddpm_app.problems import Problem
+from ddpm_app.text import t, tell
+from ddpm_app.ui import guard
+from ddpm_app.ui.studio import FOLLOW, Shared, Studio, lasting, problem_of, words
+
+MARK = (
+    '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
+    '<path fill="currentColor" opacity=".75" d="M17 16C20 5 28 3 30 6s-2 11-9 11c5 1 7 5 5 8s-7 2-9-6z"/></svg>'
+)
+RESUMABLE = ("stopped", "interrupted", "failed")
+BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
 
 
 def new_visitor() -> str:
+    """A random id for a browser: in public mode it tells who started a run."""
     return secrets.token_hex(16)
 
 
-def build(studio: Studio, shared: Shared):
-    status = gr.HTML("DDPM Studio")
-    shared.message = gr.HTML("")
-    shared.each_tick(lambda snapshot, lang: [str(snapshot.get("name"))], [status])
-    return {}
+def said(outcome: Problem | str, lang: str = "en") -> str:
+    """The value of ``shared.message``: a problem in red, a text plain, "" for nothing."""
+    words_ = tell(outcome, lang) if isinstance(outcome, Problem) else outcome
+    kind = "bad" if isinstance(outcome, Problem) else "good"
+    return f'<div class="note {kind}" role="status">{html.escape(words_)}</div>' if words_ else ""
 
 
-def wire(studio: Studio, shared: Shared, buttons) -> None:
-    pass
+def build(studio: Studio, shared: Shared) -> dict[str, gr.Button]:
+    """Draw the header; returns its buttons by name. ``wire`` makes them work once the form exists."""
+    with gr.Column(elem_id="header"):
+        with gr.Row(elem_id="header-row"):
+            shared.status = status = gr.HTML(elem_id="status", min_width=0)
+            with gr.Row(elem_id="buttons"):
+                buttons = {
+                    name: gr.Button(words(f"ui.header.{name}"), variant="primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary",
+                                    visible=name == "start", elem_id=f"button-{name}", min_width=0)
+                    for name in BUTTONS
+                }
+        shared.message = gr.HTML(elem_id="message")
+        notes = gr.HTML(elem_id="notes")
+
+    def draw(snapshot: dict[str, Any], lang: str, visitor: str) -> list[Any]:
+        now = running(studio, snapshot)
+        mine = not now.get("name") or guard.may_stop(studio, runs.Run(studio.runs_dir / now["name"]), visitor)
+        shown = visible(now, mine)
+        return [status_html(now, lang), notes_html(now, lang, shown), *(gr.update(visible=name in shown) for name in BUTTONS)]
+
+    shared.each_tick(draw, [status, notes, *buttons.values()], [shared.visitor])
+    return buttons
+
+
+def running(studio: Studio, snapshot: dict[str, Any]) -> dict[str, Any]:
+    """The run the header is about: the one at work, else the one on show."""
+    if snapshot.get("active"):
+        return snapshot
+    newest = studio.board.snapshot("")
+    return newest if newest.get("active") else snapshot
+
+
+def visible(now: dict[str, Any], mine: bool) -> set[str]:
+    """Names of the buttons to show for a run in this state, and for a visitor who may stop it or not."""
+    state = now.get("state")
+    if not now.get("active"):
+        return {"start", "resume"} if state in RESUMABLE and mine else {"start"}
+    if not mine:
+        return set()
+    return {"training": {"pause", "stop"}, "paused": {"unpause", "stop"}, "waiting": {"go", "stop"}}.get(state, {"stop"})
+
+
+# ---- what it says ------------------------------------------------------------------------------------------------------
+def status_html(now: dict[str, Any], lang: str) -> str:
+    """Name, state, how far, how long, and the bar."""
+    return (
+        f'<div class="studio-bar"><div class="studio-brand">{MARK}<span>DDPM Studio</span></div>'
+        f'<div class="studio-now" role="status">{_line(now, lang)}</div></div>{_bar(now, lang)}'
+    )
+
+
+def _line(now: dict[str, Any], lang: str) -> str:
+    state = now.get("state")
+    if state is None:
+        return t("ui.header.idle", lang)
+    parts = [f"<b>{html.escape(now['name'])}</b>", f'<span class="state {state}">{t(f"ui.state.{state}", lang)}</span>']
+    phase, done, total = now.get("phase"), now.get("done"), now.get("total")
+    if now.get("active") and phase not in (None, "training"):
+        amount = t("ui.header.part", lang, done=done, total=total) if total else t("ui.header.megabytes", lang, done=done / 1e6) if phase == "download" and done else ""
+        parts.append(f"{t(f'ui.phase.{phase}', lang)} {amount}")
+    if now.get("total_steps"):
+        parts.append(t("ui.header.step", lang, step=now["step"], total=now["total_steps"]))
+    if state == "training" and now.get("images_per_second"):
+        parts += [t("ui.header.left", lang, time=lasting(now["eta_seconds"], lang)), t("ui.header.speed", lang, speed=now["images_per_second"])]
+    return "".join(part if part.startswith("<") else f"<span>{part}</span>" for part in parts)
+
+
+def _bar(now: dict[str, Any], lang: str) -> str:
+    share, kind = _share(now), ""
+    if share is None:
+        kind, share = ("open", 0.3) if now.get("active") and now.get("state") != "waiting" else ("still", 0)
+    return (
+        f'<div class="bar {kind}" role="progressbar" aria-label="{t("ui.header.progress", lang)}" aria-valuenow="{share * 100:.0f}">'
+        f'<i style="width:{share * 100:.1f}%"></i></div>'
+    )
+
+
+def _share(now: dict[str, Any]) -> float | None:
+    """How much of the phase is done, 0 to 1; None where nobody knows or nothing runs."""
+    if not now.get("active"):
+        return None
+    if now.get("state") == "preparing":
+        return now["done"] / now["total"] if now.get("total") else None
+    return now["step"] / now["total_steps"] if now.get("total_steps") and now.get("state") != "waiting" else None
+
+
+def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
+    """The question a long run asks, the error with its folded traceback, and what was resolved in the open."""
+    parts = []
+    if now.get("state") == "waiting":
+        plan = now.get("plan") or {}
+        asked = t("ui.header.long", lang, name=now["name"], time=lasting(now.get("estimate_seconds") or 0, lang), device=plan.get("device", "cpu"))
+        parts.append(f'<div class="note warn" role="alert">{html.escape(asked)}</div>')
+    if now.get("state") == "failed" and now.get("error"):
+        error = now["error"]
+        told = tell(Problem(error["code"], error.get("field"), **error.get("values", {})), lang)
+        trace = f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>" if now.get("traceback") else ""
+        parts.append(f'<div class="note bad" role="alert">{html.escape(told)}{trace}</div>')
+    if now.get("state") == "interrupted" and "resume" in shown:
+        parts.append(f'<div class="note warn">{html.escape(t("ui.header.interrupted", lang, name=now["name"]))}</div>')
+    told = [t(f"notice.{notice['code']}", lang, **notice.get("values", {})) for notice in now.get("notices") or []]
+    if told:
+        lines = "".join(f'<div class="note">{html.escape(line)}</div>' for line in told)
+        parts.append(f'<details class="notes"><summary>{t("ui.header.notices", lang, count=len(told))}</summary>{lines}</details>')
+    return "".join(parts)
+
+
+# ---- what it does ------------------------------------------------------------------------------------------------------
+def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
+    """Connect the buttons. Each handler is short: the work happens in the job's thread."""
+    typed = gr.State("")
+    shared.form.components["output_dir"].input(lambda name: name, shared.form.components["output_dir"], typed, show_progress="hidden", api_visibility="private")
+
+    def start(visitor: str, lang: str, typed: str, *given: Any) -> list[Any]:
+        try:
+            config = shared.form.read(given, free=shared.form.values(given)["output_dir"] != typed)
+            run = studio.jobs.start(guard.check_config(studio, config, visitor), owner=visitor)
+        except Exception as error:
+            return [said(problem_of(error), lang), *(gr.skip() for _ in outputs[1:])]
+        first = status_html({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
+        buttons_now = [gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)]
+        return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), first, *buttons_now]
+
+    def act(name: str):
+        def click(selected: str, visitor: str, lang: str) -> str:
+            try:
+                now = running(studio, studio.board.snapshot(selected))
+                run = runs.find(studio.runs_dir, now.get("name", ""))
+                guard.require_owner(studio, run, visitor)
+                ACTIONS[name](studio, run, visitor)
+            except Exception as error:
+                return said(problem_of(error), lang)
+            return said(t("ui.header.stopping", lang)) if name == "stop" else ""
+
+        return click
+
+    quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+    outputs = [shared.message, shared.selected, shared.tabs, shared.form.components["output_dir"], shared.status, *(buttons[name] for name in ("start", "resume", "stop"))]
+    buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick)
+    for name in BUTTONS[1:]:
+        buttons[name].click(act(name), [shared.selected, shared.visitor, shared.lang], shared.message, **quick)
+
+
+ACTIONS = {
+    "go": lambda studio, run, visitor: run.wish(go=True),
+    "pause": lambda studio, run, visitor: run.wish(pause=True),
+    "unpause": lambda studio, run, visitor: run.wish(pause=False),
+    "stop": lambda studio, run, visitor: run.wish(stop=True),
+    "resume": lambda studio, run, visitor: studio.jobs.resume(run.name, owner=visitor),
+}

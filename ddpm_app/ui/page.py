@@ -6,7 +6,6 @@ import pathlib
 from typing import Any
 
 import gradio as gr
-from gradio.route_utils import Request
 
 from ddpm_app import text
 from ddpm_app.jobs import Jobs
@@ -17,7 +16,8 @@ from ddpm_app.ui.studio import Shared, Studio, words
 TABS = {"dataset": dataset, "config": config, "train": train, "sample": sample, "runs": runs}
 TICK_SECONDS, IDLE_SECONDS = 1, 3
 MINE = {"secret": "ddpm-studio"}
-"""A fixed key, so that what a browser keeps outlives a restart of the server. Nothing kept there is a secret."""
+"""A fixed key, so that what a browser keeps outlives a restart of the server. Nothing kept there is a secret. These stand
+outside the tabs: a tab that was never opened is not drawn, and what is not drawn is not read back."""
 
 
 def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks, Studio]:
@@ -28,14 +28,17 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
         shared = Shared(
             selected=gr.BrowserState("", storage_key="ddpm-studio-run", **MINE),
             visitor=gr.BrowserState("", storage_key="ddpm-studio-visitor", **MINE),
+            kept=gr.BrowserState({}, storage_key="ddpm-studio-form", **MINE),
             lang=gr.State("en"),
         )
         buttons = header.build(studio, shared)
         with gr.Tabs(elem_id="tabs") as shared.tabs:
             for name, part in TABS.items():
-                with gr.Tab(words(f"ui.{name}.tab"), id=name, elem_id=f"tab-{name}"):
+                with gr.Tab(words(f"ui.{name}.tab"), id=name, elem_id=f"tab-{name}") as shared.opened[name]:
                     part.build(studio, shared)
         header.wire(studio, shared, buttons)
+        for connect in shared.later:
+            connect()
         _tick(demo, studio, shared)
     return demo, studio
 
@@ -61,17 +64,16 @@ def _tick(demo: gr.Blocks, studio: Studio, shared: Shared) -> None:
         for tick in ticks:
             values += tick.draw(snapshot, lang, *given[at : at + len(tick.inputs)])
             at += len(tick.inputs)
-        wanted = TICK_SECONDS if snapshot.get("active") else IDLE_SECONDS
+        wanted = TICK_SECONDS if header.running(studio, snapshot).get("active") else IDLE_SECONDS
         new = [_print(value) for value in values]
         old = prints if prints and len(prints) == len(new) else [None] * len(new)
         news = [value if a != b else gr.skip() for value, a, b in zip(values, new, old, strict=True)]
         return [gr.skip() if wanted == pace else gr.Timer(wanted), gr.skip() if new == old else new, *news]
 
-    def load(selected: str, visitor: str, request: Request, *given: Any) -> list[Any]:
+    def load(selected: str, visitor: str, request: gr.Request, *given: Any) -> list[Any]:
         lang = language(request)
         return [lang, visitor or header.new_visitor(), *draw(selected, lang, None, 0, *given)]
 
-    load.__annotations__["request"] = gr.Request
     extra = [component for tick in ticks for component in tick.inputs]
     everything = [timer, seen, *outputs]
     options: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}

@@ -13,9 +13,14 @@ from ddpm_app.config import FIELDS, FieldInfo, TrainConfig, problems
 from ddpm_app.jobs import Jobs
 from ddpm_app.problems import Problem
 from ddpm_app.ui.board import Board
+from ddpm_app.ui.shelf import Shelf
 
 words = gr.I18n(**{lang: {key: told for key, told in text.table(lang).items() if key.startswith(("ui.", "field."))} for lang in text.LANGUAGES})
 """Static labels, translated in the browser: ``words("ui.train.tab")``. What a handler returns goes through ``text.t``."""
+
+
+FOLLOW = "*"
+"""A value of ``Shared.selected`` that no run has as its name: a browser doesn't keep an empty text."""
 
 
 @dataclasses.dataclass
@@ -28,6 +33,9 @@ class Studio:
     board: Board
     public: bool = False
     warm: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def __post_init__(self):
+        self.shelf = Shelf(self.warm)
 
     def warm_up(self, after: float) -> None:
         """Import torch and diffusers in a thread of their own, ``after`` seconds from now."""
@@ -69,9 +77,11 @@ class Form:
         """What the components hold, by field name."""
         return dict(zip(self.components, given, strict=True))
 
-    def read(self, given: Sequence[Any]) -> TrainConfig:
-        """The settings in the form. Raises the first Problem."""
+    def read(self, given: Sequence[Any], free: bool = False) -> TrainConfig:
+        """The settings in the form. ``free``: under a run name that no run has. Raises the first Problem."""
         values = self.values(given)
+        if free:
+            values["output_dir"] = runs.free_name(self.runs_dir, values["output_dir"])
         for problem in problems(values):
             raise problem
         return TrainConfig(**values)
@@ -99,18 +109,26 @@ class Tick:
 class Shared:
     """Parts of one page that several tabs use.
 
-    ``selected``: name of the run on show, "" for the active or newest one. ``visitor``: a random id kept by the browser.
+    ``selected``: name of the run on show; "" or FOLLOW is the one at work or the newest. ``visitor``: a random id kept by the
+    browser. ``kept``: the edited form, kept by the browser.
     ``lang``: the visitor's language. ``tabs``: the gr.Tabs, with the ids "dataset", "config", "train", "sample", "runs".
-    ``message``: an HTML line in the header for the outcome of a click (see header.said).
+    ``message``: an HTML line in the header for the outcome of a click (see header.said), under ``status``. ``opened``: the gr.Tab by id.
+    ``restored``: the event after which the form holds what the browser kept. ``later``: called once all tabs are drawn, for
+    listeners that need a part of another tab.
     """
 
     selected: gr.BrowserState
     visitor: gr.BrowserState
+    kept: gr.BrowserState
     lang: gr.State
     tabs: gr.Tabs | None = None
     form: Form | None = None
     message: gr.HTML | None = None
+    status: gr.HTML | None = None
+    opened: dict[str, gr.Tab] = dataclasses.field(default_factory=dict)
+    restored: gr.events.Dependency | None = None
     ticks: list[Tick] = dataclasses.field(default_factory=list)
+    later: list[Callable[[], None]] = dataclasses.field(default_factory=list)
 
     def each_tick(self, draw: Callable[..., Sequence[Any]], outputs: list, inputs: Sequence = ()) -> None:
         """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer; it
@@ -119,6 +137,22 @@ class Shared:
         All parts travel in one request, and what a viewer already has is not sent again: ``draw`` need not compare.
         """
         self.ticks.append(Tick(draw, list(outputs), list(inputs)))
+
+
+def lasting(seconds: float, lang: str = "en") -> str:
+    """A length of time in words that fit it: "8 s", "4 min 10 s", "2 h 05 min", "52 h"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return text.t("ui.time.seconds", lang, seconds=rest)
+    if minutes < 60:
+        return text.t("ui.time.minutes", lang, minutes=minutes, seconds=rest)
+    hours = seconds / 3600
+    return text.t("ui.time.hours_minutes", lang, hours=minutes // 60, minutes=minutes % 60) if hours < 10 else text.t("ui.time.hours", lang, hours=round(hours))
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def problem_of(error: Exception) -> Problem:

@@ -1,9 +1,166 @@
-"""The train tab."""
+"""The Train tab: the curves, the growing pictures, the figures and the log of the run on show."""
+
+import html
+from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from ddpm_app.ui.studio import Shared, Studio
+from ddpm_app import plots, runs
+from ddpm_app.problems import Problem
+from ddpm_app.text import t, table
+from ddpm_app.ui import guard
+from ddpm_app.ui.film import data_uri, player, reel, scripted
+from ddpm_app.ui.header import said
+from ddpm_app.ui.studio import FOLLOW, Shared, Studio, lasting, words
+
+TIMELINE_FRAMES = 60
+GREATEST_SIDE = 1024
+"""A preview sheet larger than this is scaled down on its way to the page."""
 
 
 def build(studio: Studio, shared: Shared) -> None:
-    gr.Markdown("...")
+    """Draw the tab and hang it on the page's tick."""
+    empty = gr.HTML(visible=False, padding=False, elem_id="train-empty")
+    with gr.Column(visible=False) as board:
+        with gr.Row(equal_height=True, elem_classes="run-bar"):
+            chooser = gr.Dropdown([("", "")], value="", label=words("ui.train.chooser"), container=False, scale=5, min_width=220, elem_id="train-run")
+            preview = gr.Button(words("ui.train.sample_now"), scale=1, min_width=110, size="md", elem_id="sample-now")
+            save = gr.Button(words("ui.train.save_now"), scale=1, min_width=110, size="md", elem_id="save-now")
+        figures = gr.HTML(elem_id="train-figures", padding=False)
+        with gr.Row(elem_classes="train-board"):
+            with gr.Column(scale=3, min_width=320, elem_classes="card"):
+                charts = scripted("chart.js", elem_id="train-charts")
+            with gr.Column(scale=2, min_width=280, elem_classes="card"):
+                heading = gr.HTML(elem_id="train-previews-heading", padding=False)
+                previews = player(preview_picture(studio), elem_id="train-previews")
+        with gr.Accordion(words("ui.train.log"), open=False, elem_id="train-log-box"):
+            log = gr.HTML(elem_id="train-log", padding=False)
+
+    def draw(shot: dict[str, Any], lang: str, selected: str) -> list[Any]:
+        if not shot["name"]:
+            return [gr.update(value=empty_state(lang), visible=True), gr.update(visible=False), *[gr.skip()] * 8]
+        series = studio.board.series(shot["name"])
+        frame = plots.training(series, shot["plan"], shot["config"].get("num_train_timesteps", 1000), lang)
+        elsewhere = studio.board.snapshot("")  # the header tells of the run at work, else of the one on show
+        failure = elsewhere["active"] and elsewhere["name"] != shot["name"]
+        choices = [(t("ui.train.newest", lang), ""), *((name, name) for name in studio.board.names())]
+        chosen = selected if selected in dict(choices).values() else ""
+        return [
+            gr.update(visible=False), gr.update(visible=True), gr.update(choices=choices, value=chosen),
+            gr.update(interactive=shot["active"]), gr.update(interactive=shot["active"]), told(shot, series, lang, failure),
+            frame, previews_heading(shot, lang), timeline(shot, lang), log_lines(shot),
+        ]
+
+    shared.each_tick(draw, [empty, board, chooser, preview, save, figures, charts, heading, previews, log], [shared.selected])
+    chooser.input(lambda name: name or FOLLOW, [chooser], [shared.selected], show_progress="hidden", api_visibility="private")
+    for button, wish in ((preview, "sample"), (save, "save")):
+        button.click(asker(studio, wish), [shared.selected, shared.visitor, shared.lang], shared.message, show_progress="hidden", api_visibility="private")
+
+
+def asker(studio: Studio, wish: str):
+    """The handler of a button that asks the training process for something."""
+    def ask(selected: str, visitor: str, lang: str) -> str:
+        try:
+            run = runs.find(studio.runs_dir, studio.board.snapshot(selected)["name"])
+            guard.require_owner(studio, run, visitor)
+            run.wish(wish)
+        except Problem as problem:
+            return said(problem, lang)
+        return said(t(f"ui.train.{wish}_asked", lang))
+    return ask
+
+
+def preview_picture(studio: Studio):
+    """The film's source of pictures: from a run's name and a step to a data URI."""
+    def picture(wish: dict[str, str]) -> str:
+        path = runs.find(studio.runs_dir, str(wish["name"])).path / "samples" / f"step-{int(wish['key']):07}.png"
+        with Image.open(path) as image:
+            image.thumbnail((GREATEST_SIDE, GREATEST_SIDE))
+            return data_uri(image)
+    return picture
+
+
+# ---- what is drawn ------------------------------------------------------------------------------------------------------
+def timeline(shot: dict[str, Any], lang: str) -> dict[str, Any]:
+    """The film of the preview pictures, at most ``TIMELINE_FRAMES`` of them, the latest always."""
+    steps = shot["samples"]
+    stride = -(-len(steps) // TIMELINE_FRAMES) or 1
+    kept = steps[::-1][::stride][::-1]
+    frames = [{"key": str(step), "caption": t("ui.train.preview_step", lang, step=f"{step:,}")} for step in kept]
+    return reel(shot["name"], frames, t("ui.train.preview_alt", lang), lang, pace=350)
+
+
+def previews_heading(shot: dict[str, Any], lang: str) -> str:
+    note = t("ui.train.previews_note" if shot["samples"] else "ui.train.previews_none", lang)
+    return f'<div class="part-heading"><strong>{html.escape(t("ui.train.previews", lang))}</strong><span>{html.escape(note)}</span></div>'
+
+
+def told(shot: dict[str, Any], series: dict[str, Any], lang: str, failure: bool) -> str:
+    """The figures as tiles, then what was done otherwise than asked and, with ``failure``, what went wrong."""
+    tiles = "".join(f'<div class="tile"><span>{html.escape(t(f"ui.train.{name}", lang))}</span><b>{html.escape(value)}</b><small>{html.escape(note)}</small></div>'
+                    for name, value, note in figures_of(shot, series, lang))
+    return f'<div class="tiles">{tiles}</div>{remarks(shot, lang, failure)}'
+
+
+def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[tuple[str, str, str]]:
+    """(name, value, small print) of each figure; what is not known yet is a dash."""
+    plan = shot["plan"]
+    step, total, per_epoch, images = shot["step"], shot.get("total_steps"), plan.get("steps_per_epoch"), plan.get("images")
+    training = shot["active"] and shot.get("phase") not in (None, "start", "download", "decode", "rehearsal")
+    seen = step * plan["batch_size"] if plan.get("batch_size") else None
+    rate, eta = shot.get("images_per_second"), shot.get("eta_seconds")
+    loss = series["smooth"][1][-1] if series["smooth"][1] else None
+    return [
+        ("figure_step", f"{step:,}", t("ui.train.of", lang, total=f"{total:,}") if total else ""),
+        ("figure_epoch", f"{step / per_epoch:.1f}" if per_epoch else DASH, t("ui.train.steps_each", lang, steps=f"{per_epoch:,}") if per_epoch else ""),
+        ("figure_seen", f"{seen:,}" if seen is not None else DASH, t("ui.train.different", lang, images=f"{images:,}") if images else ""),
+        ("figure_speed", f"{rate:.0f}" if rate and training else DASH, t("ui.train.per_second", lang)),
+        ("figure_left", lasting(eta, lang) if training and eta is not None else DASH, t("ui.train.spent", lang, time=lasting(series["seconds"], lang))),
+        ("figure_loss", f"{loss:.4g}" if loss is not None else DASH, t("ui.train.rate", lang, rate=f"{shot['learning_rate']:.2g}") if shot.get("learning_rate") is not None else ""),
+        ("figure_machine", f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32") if plan.get("device") else DASH,
+         t("ui.train.machine", lang, threads=plan["threads"], memory=spell_bytes(plan["memory_bytes"])) if plan.get("threads") else ""),
+        ("figure_size", spell_count(plan["parameters"]) if plan.get("parameters") else DASH, t("ui.train.parameters", lang)),
+    ]
+
+
+def remarks(shot: dict[str, Any], lang: str, failure: bool) -> str:
+    """Notices, the published address and, with ``failure``, the error of a run, each in words."""
+    parts = [f'<div class="notice">{html.escape(words_for("notice." + notice["code"], lang, notice.get("values", {}), notice["code"]))}</div>'
+             for notice in shot.get("notices") or []]
+    if failure and (error := shot.get("error")):
+        sentence = words_for(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
+        parts.insert(0, f'<div class="notice error">{html.escape(sentence)}</div>')
+    if url := shot.get("published"):
+        parts.append(f'<div class="notice good"><a href="{html.escape(url)}" target="_blank" rel="noopener">{html.escape(t("ui.train.published", lang, url=url))}</a></div>')
+    return "".join(parts)
+
+
+def words_for(key: str, lang: str, values: dict[str, Any], otherwise: str) -> str:
+    """The sentence of a code that a run's file holds; another version's unknown code or values show as they are."""
+    try:
+        return t(key, lang, **values) if key in table("en") else f"{otherwise} {values}"
+    except (KeyError, IndexError, ValueError):
+        return f"{otherwise} {values}"
+
+
+def log_lines(shot: dict[str, Any]) -> str:
+    return f'<pre class="log" tabindex="0">{html.escape(chr(10).join(shot["log"]))}</pre>'
+
+
+def empty_state(lang: str) -> str:
+    return f'<div class="empty"><h3>{html.escape(t("ui.train.empty", lang))}</h3><p>{html.escape(t("ui.train.empty_note", lang))}</p></div>'
+
+
+DASH = "–"
+
+
+def spell_bytes(count: float) -> str:
+    """A number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
+    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if count >= size), ("kB", 1e3))
+    return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
+
+
+def spell_count(count: float) -> str:
+    """A large number: 860k, 5.4M, 113M."""
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k"

@@ -1,0 +1,336 @@
+"""The same verbs for the terminal: ``python -m ddpm_app``. Exit status: 0 done, 1 it went wrong, 2 the input was wrong,
+130 Ctrl-C, 143 SIGTERM. What was asked for goes to stdout, all else to stderr."""
+
+import argparse
+import difflib
+import os
+import pathlib
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ddpm_app import jobs, presets, runs
+from ddpm_app.config import FIELDS, GROUPS, TrainConfig, from_dict, from_json
+from ddpm_app.problems import Problem, Stopped
+from ddpm_app.runs import Run
+from ddpm_app.terminal import Screen, TerminalControl, ask, duration
+from ddpm_app.text import t, tell
+from ddpm_app.train import events
+
+LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
+HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
+INPUT_CODES = {"usage", "busy", "run_missing", "runs_dir", "model_missing", "not_json", "no_consent"}
+"""Problems of what was typed, beside those that name a field."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole option names only, and errors of one line."""
+
+    def __init__(self, **options: Any):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str):
+        raise Problem("usage", reason=message)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return the exit status."""
+    args = argparse.Namespace()
+    try:
+        args = _parse(sys.argv[1:] if argv is None else argv)
+        status = args.command(args)
+        sys.stdout.flush()
+        return status
+    except Problem as problem:
+        print(_say(problem, args), file=sys.stderr)
+        return 2 if problem.field or problem.code in INPUT_CODES else 1
+    except (KeyboardInterrupt, Stopped):
+        print(t("cli.interrupted"), file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # such as `... runs | head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(t("cli.system", reason=error), file=sys.stderr)
+        return 1
+
+
+def _say(problem: Problem, args: argparse.Namespace) -> str:
+    """A problem in one line that names fields as they were typed: with dashes, or RUN for a run's name."""
+    typed = {name: f"--{name}" for name in vars(args)} | ({"output_dir": t("cli.run")} if hasattr(args, "run") else {})
+    values = {**problem.values, "field": problem.field}
+    names = {key: typed.get(values[key], values[key]) for key in ("field", "other") if key in values}
+    return " ".join(tell(Problem(problem.code, **values | names)).split())
+
+
+# ---- options --------------------------------------------------------------------------------------------------------
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser, verbs = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        options = [o for action in verbs[args.verb]._actions for o in action.option_strings] if args.verb else []
+        close = difflib.get_close_matches(unknown[0], options, 1)
+        raise Problem("usage", reason=t("cli.unknown_meant" if close else "cli.unknown", option=unknown[0], close="".join(close)))
+    return args
+
+
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(prog="python -m ddpm_app", description=t("cli.about"))
+    parser.set_defaults(command=lambda _: parser.print_help() or 0)
+    found = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
+
+    def verb(name: str, command: Callable[[argparse.Namespace], int], *names: str) -> Parser:
+        new = found.add_parser(name, help=t(f"cli.help_{name}"), description=t(f"cli.help_{name}"))
+        for positional in names:
+            new.add_argument(positional, metavar=positional.upper())
+        new.add_argument("--runs_dir", type=pathlib.Path, default=pathlib.Path("runs"), metavar="DIR", help=t("cli.help_runs_dir"))
+        new.set_defaults(command=command)
+        return new
+
+    verb("presets", _presets)
+    train = verb("train", _train)
+    train.add_argument("--preset", metavar="|".join(presets.PRESETS), help=t("cli.help_preset", first=presets.FIRST))
+    train.add_argument("--config", type=pathlib.Path, metavar="FILE", help=t("cli.help_config"))
+    train.add_argument("--yes", action="store_true", help=t("cli.help_yes"))
+    _add_fields(train, tuple(FIELDS))
+    resume = verb("resume", _resume, "run")
+    resume.add_argument("--yes", action="store_true", help=t("cli.help_yes"))
+    _add_fields(resume, LENGTHS)
+    verb("stop", _stop, "run")
+    _add_sample_options(verb("sample", _sample, "source"))
+    verb("runs", _runs)
+    verb("doctor", _doctor)
+    specimens = verb("specimens", _specimens)
+    for name, kind, default in (("count", int, 1024), ("size", int, 128), ("seed", int, 0), ("out", pathlib.Path, None)):
+        specimens.add_argument(f"--{name}", type=kind, default=default, required=default is None, help=t(f"cli.specimens_{name}"))
+    _add_fields(verb("publish", _publish, "run"), HUB_FIELDS)
+    return parser, found.choices
+
+
+def _add_fields(parser: Parser, names: tuple[str, ...]) -> None:
+    """One option per setting; its text goes to TrainConfig as it was typed, which knows best what it can be."""
+    for group in GROUPS:
+        section = parser.add_argument_group(group)
+        for field in (FIELDS[name] for name in names if FIELDS[name].group == group):
+            switch = {"nargs": "?", "const": "true"} if field.kind == "bool" else {}
+            section.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar="|".join(map(str, field.choices)) or field.kind.upper(),
+                                 help=t(f"field.{field.name}").replace("%", "%%"), **switch)
+
+
+def _add_sample_options(parser: Parser) -> None:
+    options = (("num_images", int), ("sampler", str), ("num_inference_steps", int), ("eta", float), ("seed", int), ("batch_size", int))
+    for name, kind in options:  # the defaults are sample.Request's
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=t(f"cli.sample_{name}"))
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help=t("cli.sample_weights"))
+    parser.add_argument("--device", default="auto", help=t("field.device"))
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("samples"), metavar="DIR", help=t("cli.sample_out"))
+
+
+def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+def _train(args: argparse.Namespace) -> int:
+    config = _config(args)
+    return _launch(args, config, lambda: runs.create(args.runs_dir, config))
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """The settings of --config or --preset with the other options put in."""
+    changes = _given(args, tuple(FIELDS))
+    if args.preset and args.config:
+        raise Problem("usage", reason=t("cli.preset_and_config"))
+    if args.config:
+        try:
+            text = args.config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Problem("bad_value", "config", value=str(args.config)) from error
+        return presets.changed(from_json(text).to_dict(), **changes)
+    preset = args.preset or presets.FIRST
+    if preset not in presets.PRESETS:
+        raise Problem("literal_error", "preset", value=preset, limit=", ".join(presets.PRESETS))
+    return presets.build(preset, **changes)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    run, longer = runs.find(args.runs_dir, args.run), _given(args, LENGTHS)
+    try:
+        return _launch(args, run.config, lambda: jobs.prepare_resume(args.runs_dir, args.run, **longer))
+    except Problem as problem:
+        if problem.code != "run_finished":
+            raise
+        print(t("cli.already_finished", name=run.name, step=run.status["step"]))
+        return 0
+
+
+def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Run]) -> int:
+    """Train the run that ``make`` gives. Under torchrun only the first process makes it and talks."""
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if rank == 0:
+        if busy := runs.active_run(args.runs_dir):
+            raise Problem("busy", value=busy.name)
+        run = make()
+    if processes > 1:
+        from accelerate import PartialState
+
+        from ddpm_app.train.check import resolve_device
+
+        PartialState(cpu=resolve_device(config) == "cpu").wait_for_everyone()
+    return _drive(run, args.yes) if rank == 0 else _follow(runs.find(args.runs_dir, getattr(args, "run", config.output_dir)))
+
+
+def _follow(run: Run) -> int:
+    """A further process of a run: it works along in silence, and leaves it to the first to hear a signal."""
+    import signal
+
+    from ddpm_app.train.loop import train
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    control = jobs.RunControl(run)
+    control.tell = lambda force=False, **news: None
+    for _ in train(run.config, run, control):
+        pass
+    return 0
+
+
+def _drive(run: Run, yes: bool) -> int:
+    """Work a run to its end, showing what happens."""
+    screen = Screen()
+    control = TerminalControl(run, screen)
+    refused = None
+    with control.signals():
+        try:
+            for event in jobs.work(run, control):
+                screen.show(event)
+                if isinstance(event, events.Planned) and event.long:
+                    refused = _consent(run, event.plan, yes, screen)
+        except Problem:
+            raise
+        except Exception as error:  # its traceback is in the run's status
+            raise Problem("crash", reason=f"{type(error).__name__}: {error}") from error
+        finally:
+            screen.close()
+    if refused:
+        raise refused
+    state, step = run.status["state"], run.status["step"]
+    if state == "finished":
+        print(t("cli.finished", name=run.name, step=step, path=run.pipeline))
+    else:
+        print(t("cli.stopped", name=run.name, step=step))
+    return 128 + control.caught if control.caught else 0
+
+
+def _consent(run: Run, plan: dict[str, Any], yes: bool, screen: Screen) -> Problem | None:
+    """Ask whether a long run may begin. Without a terminal nobody can answer: the run is stopped and the reason returned."""
+    problem = Problem("no_consent", time=duration(plan["total_seconds"]), device=plan["device"])
+    if yes:
+        run.wish(go=True)
+    elif sys.stdin is not None and sys.stdin.isatty():
+        screen.close()
+        ask(run)
+    else:
+        run.wish(stop=True)
+        return problem
+    return None
+
+
+def _stop(args: argparse.Namespace) -> int:
+    run = runs.find(args.runs_dir, args.run)
+    if not run.active:
+        print(t("cli.not_active", name=run.name, state=run.status["state"]))
+        return 0
+    run.wish(stop=True)
+    print(t("cli.stopping"), file=sys.stderr)
+    while run.active:
+        time.sleep(jobs.POLL_SECONDS)
+    print(t("cli.now", name=run.name, state=run.status["state"], step=run.status["step"]))
+    return 0
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+def _sample(args: argparse.Namespace) -> int:
+    given = _given(args, ("num_images", "sampler", "num_inference_steps", "eta", "seed", "batch_size"))
+    device = from_dict({"device": args.device})
+    from ddpm_app import sample
+    from ddpm_app.train.check import resolve_device
+
+    request = sample.Request(**{"seed": secrets.randbelow(2**32), **given})
+    path = args.runs_dir / args.source
+    source = path if (path / "config.json").is_file() else args.source
+    model = sample.load(source, args.weights, resolve_device(device))
+    args.out.mkdir(parents=True, exist_ok=True)
+    print(t("cli.seed", seed=request.seed), flush=True)
+    screen, images = Screen(), []
+    for frame, images in sample.draw(model, request):
+        screen.progress("sampling", frame.step, frame.total)
+    screen.close()
+    for k, image in enumerate(images):
+        image.save(args.out / f"{k:04}.png")
+    sample.grid(images).save(args.out / "grid.png")
+    print(t("cli.sampled", count=len(images), path=args.out))
+    return 0
+
+
+def _specimens(args: argparse.Namespace) -> int:
+    from ddpm_app import specimens
+
+    screen = Screen()
+    try:
+        specimens.write(args.count, args.size, args.seed, args.out, lambda done, total: screen.progress("drawing", done, total))
+    except ValueError as error:  # it names the option
+        raise Problem("usage", reason=f"--{error}") from error
+    finally:
+        screen.close()
+    print(t("cli.sampled", count=args.count, path=args.out))
+    return 0
+
+
+# ---- tables and the rest --------------------------------------------------------------------------------------------
+def _table(rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _presets(args: argparse.Namespace) -> int:
+    named = {field for values in presets.PRESETS.values() for field in values}
+    built = [presets.build(name).to_dict() for name in presets.PRESETS]
+    _table([["", *presets.PRESETS], *([name, *(str(values[name]) for values in built)] for name in FIELDS if name in named)])
+    return 0
+
+
+def _runs(args: argparse.Namespace) -> int:
+    found = runs.list_runs(args.runs_dir)
+    if not found:
+        print(t("cli.no_runs", path=args.runs_dir))
+        return 0
+    rows = [[t(f"cli.column_{name}") for name in ("name", "state", "step", "loss", "size", "changed")]]
+    for run in found:
+        status = run.status
+        loss = f"{status['loss']:.4f}" if status.get("loss") is not None else ""
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.get("heartbeat", 0)))
+        rows.append([run.name, status["state"], f"{status['step']}/{status.get('total_steps') or '?'}", loss, f"{run.disk_bytes() / 1e6:.0f} MB", changed])
+    _table(rows)
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from ddpm_app import doctor
+
+    return doctor.main(["--runs_dir", str(args.runs_dir)])
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from ddpm_app import hub
+
+    run = runs.find(args.runs_dir, args.run)
+    config = from_dict(run.config.to_dict() | _given(args, HUB_FIELDS))
+    if problem := hub.ready(config):
+        raise problem
+    run.note(config=config.to_dict())
+    print(t("cli.published", url=hub.publish(run)))
+    return 0

@@ -1,0 +1,141 @@
+"""A run in the terminal: progress on stderr, Ctrl-C that saves, the question before a long run."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ddpm_app import jobs
+from ddpm_app.runs import Run
+from ddpm_app.text import t
+from ddpm_app.train import events
+from ddpm_app.train.events import Event
+
+LINE_SECONDS = 10
+"""Seconds between two lines of progress where stderr is no terminal."""
+WITHIN = ("preview", "saving", "publishing", "paused")
+"""Phases that come and go inside the training: they don't get a bar of their own."""
+
+
+class Screen:
+    """Progress as a bar where stderr is a terminal, else as a line now and then."""
+
+    def __init__(self):
+        self._bars = sys.stderr.isatty()
+        self._bar: Any = None
+        self._phase = ""
+        self._said = 0.0
+
+    def line(self, words: str) -> None:
+        """One line above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        print(words, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar; what follows starts on a line of its own."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def progress(self, phase: str, done: int = 0, total: int | None = None, figures: str = "") -> None:
+        """``done`` of ``total`` (None: unknown) of a phase; ``figures`` are further values to show."""
+        if self._bars:
+            self._draw(phase, done, total, figures)
+        elif phase not in WITHIN and (phase != self._phase or time.monotonic() - self._said >= LINE_SECONDS or done == total):
+            self._said, self._phase = time.monotonic(), phase
+            count = f" {done}/{total}" if total else f" {done}" if done else ""
+            self.line(f"{t(f'cli.phase_{phase}')}{count}{figures and ', '}{figures}")
+
+    def _draw(self, phase: str, done: int, total: int | None, figures: str) -> None:
+        from tqdm import tqdm
+
+        if phase not in WITHIN and phase != self._phase:
+            self.close()
+            self._phase = phase
+            self._bar = tqdm(total=total, initial=done, dynamic_ncols=True, file=sys.stderr)
+        if self._bar is None:
+            return
+        self._bar.set_description_str(t(f"cli.phase_{phase}"), refresh=phase in WITHIN)
+        if phase not in WITHIN:
+            self._bar.total = total
+            self._bar.set_postfix_str(figures, refresh=False)
+            self._bar.update(done - self._bar.n)
+
+    def show(self, event: Event) -> None:
+        """What an event says, in words."""
+        match event:
+            case events.Notice():
+                self.line(t(f"notice.{event.code}", **event.values))
+            case events.Planned(plan=plan):
+                self.line(t("cli.planned", steps=plan["total_steps"], time=duration(plan["total_seconds"]), device=plan["device"]))
+            case events.Started(step=step, total=total):
+                if step:
+                    self.line(t("cli.goes_on", step=step))
+                self.progress("training", step, total)
+            case events.Stepped():
+                self.progress("training", event.step, event.total, t("cli.loss", loss=f"{event.loss:.4f}"))
+            case events.RolledBack():
+                self.line(t("cli.rolled_back", step=event.step, failed=event.failed_step, factor=event.factor))
+            case events.Published():
+                self.line(t("cli.published", url=event.url))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as words of a fitting size, such as "5 min"."""
+    for size, key in ((2 * 86400, "days"), (2 * 3600, "hours"), (100, "minutes")):
+        if seconds >= size:
+            return t(f"cli.{key}", count=round(seconds / {"days": 86400, "hours": 3600, "minutes": 60}[key]))
+    return t("cli.seconds", count=round(seconds))
+
+
+class TerminalControl(jobs.RunControl):
+    """A run's control that also shows the phases and turns Ctrl-C and SIGTERM into the wish to stop."""
+
+    def __init__(self, run: Run, screen: Screen):
+        super().__init__(run)
+        self.screen = screen
+        self.caught = 0
+        """The signal that asked to stop, or 0."""
+        self._passed_on = False
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Within the block the first Ctrl-C or SIGTERM asks the run to stop with everything saved, a second Ctrl-C ends at once."""
+        before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _catch(self, number: int, _frame: Any) -> None:
+        if number == self.caught == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.caught = self.caught or number
+        os.write(2, f"\n{t('cli.stopping')}\n".encode())  # print() must not be entered twice, and a signal may come inside it
+
+    def wishes(self) -> dict[str, Any]:
+        if self.caught and not self._passed_on:  # here and not in the handler, which may interrupt a wish being written
+            self._passed_on = True
+            self.run.wish(stop=True)
+        return super().wishes()
+
+    def progress(self, phase: str, done: int = 0, total: int | None = None) -> None:
+        super().progress(phase, done, total)
+        self.screen.progress(phase, done, total)
+
+
+def ask(run: Run) -> None:
+    """Wait for y or anything else on stdin without holding the run up: the page may answer too."""
+    print(t("cli.ask"), end="", file=sys.stderr, flush=True)
+
+    def read() -> None:  # not input(): a thread that sits in it when the program ends brings the interpreter down
+        answer = os.read(sys.stdin.fileno(), 100).decode(errors="replace").strip().lower()
+        run.wish(**{"go" if answer in ("y", "yes") else "stop": True})
+
+    threading.Thread(target=read, name="answer", daemon=True).start()

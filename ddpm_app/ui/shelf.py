@@ -1,0 +1,106 @@
+"""Data sets that the page has opened: each in a thread of its own that can be stopped, shared by all viewers."""
+
+import collections
+import dataclasses
+import threading
+from typing import Any
+
+from ddpm_app.config import TrainConfig
+from ddpm_app.problems import Problem, Stopped
+
+KEPT = 4
+"""Opened data sets kept in memory: rows stay on disk, so this is small."""
+
+FIELDS = ("dataset_name", "split", "image_column", "label_column", "caption_column", "image_size", "resize_mode", "channels", "validation_share")
+"""The settings that decide what is opened and how it is decoded."""
+
+
+def _key(config: TrainConfig) -> str:
+    return repr([getattr(config, name) for name in FIELDS])
+
+
+@dataclasses.dataclass
+class Entry:
+    """One data set under one preparation. ``source`` comes first (data.source.Source), ``pictures`` (data.pictures.Pictures)
+    once all are decoded; ``problem`` says what stood in the way. ``preview`` is the drawn row of four, once for all viewers.
+    ``opened`` is set when ``source`` or ``problem`` is there, ``ended`` when no more will come."""
+
+    config: TrainConfig
+    phase: str = "download"
+    done: int = 0
+    total: int | None = None
+    source: Any = None
+    pictures: Any = None
+    problem: Problem | None = None
+    preview: str = ""
+    opened: threading.Event = dataclasses.field(default_factory=threading.Event)
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    ended: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def follow(self, phase: str, done: int, total: int | None) -> None:
+        self.phase, self.done, self.total = phase, done, total
+
+
+class Shelf:
+    """Opens data sets and keeps the last few. ``warm`` is awaited before pictures are decoded: that takes torch."""
+
+    def __init__(self, warm: threading.Event):
+        self._warm = warm
+        self._lock = threading.Lock()
+        self._entries: collections.OrderedDict[str, Entry] = collections.OrderedDict()
+
+    def ask(self, config: TrainConfig, again: bool = False) -> str:
+        """Open the config's data set unless it is open or being opened; returns its key. ``again`` retries a failed or stopped one."""
+        key = _key(config)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or again and entry.problem:
+                entry = self._entries[key] = Entry(config)
+                threading.Thread(target=self._open, args=(entry,), name="open-data", daemon=True).start()
+            self._entries.move_to_end(key)
+            while len(self._entries) > KEPT:
+                self._entries.popitem(last=False)[1].stop.set()
+        return key
+
+    def get(self, key: str) -> Entry | None:
+        with self._lock:
+            return self._entries.get(key)
+
+    def trained_on(self, config: TrainConfig) -> int | None:
+        """How many pictures a training would learn from; None while that isn't known. Before all are decoded it is a guess
+        that counts the unfit ones in."""
+        with self._lock:
+            entry = self._entries.get(_key(config))
+        if entry is None or entry.source is None:
+            return None
+        if entry.pictures is not None:
+            return len(entry.pictures.train)
+        kept_out = len(entry.source.held_out or ()) if config.validation_share else 0
+        return len(entry.source) - (kept_out or round(len(entry.source) * config.validation_share))
+
+    def _open(self, entry: Entry) -> None:
+        from ddpm_app.data.source import originals
+
+        try:
+            entry.source = originals(entry.config, entry.follow, entry.stop.is_set)
+            entry.opened.set()
+            self._decode(entry)
+        except Stopped:
+            entry.problem = Problem("data_stopped", value=entry.config.dataset_name)
+        except Problem as problem:
+            entry.problem = problem
+        except Exception as error:
+            entry.problem = Problem("crash", reason=f"{type(error).__name__}: {error}")
+        finally:
+            entry.ended.set()
+            entry.opened.set()
+
+    def _decode(self, entry: Entry) -> None:
+        """What a training would do first, done early: it tells which pictures are unfit, and Start then finds them decoded."""
+        entry.follow("decode", 0, None)
+        while not self._warm.wait(0.2):
+            if entry.stop.is_set():
+                raise Stopped
+        from ddpm_app.data.pictures import load
+
+        entry.pictures = load(entry.config, entry.follow, entry.stop.is_set)

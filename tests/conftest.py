@@ -1,0 +1,71 @@
+"""What all tests share: a cache of their own, one torch thread, drawn pictures, and settings of a tiny run."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: threads that spin on busy cores are slower than one
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:diffusers")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def test_cache(tmp_path_factory):
+    """The tests' own cache of decoded pictures, shared so that each source is prepared once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDPM_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """A folder of 24 small pictures, each with its own colours."""
+    folder = tmp_path_factory.mktemp("drawn")
+    rng = np.random.default_rng(7)
+    for k in range(24):
+        pixels = np.empty((8, 8, 3), np.uint8)
+        pixels[:] = rng.integers(0, 256, 3)
+        pixels[2:6, : 4 + k % 4] = rng.integers(0, 256, 3)
+        Image.fromarray(pixels).save(folder / f"{k:02}.png")
+    return folder
+
+
+@pytest.fixture
+def runs_dir(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def tiny(drawn):
+    """Makes settings of a run that trains in about a second: ``tiny(max_train_steps=3)``."""
+    import engine_kit
+
+    return lambda **changes: engine_kit.settings(drawn, **changes)
+
+
+@pytest.fixture
+def no_rehearsal(monkeypatch):
+    """Runs begin at once, with figures as a rehearsal would have found them."""
+    import engine_kit
+    from ddpm_app.train import plan
+
+    monkeypatch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, tiny):
+    """The tiny run as it ends when nobody disturbs it."""
+    import engine_kit
+    from ddpm_app.train import plan
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
+        run = engine_kit.new(tmp_path_factory.mktemp("undisturbed"), tiny())
+        engine_kit.train(run)
+    run.tell(state="finished", step=12)
+    return run

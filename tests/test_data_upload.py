@@ -1,0 +1,226 @@
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+
+import pytest
+from data_kit import cache_dir, noise, png, settings  # noqa: F401
+
+from ddpm_app.data import upload
+from ddpm_app.data.pictures import load
+from ddpm_app.data.source import originals
+from ddpm_app.data.upload import import_upload
+from ddpm_app.problems import Problem
+from ddpm_app.text import tell
+
+
+def zipped(path, files, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def refused(code, paths, into):
+    """The upload must fail with this Problem, whose words must be there, and leave nothing behind."""
+    with pytest.raises(Problem) as caught:
+        import_upload(paths, into)
+    assert caught.value.code == code and tell(caught.value)
+    assert list(into.iterdir()) == []
+    return caught.value
+
+
+def huge_png(side) -> bytes:
+    """A header that promises side x side pixels."""
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"")
+
+
+@pytest.fixture
+def into(tmp_path):
+    return tmp_path / "uploads"
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_pictures_become_a_folder(tmp_path, into):
+    paths = []
+    for i, name in enumerate(["a.png", "b.JPG", "x/a.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png(noise(seed=i)))
+        paths.append(str(tmp_path / name))
+    folder = import_upload(paths, into)
+    assert folder.parent == into and names(folder) == ["a-2.png", "a.png", "b.JPG"]
+    assert len(load(settings(folder))) == 3
+
+
+def test_a_zip_keeps_its_folders_as_labels(tmp_path, into):
+    files = {f"pics/{label}/{i}.png": png(noise(seed=i)) for label in ("cats", "dogs") for i in range(2)}
+    files |= {"pics/": b"", "pics/.DS_Store": b"x"}
+    files |= {"__MACOSX/pics/cats/._0.png": b"x", "pics/notes.txt": b"x", "pics/inner.zip": b"x", "pics/run.py": b"x"}
+    folder = import_upload([zipped(tmp_path / "a.zip", files)], into)
+    assert names(folder) == ["pics/cats/0.png", "pics/cats/1.png", "pics/dogs/0.png", "pics/dogs/1.png"]
+    assert originals(settings(folder)).label_names == ("cats", "dogs")
+
+
+def test_a_zip_keeps_its_captions(tmp_path, into):
+    rows = json.dumps({"file_name": "a.png", "text": "red"})
+    folder = import_upload([zipped(tmp_path / "a.ZIP", {"a.png": png(), "metadata.jsonl": rows})], into)
+    assert originals(settings(folder)).captions == ["red"]
+
+
+def test_two_zips_are_two_labels(tmp_path, into):
+    paths = [zipped(tmp_path / f"{label}.zip", {"1.png": png(noise(seed=i))}) for i, label in enumerate(("cats", "dogs"))]
+    assert originals(settings(import_upload(paths, into))).label_names == ("cats", "dogs")
+
+
+def test_backslashes_of_windows_zips_are_folders(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", {"cats###1.png": png(), "dogs###1.png": png()})
+    path.write_bytes(path.read_bytes().replace(b"###", b"\\\\\\"))
+    assert names(import_upload([path], into)) == ["cats/1.png", "dogs/1.png"]
+
+
+def test_the_same_upload_is_kept_once(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", {"a.png": png()})
+    first = import_upload([path], into)
+    assert import_upload([path], into) == first and len(list(into.iterdir())) == 1
+    other = zipped(tmp_path / "b.zip", {"a.png": png(noise(seed=5))})
+    assert import_upload([other], into) != first
+
+
+def test_a_damaged_picture_is_kept_for_the_loader_to_name(tmp_path, into):
+    folder = import_upload([zipped(tmp_path / "a.zip", {"a.png": png(), "b.png": png()[:50]})], into)
+    assert load(settings(folder)).left_out == [("b.png", "broken")]
+
+
+@pytest.mark.parametrize("name", ["../a.png", "x/../../a.png", "/etc/a.png", "C:/a.png", "..\\a.png", "\\a.png"])
+def test_a_zip_cannot_escape(tmp_path, into, name):
+    path = zipped(tmp_path / "a.zip", {"good.png": png(), name.replace("\\", "#"): png()})
+    if "\\" in name:
+        path.write_bytes(path.read_bytes().replace(b"#", b"\\"))
+    refused("zip_escape", [path], into)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_a_link_is_refused(tmp_path, into):
+    info = zipfile.ZipInfo("link.png")
+    info.external_attr = 0o120777 << 16
+    refused("zip_link", [zipped(tmp_path / "a.zip", {"good.png": png(), info: "/etc/passwd"})], into)
+
+
+def test_a_locked_zip_is_refused(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", {"a.png": png()})
+    data = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + offset] |= 1
+    path.write_bytes(data)
+    refused("zip_encrypted", [path], into)
+
+
+def test_a_bomb_is_stopped_by_the_bytes_that_come_out(tmp_path, into, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_BYTES", 1 << 20)
+    path = zipped(tmp_path / "a.zip", {"good.png": png(), "bomb.png": bytes(8 << 20)})
+    assert path.stat().st_size < 100_000
+    assert "1 MiB" in tell(refused("upload_bytes", [path], into))
+
+
+def test_a_bomb_that_lies_about_its_size_is_stopped_too(tmp_path, into, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_BYTES", 1 << 20)
+    path = zipped(tmp_path / "a.zip", {"bomb.png": bytes(8 << 20)})
+    size = struct.pack("<I", 8 << 20)
+    path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 1000)))
+    with pytest.raises(Problem) as caught:
+        import_upload([path], into)
+    assert caught.value.code in ("upload_bytes", "zip_broken") and list(into.iterdir()) == []
+
+
+def test_a_bomb_costs_no_memory(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"bomb.png": bytes(120 << 20)})
+    code = (
+        "import sys, resource; from ddpm_app.data import upload; upload.MAX_BYTES = 100 << 20\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    upload.import_upload([sys.argv[1]], sys.argv[2])\nexcept Exception as error:\n    print(error.code)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000)"
+    )
+    env = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+    done = subprocess.run([sys.executable, "-c", code, path, tmp_path / "into"], capture_output=True, text=True, env=env)
+    assert done.stdout.split() == ["upload_bytes", "True"], done.stderr
+
+
+def test_too_many_entries(tmp_path, into, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_ENTRIES", 5)
+    many = zipped(tmp_path / "a.zip", {f"{i}.txt": "" for i in range(6)})
+    refused("upload_entries", [many], into)
+    three = [zipped(tmp_path / f"{n}.zip", {f"{i}.png": png() for i in range(3)}) for n in "bc"]
+    refused("upload_entries", three, into)
+    (tmp_path / "p.png").write_bytes(png())
+    refused("upload_entries", [tmp_path / "p.png"] * 6, into)
+
+
+def test_too_many_pixels(tmp_path, into, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_PIXELS", 3_000_000)
+    path = zipped(tmp_path / "a.zip", {f"{i}.png": huge_png(1500) for i in range(2)})
+    assert "3 million" in tell(refused("upload_pixels", [path], into))
+
+
+def test_one_picture_of_too_many_pixels_is_left_out_when_loaded(tmp_path, into):
+    folder = import_upload([zipped(tmp_path / "a.zip", {"good.png": png(), "huge.png": huge_png(40_000)})], into)
+    assert load(settings(folder)).left_out == [("huge.png", "too_large")]
+
+
+def test_a_broken_zip(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", {"a.png": png(noise(200, 200)), "b.png": png(noise(200, 200))}, zipfile.ZIP_STORED)
+    data = path.read_bytes()
+    for broken in (data[:-40], b"no zip", data[:5000] + b"\0\1\2\3" + data[5004:], b""):
+        path.write_bytes(broken)
+        refused("zip_broken", [path], into)
+
+
+def test_a_broken_stream_inside_a_zip(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", {"a.png": bytes(100_000) + noise(200, 200).tobytes()})
+    data = bytearray(path.read_bytes())
+    data[100:140] = b"\xff" * 40
+    path.write_bytes(data)
+    refused("zip_broken", [path], into)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_without_bounded_memory_are_refused(tmp_path, into, method):
+    refused("zip_broken", [zipped(tmp_path / "a.zip", {"a.png": png()}, method)], into)
+
+
+def test_nothing_to_learn_from(tmp_path, into):
+    refused("upload_empty", [zipped(tmp_path / "a.zip", {"a.txt": "x", "metadata.jsonl": "{}"})], into)
+    refused("upload_empty", [], into)
+
+
+def test_another_kind_of_file(tmp_path, into):
+    (tmp_path / "a.exe").write_bytes(b"x")
+    assert "a.exe" in tell(refused("upload_kind", [tmp_path / "a.exe"], into))
+
+
+def test_metadata_of_an_upload_cannot_name_files_of_the_machine(tmp_path, into):
+    (tmp_path / "secret.png").write_bytes(png())
+    rows = json.dumps({"file_name": "../../secret.png", "text": ""})
+    folder = import_upload([zipped(tmp_path / "a.zip", {"a.png": png(), "metadata.jsonl": rows})], into)
+    with pytest.raises(Problem, match="dataset_unreadable"):
+        originals(settings(folder))
+
+
+def test_other_uploads_stay_when_one_fails(tmp_path, into):
+    first = import_upload([zipped(tmp_path / "a.zip", {"a.png": png()})], into)
+    with pytest.raises(Problem):
+        import_upload([zipped(tmp_path / "b.zip", {"../a.png": png()})], into)
+    assert list(into.iterdir()) == [first]
+
+
+def test_a_name_too_long_for_the_disk(tmp_path, into):
+    refused("cache_unwritable", [zipped(tmp_path / "a.zip", {f"{'x' * 300}.png": io.BytesIO(png()).read()})], into)

@@ -1,0 +1,169 @@
+"""Publishing, against a stand-in for the Hub on this machine that writes down what it is sent."""
+
+import base64
+import http.server
+import json
+import threading
+
+import pytest
+
+from ddpm_app import hub, presets, runs
+from ddpm_app.problems import Problem
+
+
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """Answers the calls that huggingface_hub makes for create_repo, model_info and create_commit."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self, content, status=200):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.server.seen.append(("GET", self.path, None))
+        self._answer({"id": "me/model", "private": self.server.private} if self.server.status == 200 else {}, self.server.status)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not body and self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        self.server.seen.append(("POST", self.path, body))
+        if self.server.status != 200:
+            return self._answer({"error": "no entry"}, self.server.status)
+        if self.path.endswith("/create"):
+            return self._answer({"url": f"{self.server.address}/me/model"})
+        if "/preupload/" in self.path:
+            files = json.loads(body)["files"]
+            return self._answer({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+        if "/commit/" in self.path:
+            return self._answer({"commitUrl": f"{self.server.address}/me/model/commit/1", "commitOid": "1" * 40, "success": True})
+        return self._answer({"errors": [], "warnings": []})
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # the network is this machine's own
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
+        server.seen, server.status, server.private = [], 200, True
+        server.address = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(**changes) -> runs.Run:
+        run = runs.create(tmp_path / "runs", presets.build("quick-check", hub_model_id="me/model", **changes))
+        run.note(plan={"images": 7, "total_steps": 120}, data={"kind": "folder", "fingerprint": "f"})
+        for name in ("pipeline/model_index.json", "pipeline/unet/weights.safetensors", "checkpoints/step-0000030/training.pt"):
+            (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (run.path / name).write_text(name)
+        run.save_sample(30, b"a picture")
+        metrics = run.open_metrics(0)
+        metrics.add(1, kind="step", loss=0.5)
+        metrics.add(2, kind="step", loss=0.4)
+        metrics.add(2, kind="validation", train_loss=0.4, held_out_loss=None)
+        metrics.close()
+        return run
+    return make
+
+
+def sent(server, part):
+    return [body for method, path, body in server.seen if method == "POST" and part in path]
+
+
+def committed(server) -> dict[str, bytes]:
+    lines = [json.loads(line) for line in sent(server, "/commit/")[0].splitlines()]
+    return {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
+
+
+def test_publish_sends_the_pipeline_card_and_pictures_and_nothing_else(server, make_run):
+    run = make_run(dataset_name="/home/someone/secret", hub_license="cc0-1.0")
+    assert hub.publish(run, "token", server.address) == f"{server.address}/me/model"
+    files = committed(server)
+    assert set(files) == {"README.md", "model_index.json", "unet/weights.safetensors", "images/samples.png", "images/loss.png"}
+    assert files["images/samples.png"] == b"a picture"
+    assert files["images/loss.png"].startswith(b"\x89PNG")
+    card = files["README.md"].decode()
+    assert "license: cc0-1.0" in card and "library_name: diffusers" in card
+    assert 'DDPMPipeline.from_pretrained("me/model")' in card
+    assert "| learning_rate | 0.001 |" in card
+    assert "secret" not in card
+
+
+def test_card_of_a_hub_data_set_names_it(make_run):
+    run = make_run(dataset_name="someone/pictures")
+    run.note(data={"kind": "hub"})
+    card = hub.model_card(run, "me/model", [])
+    assert "datasets: someone/pictures" in card and "license:" not in card
+
+
+@pytest.mark.parametrize(("asked", "visibility"), [(None, None), (True, "private"), (False, "public")])
+def test_visibility_is_the_one_asked_for(server, make_run, asked, visibility):
+    hub.publish(make_run(hub_private_repo=asked), "token", server.address)
+    payload = json.loads(sent(server, "/create")[0])
+    told = payload.get("visibility", {True: "private", False: "public", None: None}[payload.get("private")])
+    assert told == visibility
+
+
+def test_a_public_repository_gets_nothing_when_private_was_asked_for(server, make_run):
+    server.private = False
+    with pytest.raises(Problem) as caught:
+        hub.publish(make_run(hub_private_repo=True), "token", server.address)
+    assert caught.value.code == "hub_not_private"
+    assert not sent(server, "/commit/") and not sent(server, "/preupload/")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_told(server, make_run, status):
+    server.status = status
+    with pytest.raises(Problem) as caught:
+        hub.publish(make_run(), "token", server.address)
+    assert caught.value.code == "hub_refused" and caught.value.values["reason"]
+
+
+def test_no_connection_is_told(make_run):
+    with pytest.raises(Problem) as caught:
+        hub.publish(make_run(), "token", "http://127.0.0.1:1")
+    assert caught.value.code == "hub_offline"
+
+
+def test_a_run_that_saved_nothing_has_nothing_to_publish(tmp_path):
+    run = runs.create(tmp_path, presets.build("quick-check", hub_model_id="me/model"))
+    with pytest.raises(Problem) as caught:
+        hub.publish(run, "token")
+    assert caught.value.code == "no_snapshot"
+
+
+def test_without_a_login(make_run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    config = presets.build("quick-check", hub_model_id="me/model")
+    assert hub.ready(config).code == "not_logged_in"
+    with pytest.raises(Problem) as caught:
+        hub.publish(make_run())
+    assert caught.value.code == "not_logged_in"
+
+
+def test_ready_needs_a_repository_of_your_own(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "token")
+    assert hub.ready(presets.build("tutorial-128")).code == "hub_placeholder"
+    assert hub.ready(presets.build("tutorial-128", hub_model_id="no-slash")).code == "hub_placeholder"
+    assert hub.ready(presets.build("tutorial-128", hub_model_id="me/model")) is None

@@ -1,0 +1,88 @@
+import pytest
+
+from ddpm_app import presets
+from ddpm_app.config import BUILT_IN, TrainConfig
+from ddpm_app.problems import Problem
+
+every_preset = pytest.mark.parametrize("name", presets.PRESETS)
+
+
+def test_the_four():
+    assert set(presets.PRESETS) == {"first-butterflies", "butterflies-64", "tutorial-128", "quick-check"}
+    assert presets.FIRST == "first-butterflies"
+
+
+@every_preset
+def test_can_be_built(name):
+    config = presets.build(name)
+    assert config.output_dir in (name, "ddpm-butterflies-128")
+    assert sum(v is not None for v in (config.max_train_steps, config.max_train_minutes)) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - {"tutorial-128"}))
+def test_needs_no_network(name):
+    config = presets.build(name)
+    assert config.dataset_name == BUILT_IN and not config.push_to_hub
+
+
+def test_the_promise():
+    config = presets.build("first-butterflies")
+    assert (config.image_size, config.max_train_minutes) == (32, 1)
+    config = presets.build("butterflies-64")
+    assert (config.image_size, config.max_train_minutes) == (64, 5)
+
+
+def test_quick_check_has_a_fixed_length_and_saves_often():
+    config = presets.build("quick-check")
+    assert config.max_train_steps and config.max_train_minutes is None
+    assert config.checkpointing_steps <= config.max_train_steps / 3 and config.save_image_steps <= config.max_train_steps / 3
+
+
+def test_tutorial_is_the_tutorial():
+    """Only what the tutorial has no name for differs from the defaults, and the defaults are the tutorial's."""
+    config, defaults = presets.build("tutorial-128").to_dict(), TrainConfig().to_dict()
+    assert {k: v for k, v in config.items() if v != defaults[k]} == {"use_ema": False, "validation_share": 0.0}
+    assert (config["unet"], config["beta_schedule"], config["prediction_type"]) == ("tutorial", "linear", "epsilon")
+    assert (config["resize_mode"], config["random_flip"], config["lr_scheduler"], config["max_grad_norm"]) == ("squash", True, "cosine", 1.0)
+    assert (config["weight_decay"], config["adam_beta2"], config["channels"]) == (1e-2, 0.999, 3)
+
+
+@every_preset
+def test_changes_go_in(name):
+    config = presets.build(name, seed=7, learning_rate="3e-4", output_dir="mine")
+    assert (config.seed, config.learning_rate, config.output_dir) == (7, 3e-4, "mine")
+
+
+@pytest.mark.parametrize("name", ["first-butterflies", "butterflies-64"])
+def test_steps_replace_minutes(name):
+    config = presets.build(name, max_train_steps=12)
+    assert (config.max_train_steps, config.max_train_minutes) == (12, None)
+
+
+def test_minutes_replace_steps():
+    config = presets.build("quick-check", max_train_minutes=2)
+    assert (config.max_train_steps, config.max_train_minutes) == (None, 2)
+
+
+@every_preset
+def test_epochs_replace_steps_and_minutes(name):
+    config = presets.build(name, num_epochs=3)
+    assert (config.num_epochs, config.max_train_steps, config.max_train_minutes) == (3, None, None)
+
+
+def test_steps_win_over_epochs():
+    config = presets.build("first-butterflies", num_epochs=3, max_train_steps=5)
+    assert (config.num_epochs, config.max_train_steps, config.max_train_minutes) == (3, 5, None)
+
+
+def test_both_asked_for_is_refused():
+    with pytest.raises(Problem, match="steps_and_minutes"):
+        presets.build("first-butterflies", max_train_steps=5, max_train_minutes=1)
+
+
+def test_bad_values():
+    with pytest.raises(KeyError):
+        presets.build("nonsense")
+    with pytest.raises(Problem) as caught:
+        presets.build("quick-check", learning_rate="E-4")
+    assert caught.value.field == "learning_rate"

@@ -1,0 +1,315 @@
+import itertools
+import json
+import shutil
+
+import engine_kit
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
+from PIL import Image
+
+from ddpm_app import diffusion, model, runs, sample
+from ddpm_app.config import from_dict
+from ddpm_app.problems import Problem
+from ddpm_app.text import tell
+
+TYPES = ("epsilon", "v_prediction", "sample")
+every_type = pytest.mark.parametrize("kind", TYPES)
+every_sampler = pytest.mark.parametrize("name", sample.SAMPLERS)
+
+
+def loaded(kind="epsilon", schedule="squaredcos_cap_v2", channels=3) -> sample.Loaded:
+    config = from_dict(engine_kit.NETWORK | dict(prediction_type=kind, beta_schedule=schedule, channels=channels))
+    return sample.Loaded(model.build_unet(config).eval().requires_grad_(False), diffusion.scheduler(config))
+
+
+def generators(count, seed=0):
+    return [torch.Generator().manual_seed(seed + k) for k in range(count)]
+
+
+def draw(model, **request) -> torch.Tensor:
+    """The finished pictures [N, C, H, W]."""
+    request = sample.Request(**request)
+    frames = list(sample.sample(model, request))
+    per_batch = frames[0].total // -(-request.num_images // request.batch_size)
+    return torch.cat([frame.x for frame in frames[per_batch - 1 :: per_batch]])
+
+
+def as_theirs(x: torch.Tensor) -> np.ndarray:
+    """What a pipeline returns for output_type="np"."""
+    return (x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+
+
+def quiet(pipeline):
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+# ---- against the pipelines of diffusers ------------------------------------------------------------------------------
+@every_type
+def test_ddpm_is_the_pipeline(kind):
+    it = loaded(kind)
+    theirs = quiet(DDPMPipeline(it.unet, it.scheduler))(3, generators(3), num_inference_steps=20, output_type="np").images
+    assert np.array_equal(as_theirs(draw(it, num_images=3, sampler="ddpm", num_inference_steps=20)), theirs)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@every_type
+def test_ddim_is_the_pipeline(kind, eta):
+    it = loaded(kind)
+    theirs = quiet(DDIMPipeline(it.unet, it.scheduler))(3, generators(3), eta=eta, num_inference_steps=10, output_type="np").images
+    assert np.array_equal(as_theirs(draw(it, num_images=3, sampler="ddim", eta=eta, num_inference_steps=10)), theirs)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2", "scaled_linear", "sigmoid"])
+@every_type
+def test_dpmpp_is_diffusers(kind, schedule):
+    it = loaded(kind, schedule)
+    if schedule == "sigmoid":  # diffusers' solver doesn't know the name
+        solver = DPMSolverMultistepScheduler(trained_betas=it.scheduler.betas.tolist(), prediction_type=kind)
+    else:
+        solver = DPMSolverMultistepScheduler.from_config(it.scheduler.config)
+    pipeline = quiet(DDPMPipeline(it.unet, solver))
+    pipeline.scheduler = solver  # the pipeline loads and saves any scheduler with this interface
+    theirs = pipeline(3, generators(3), num_inference_steps=12, output_type="np").images
+    assert np.array_equal(as_theirs(draw(it, num_images=3, sampler="dpmpp_2m", num_inference_steps=12)), theirs)
+
+
+def test_all_thousand_steps_are_the_pipelines(monkeypatch):
+    """The tutorial's own way of drawing, on a network that costs nothing."""
+    it = loaded()
+    monkeypatch.setattr(it.unet, "forward", lambda x, t, **_: _Out(0.1 * x) if _.get("return_dict", True) else (0.1 * x,))
+    theirs = quiet(DDPMPipeline(it.unet, it.scheduler))(2, generators(2), output_type="np").images
+    assert np.array_equal(as_theirs(draw(it, num_images=2, sampler="ddpm", num_inference_steps=1000)), theirs)
+
+
+class _Out:
+    def __init__(self, tensor):
+        self.sample = tensor
+
+
+# ---- against the truth -----------------------------------------------------------------------------------------------
+class Oracle(torch.nn.Module):
+    """The network that has learnt one picture by heart: its output is exact for every x_t."""
+
+    def __init__(self, kind, scheduler, picture):
+        super().__init__()
+        self.kind, self.abar, self.picture = kind, scheduler.alphas_cumprod, picture
+
+    def forward(self, x, t):
+        a = self.abar[t]
+        eps = (x - a.sqrt() * self.picture) / (1 - a).sqrt()
+        return _Out({"epsilon": eps, "sample": self.picture.expand_as(x), "v_prediction": a.sqrt() * eps - (1 - a).sqrt() * self.picture}[self.kind])
+
+
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear"])
+@every_sampler
+@every_type
+def test_oracle_is_followed(name, kind, schedule):
+    trained = DDPMScheduler(beta_schedule=schedule, prediction_type=kind)
+    picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    frames = list(sample.denoise(Oracle(kind, trained, picture), noise, sample.make_sampler(name, trained), 25, generators(2)))
+    for frame in frames:
+        torch.testing.assert_close(frame.x0, picture.expand_as(noise), rtol=0, atol=2e-3)
+    torch.testing.assert_close(frames[-1].x, picture.expand_as(noise), rtol=0, atol=1e-4)
+    assert [f.step for f in frames] == list(range(1, 26)) and {f.total for f in frames} == {25}
+    assert [f.timestep for f in frames] == sorted((f.timestep for f in frames), reverse=True)
+
+
+@every_sampler
+@every_type
+def test_guess_of_each_frame(name, kind):
+    """x0 is what the network's output means at that x_t, by the formulas of the papers; DDPM and DDIM clamp it."""
+    it, seen = loaded(kind), []
+    it.unet.register_forward_hook(lambda module, args, output: seen.append((args[0], int(args[1]), output.sample)))
+    frames = list(sample.sample(it, sample.Request(num_images=2, sampler=name, num_inference_steps=6)))
+    starts = [x for x, _, _ in seen]
+    assert all(torch.equal(frame.x, start) for frame, start in zip(frames, starts[1:], strict=False))
+    for frame, (x, t, output) in zip(frames, seen, strict=True):
+        a = it.scheduler.alphas_cumprod[t].double()
+        x0 = {"epsilon": (x - (1 - a).sqrt() * output) / a.sqrt(), "sample": output, "v_prediction": a.sqrt() * x - (1 - a).sqrt() * output}[kind]
+        x0 = x0 if name == "dpmpp_2m" else x0.clamp(-1, 1)
+        assert frame.timestep == t
+        torch.testing.assert_close(frame.x0.double(), x0.double(), rtol=2e-4, atol=1e-5)
+
+
+def test_eta_is_a_share_of_fresh_noise():
+    it = loaded()
+    still = draw(it, num_images=2, sampler="ddim", num_inference_steps=5)
+    assert torch.equal(still, draw(it, num_images=2, sampler="ddim", num_inference_steps=5, eta=0.0))
+    assert not torch.equal(still, draw(it, num_images=2, sampler="ddim", num_inference_steps=5, eta=0.5))
+
+
+# ---- each picture has its own generator ------------------------------------------------------------------------------
+@pytest.mark.parametrize(("name", "eta"), [("ddpm", 0.0), ("ddim", 0.7), ("dpmpp_2m", 0.0)])
+def test_picture_does_not_depend_on_its_neighbours(name, eta):
+    it = loaded("sample")
+    alone = [draw(it, num_images=1, sampler=name, eta=eta, num_inference_steps=5, seed=9 + k)[0] for k in range(5)]
+    for batch_size in (1, 2, 3, 5, 16):
+        together = draw(it, num_images=5, sampler=name, eta=eta, num_inference_steps=5, seed=9, batch_size=batch_size)
+        torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-5)
+    assert torch.equal(draw(it, num_images=2, sampler=name, eta=eta, num_inference_steps=5, seed=9, batch_size=1), torch.stack(alone[:2]))
+    assert len({float(x.sum()) for x in alone}) == 5
+
+
+def test_global_generator_is_neither_used_nor_moved():
+    it = loaded()
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    one = draw(it, num_images=2, sampler="ddpm", num_inference_steps=3)
+    assert torch.equal(torch.rand(3), wanted)
+    assert torch.equal(one, draw(it, num_images=2, sampler="ddpm", num_inference_steps=3))
+
+
+def test_largest_seed():
+    assert torch.isfinite(draw(loaded("sample"), num_images=2, seed=2**32 - 1, num_inference_steps=2)).all()
+
+
+# ---- frames and pictures ---------------------------------------------------------------------------------------------
+def test_frames_count_over_all_batches():
+    frames = list(sample.sample(loaded(), sample.Request(num_images=5, batch_size=2, num_inference_steps=3)))
+    assert [f.step for f in frames] == list(range(1, 10)) and {f.total for f in frames} == {9}
+    assert [len(f.x) for f in frames] == [2, 2, 2, 2, 2, 2, 1, 1, 1]
+
+
+def test_draw_hands_out_finished_pictures():
+    it, request = loaded("sample"), sample.Request(num_images=3, batch_size=2, num_inference_steps=3)
+    told = list(sample.draw(it, request))
+    assert [len(done) for _, done in told] == [0, 0, 2, 2, 2, 3]
+    wanted = sample.to_images(draw(it, num_images=3, batch_size=2, num_inference_steps=3))
+    assert [np.asarray(a).tobytes() for a in told[-1][1]] == [np.asarray(b).tobytes() for b in wanted]
+
+
+def test_no_gradients_are_kept():
+    it = loaded()
+    it.unet.requires_grad_(True)
+    assert not any(frame.x.requires_grad or frame.x0.requires_grad for frame in sample.sample(it, sample.Request(num_images=1, num_inference_steps=2)))
+    assert torch.is_grad_enabled()
+
+
+def test_pictures_are_clamped():
+    red = torch.tensor([9.0, -9.0, -1.0]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2)
+    assert sample.to_images(red)[0].getpixel((0, 0)) == (255, 0, 0)
+    assert sample.to_images(torch.zeros(2, 1, 2, 2))[1].mode == "L"
+
+
+def test_grid():
+    sheet = sample.grid([Image.new("RGB", (4, 3), colour) for colour in ("red", "green", "blue", "black", "white")])
+    assert sheet.size == (3 * 4 + 2 * 2, 2 * 3 + 2)
+    assert sheet.getpixel((0, 0)) == (255, 0, 0) and sheet.getpixel((6, 5)) == (255, 255, 255)
+    assert sheet.getpixel((0, 5)) == (0, 0, 0) and sheet.getpixel((4, 0)) == (255, 255, 255)
+    assert sample.grid([Image.new("L", (4, 3))] * 4, columns=4).size == (4 * 4 + 3 * 2, 3)
+
+
+def test_greyscale():
+    pictures = list(sample.draw(loaded("sample", channels=1), sample.Request(num_images=2, num_inference_steps=2)))[-1][1]
+    assert [p.mode for p in pictures] == ["L", "L"] and sample.grid(pictures).mode == "RGB"
+
+
+# ---- what may be asked for -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("field", "value"), [
+    ("num_images", 0), ("num_images", 1025), ("num_inference_steps", 0), ("num_inference_steps", 10_001), ("eta", -0.1), ("eta", 1.1),
+    ("seed", -1), ("seed", 2**32), ("batch_size", 0), ("sampler", "euler"), ("eta", float("nan")),
+])
+def test_request_out_of_bounds(field, value):
+    with pytest.raises(Problem) as caught:
+        sample.Request(**{field: value})
+    assert caught.value.field == field and field in tell(caught.value)
+
+
+@every_sampler
+def test_more_steps_than_the_model_knows(name):
+    """The model has only so many noise levels; asking for more must not end in an error of diffusers' own."""
+    config = from_dict(engine_kit.NETWORK | dict(num_train_timesteps=20, beta_schedule="squaredcos_cap_v2"))
+    it = sample.Loaded(model.build_unet(config).eval(), diffusion.scheduler(config))
+    with pytest.raises(Problem) as caught:
+        draw(it, num_images=1, sampler=name, num_inference_steps=21)
+    assert caught.value.field == "num_inference_steps" and tell(caught.value)
+    assert len(list(sample.sample(it, sample.Request(num_images=1, sampler=name, num_inference_steps=20)))) == 20
+
+
+# ---- where a model comes from ----------------------------------------------------------------------------------------
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_run_a_folder_and_its_pipeline_are_the_same_model(undisturbed):
+    by_run, by_folder = sample.load(undisturbed.path), sample.load(undisturbed.pipeline)
+    theirs = DDPMPipeline.from_pretrained(undisturbed.pipeline)
+    assert same(by_run.unet, by_folder.unet) and same(by_run.unet, theirs.unet)
+    assert dict(by_run.scheduler.config) == dict(theirs.scheduler.config)
+    assert by_run.shape == (3, 8, 8)
+    assert not by_run.unet.training and not any(p.requires_grad for p in by_run.unet.parameters())
+
+
+def test_raw_weights_are_the_checkpoints(undisturbed):
+    raw = sample.load(undisturbed.path, "raw")
+    assert not same(raw.unet, sample.load(undisturbed.path).unet)
+    from safetensors.torch import load_file
+
+    kept = load_file(undisturbed.checkpoints[-1] / "unet" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(v, kept[k]) for k, v in raw.unet.state_dict().items())
+
+
+def refused(code, *args):
+    with pytest.raises(Problem) as caught:
+        sample.load(*args)
+    assert caught.value.code == code and tell(caught.value)
+
+
+def test_run_without_a_snapshot(runs_dir, tiny):
+    refused("no_snapshot", runs.create(runs_dir, tiny()).path)
+
+
+def test_raw_weights_of_a_plain_folder(undisturbed):
+    refused("no_raw_weights", undisturbed.pipeline, "raw")
+
+
+def test_model_that_is_not_there(tmp_path):
+    refused("model_missing", tmp_path / "nothing")
+    refused("model_missing", "nonsense")
+    refused("model_missing", "a/b/c")
+
+
+@pytest.mark.parametrize("damage", ["empty", "config", "weights", "pickle"])
+def test_unreadable_model(undisturbed, tmp_path, damage):
+    folder = tmp_path / "pipeline"
+    shutil.copytree(undisturbed.pipeline, folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    if damage == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif damage == "config":
+        (folder / "unet" / "config.json").write_text("{")
+    elif damage == "weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:  # pickles can run code: they are never read, not even where nothing else is there
+        torch.save(sample.load(undisturbed.path).unet.state_dict(), folder / "unet" / "diffusion_pytorch_model.bin")
+        weights.unlink()
+    refused("model_unreadable", folder)
+
+
+def test_code_in_a_folder_is_never_run(undisturbed, tmp_path):
+    folder = tmp_path / "pipeline"
+    shutil.copytree(undisturbed.pipeline, folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": ["pipeline", "Evil"]}))
+    (folder / "pipeline.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit")
+    (folder / "unet" / "unet.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert sample.load(folder).shape == (3, 8, 8)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_previews_can_be_drawn_again(undisturbed):
+    """The grid in samples/ is what the pipeline of that step draws from the run's preview noise."""
+    from ddpm_app.train import plan
+
+    config, it = undisturbed.config, sample.load(undisturbed.path)
+    frames = sample.denoise(it.unet, plan.preview_noise(config), plan.preview_sampler(config), config.preview_inference_steps)
+    *_, last = itertools.chain(frames)
+    ours = np.asarray(sample.grid(sample.to_images(last.x))).astype(int)
+    with Image.open(undisturbed.samples[-1]) as kept:
+        assert np.abs(ours - np.asarray(kept)).max() <= 1
