@@ -16,7 +16,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs_dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--share", action="store_true", help="make a public gradio.live link")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")
-    parser.add_argument("--public", action="store_true", help="strangers may use it: limited to small runs on the built-in data or an upload")
+    parser.add_argument(
+        "--public", action="store_true", help="strangers may use it: limited to small runs on the built-in data or an upload"
+    )
     asked = parser.parse_args(argv)
     asked.public |= "SPACE_ID" in os.environ
     if asked.auth and not all(asked.auth.partition(":")):
@@ -44,9 +46,16 @@ def main(argv: list[str] | None = None) -> None:
 
     demo, studio = page.build(asked.runs_dir, asked.public)
     demo.launch(
-        share=asked.share, auth=tuple(asked.auth.split(":", 1)) if asked.auth else None, max_file_size=guard.upload_bytes(asked.public),
-        app_kwargs={"middleware": guard.host_check(asked.host, asked.share)}, run_history=False, ssr_mode=False, show_error=True, quiet=True,
-        prevent_thread_lock=True, **style.look(),
+        share=asked.share,
+        auth=tuple(asked.auth.split(":", 1)) if asked.auth else None,
+        max_file_size=guard.upload_bytes(asked.public),
+        app_kwargs={"middleware": guard.host_check(asked.host, asked.share)},
+        run_history=False,
+        ssr_mode=False,
+        show_error=True,
+        quiet=True,
+        prevent_thread_lock=True,
+        **style.look(),
     )
     for address in filter(None, (demo.local_url, demo.share_url)):
         print(f"DDPM Studio is at {address}", flush=True)

@@ -6,6 +6,7 @@ import difflib
 import os
 import pathlib
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from ddpm_app import jobs, presets, runs
 from ddpm_app.config import FIELDS, GROUPS, TrainConfig, from_dict, from_json
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import Run
-from ddpm_app.terminal import Screen, TerminalControl, ask, duration
+from ddpm_app.terminal import Screen, SilentControl, TerminalControl, ask, duration
 from ddpm_app.text import t, tell
 from ddpm_app.train import events
 
@@ -183,16 +184,12 @@ def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Ru
 
 
 def _follow(run: Run) -> int:
-    """A further process of a run: it works along in silence, and leaves it to the first to hear a signal."""
-    import signal
-
+    """A further process of a run: it leaves it to the first to hear a signal."""
     from ddpm_app.train.loop import train
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    control = jobs.RunControl(run)
-    control.tell = lambda force=False, **news: None
-    for _ in train(run.config, run, control):
+    for _ in train(run.config, run, SilentControl(run)):
         pass
     return 0
 

@@ -103,7 +103,9 @@ class TrainConfig:
     num_epochs: int = setting(50, "training", "Times that every picture is seen, unless steps or minutes are given.", ge=1, le=1000000)
     max_train_steps: MaybeInt = setting(None, "training", "Number of steps; replaces num_epochs.", ge=1, le=100_000_000)
     max_train_minutes: MaybeFloat = setting(None, "training", "Minutes of training; a rehearsal turns them into steps on this machine. Replaces num_epochs.", gt=0, le=100_000)
+    optimizer: Literal["adamw", "muon"] = setting("adamw", "training", "adamw as the tutorial, or muon for the weight matrices (and adamw for the rest): far fewer steps from scratch.")
     learning_rate: float = setting(1e-4, "training", "Peak learning rate of AdamW.", gt=0, le=1)
+    muon_learning_rate: float = setting(0.02, "training", "Peak learning rate of Muon.", advanced=True, gt=0, le=1)
     lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = setting("cosine", "training", "Course of the learning rate after the warm-up.", advanced=True)
     lr_warmup_steps: int = setting(500, "training", "Steps over which the learning rate rises from 0.", ge=0, le=1_000_000)
     gradient_accumulation_steps: int = setting(1, "training", "Batches whose gradients are averaged into one step.", ge=1, le=1024, advanced=True)
@@ -215,6 +217,8 @@ def _misfits(config: TrainConfig):
             yield Problem("attention_level", "attention_levels", other=channels_field, value=level, levels=levels)
         elif shape.block_out_channels[level - 1] % shape.attention_head_dim:
             yield Problem("head_channels", "attention_head_dim", other=channels_field, value=shape.attention_head_dim, channels=shape.block_out_channels[level - 1])
+    if config.optimizer == "muon" and config.mixed_precision == "fp16":
+        yield Problem("muon_fp16", "optimizer", other="mixed_precision", value="muon")
     if config.max_train_steps is not None and config.max_train_minutes is not None:
         yield Problem("steps_and_minutes", "max_train_steps", other="max_train_minutes", value=config.max_train_steps, minutes=config.max_train_minutes)
     if config.preview_inference_steps > config.num_train_timesteps:

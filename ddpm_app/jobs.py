@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import errno
 import pathlib
 import threading
 import time
@@ -116,13 +117,29 @@ def work(run: Run, control: RunControl) -> Iterator[Event]:
         run.tell(state="stopped", phase=None)
         yield events.Ended(run.status["step"], "stopped")
     except BaseException as error:
-        problem = error if isinstance(error, Problem) else Problem("crash", reason=f"{type(error).__name__}: {error}")
         if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-            run.tell(state="interrupted", phase=None)
+            _last_words(run, state="interrupted")
         else:
+            problem = explain(error)
             told = {"code": problem.code, "field": problem.field, "values": problem.values}
-            run.tell(state="failed", phase=None, error=told, traceback=traceback.format_exc())
+            _last_words(run, state="failed", error=told, traceback=traceback.format_exc())
         raise
+
+
+def explain(error: BaseException) -> Problem:
+    """The Problem behind whatever ended a run: itself, "save_failed" for a full disk, or "crash"."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Problem("save_failed", reason=error.strerror)
+    return Problem("crash", reason=f"{type(error).__name__}: {error}")
+
+
+def _last_words(run: Run, **news: Any) -> None:
+    try:
+        run.tell(phase=None, **news)
+    except OSError:  # no room even for that; a run without a status reads as interrupted and not as busy for ever
+        (run.path / "status.json").unlink(missing_ok=True)
 
 
 class Meter:

@@ -26,9 +26,19 @@ def line(label: str, colour: str, points: tuple[list[float], list[float]], style
     return {"label": label, "colour": colour, "style": style, "x": points[0], "y": points[1]}
 
 
-def chart(name: str, title: str, unit: str, lines: list[dict[str, Any]], log: bool | None = None, x_max: float | None = None, wide: bool = False) -> dict[str, Any]:
+def chart(
+    name: str, title: str, unit: str, lines: list[dict[str, Any]], log: bool | None = None, x_max: float | None = None, wide: bool = False
+) -> dict[str, Any]:
     """One plot. ``log`` is how its axis starts (None: always linear, no switch); lines without points are left out."""
-    return {"name": name, "title": title, "unit": unit, "lines": [part for part in lines if part["x"]], "log": log, "xMax": x_max, "wide": wide}
+    return {
+        "name": name,
+        "title": title,
+        "unit": unit,
+        "lines": [part for part in lines if part["x"]],
+        "log": log,
+        "xMax": x_max,
+        "wide": wide,
+    }
 
 
 def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang: str = "en") -> dict[str, Any]:
@@ -41,11 +51,21 @@ def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang:
         line(t("ui.train.line_held_out", lang), "held-out", series["held_out"], "dots"),
     ]
     rate = [line(t("ui.train.line_rate", lang), "prediction", series["rate"])]
-    return frame([
-        chart("loss", t("ui.train.chart_loss", lang), t("ui.train.axis_loss", lang), loss, log=True, x_max=total, wide=True),
-        chart("bands", t("ui.train.chart_bands", lang), t("ui.train.axis_timestep", lang), bands(series["bands"], timesteps, lang), log=True, x_max=timesteps),
-        chart("rate", t("ui.train.chart_rate", lang), t("ui.train.axis_step", lang), rate, x_max=total),
-    ], lang)
+    return frame(
+        [
+            chart("loss", t("ui.train.chart_loss", lang), t("ui.train.axis_loss", lang), loss, log=True, x_max=total, wide=True),
+            chart(
+                "bands",
+                t("ui.train.chart_bands", lang),
+                t("ui.train.axis_timestep", lang),
+                bands(series["bands"], timesteps, lang),
+                log=True,
+                x_max=timesteps,
+            ),
+            chart("rate", t("ui.train.chart_rate", lang), t("ui.train.axis_step", lang), rate, x_max=total),
+        ],
+        lang,
+    )
 
 
 def bands(measured: list[tuple[int, list[float]]], timesteps: int, lang: str = "en") -> list[dict[str, Any]]:
@@ -56,7 +76,9 @@ def bands(measured: list[tuple[int, list[float]]], timesteps: int, lang: str = "
         last = k == len(measured) - 1
         points = [(x, y) for x, y in zip(middles, values, strict=True) if math.isfinite(y)]
         label = t("ui.train.line_bands_now" if last else "ui.train.line_bands_then", lang, step=f"{step:,}")
-        lines.append(line(label, "data" if last else "noise", ([x for x, _ in points], [y for _, y in points]), "dots" if last else "dashed"))
+        lines.append(
+            line(label, "data" if last else "noise", ([x for x, _ in points], [y for _, y in points]), "dots" if last else "dashed")
+        )
     return lines[::-1]
 
 

@@ -87,9 +87,9 @@ class Screen:
 
 def duration(seconds: float) -> str:
     """Seconds as words of a fitting size, such as "5 min"."""
-    for size, key in ((2 * 86400, "days"), (2 * 3600, "hours"), (100, "minutes")):
-        if seconds >= size:
-            return t(f"cli.{key}", count=round(seconds / {"days": 86400, "hours": 3600, "minutes": 60}[key]))
+    for key, unit, least in (("days", 86400, 4), ("hours", 3600, 2), ("minutes", 60, 2)):
+        if seconds >= least * unit:
+            return t(f"cli.{key}", count=round(seconds / unit))
     return t("cli.seconds", count=round(seconds))
 
 
@@ -128,6 +128,13 @@ class TerminalControl(jobs.RunControl):
     def progress(self, phase: str, done: int = 0, total: int | None = None) -> None:
         super().progress(phase, done, total)
         self.screen.progress(phase, done, total)
+
+
+class SilentControl(jobs.RunControl):
+    """The control of a further process of a run, which works along and leaves the telling to the first."""
+
+    def tell(self, force: bool = False, **news: Any) -> None:
+        pass
 
 
 def ask(run: Run) -> None:

@@ -52,6 +52,7 @@ def tiny(drawn):
 def no_rehearsal(monkeypatch):
     """Runs begin at once, with figures as a rehearsal would have found them."""
     import engine_kit
+
     from ddpm_app.train import plan
 
     monkeypatch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
@@ -61,6 +62,7 @@ def no_rehearsal(monkeypatch):
 def undisturbed(tmp_path_factory, tiny):
     """The tiny run as it ends when nobody disturbs it."""
     import engine_kit
+
     from ddpm_app.train import plan
 
     with pytest.MonkeyPatch.context() as patch:

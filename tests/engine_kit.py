@@ -20,7 +20,7 @@ TINY = NETWORK | dict(
     preview_images=2, preview_inference_steps=2, validation_share=0.25, mixed_precision="no", device="cpu", threads=1,
     push_to_hub=False, output_dir="tiny",
 )
-MEASURED = dict(step_seconds=0.01, forward_seconds=0.01, memory_bytes=1_000_000, precision="no", parameters=10_000)
+MEASURED = dict(step_seconds=0.01, forward_seconds=0.01, memory_bytes=1_000_000, precision="no", threads=1, parameters=10_000)
 """Stands in for a rehearsal."""
 
 
@@ -97,7 +97,7 @@ def losses(run: Run) -> list[float]:
 
 def _hash(value: Any, into) -> None:
     if isinstance(value, torch.Tensor):
-        into.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        into.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().flatten().view(torch.uint8).numpy().tobytes())
     elif isinstance(value, dict):
         for key in value:
             into.update(repr(key).encode())

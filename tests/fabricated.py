@@ -16,14 +16,38 @@ from ddpm_app import presets, runs
 from ddpm_app.runs import Run
 
 
-def make_run(runs_dir: pathlib.Path, name: str = "first-butterflies", steps: int = 2000, state: str = "finished", total: int | None = None,
-             preset: str = "first-butterflies", previews: int = 9, pipeline: bool = False, age: float = 0.0) -> Run:
+def make_run(
+    runs_dir: pathlib.Path,
+    name: str = "first-butterflies",
+    steps: int = 2000,
+    state: str = "finished",
+    total: int | None = None,
+    preset: str = "first-butterflies",
+    previews: int = 9,
+    pipeline: bool = False,
+    age: float = 0.0,
+) -> Run:
     """A run of ``steps`` steps with curves, previews, log and, with ``pipeline``, a tiny network that diffusers loads."""
     run = runs.create(runs_dir, presets.build(preset, output_dir=name))
     total = total or steps
-    plan = {"total_steps": total, "steps_per_epoch": 30, "batch_size": 32, "save_image_every": 120, "checkpoint_every": 240, "validate_every": 83, "precision": "bf16",
-            "device": "cpu", "threads": 2, "step_seconds": 0.03, "preview_seconds": 0.9, "total_seconds": 62.0, "memory_bytes": 412_000_000, "parameters": 5_412_323,
-            "images": 960, "held_out": 64}
+    plan = {
+        "total_steps": total,
+        "steps_per_epoch": 30,
+        "batch_size": 32,
+        "save_image_every": 120,
+        "checkpoint_every": 240,
+        "validate_every": 83,
+        "precision": "bf16",
+        "device": "cpu",
+        "threads": 2,
+        "step_seconds": 0.03,
+        "preview_seconds": 0.9,
+        "total_seconds": 62.0,
+        "memory_bytes": 412_000_000,
+        "parameters": 5_412_323,
+        "images": 960,
+        "held_out": 64,
+    }
     run.note(plan=plan, data={"fingerprint": "f00d", "kind": "built-in", "name": "butterflies"}, created=time.time() - age)
     write_metrics(run, steps)
     for k in range(previews):
@@ -32,8 +56,17 @@ def make_run(runs_dir: pathlib.Path, name: str = "first-butterflies", steps: int
     run.log(f"step {steps}: loss on fixed noise 0.0212, held-out 0.0235")
     if pipeline:
         save_pipeline(run, steps)
-    run.tell(state=state, phase="training" if state in runs.ACTIVE else None, step=steps, total_steps=total, loss=0.0212, learning_rate=3.2e-4, images_per_second=131.7,
-             eta_seconds=(total - steps) * 0.03, heartbeat=time.time() - age)
+    run.tell(
+        state=state,
+        phase="training" if state in runs.ACTIVE else None,
+        step=steps,
+        total_steps=total,
+        loss=0.0212,
+        learning_rate=3.2e-4,
+        images_per_second=131.7,
+        eta_seconds=(total - steps) * 0.03,
+        heartbeat=time.time() - age,
+    )
     return run
 
 
@@ -47,10 +80,27 @@ def write_metrics(run: Run, steps: int, seed: int = 0) -> None:
         floor = 0.018 + 0.9 * math.exp(-step / max(1, steps) * 40) + 0.12 * math.exp(-step / max(1, steps) * 6)
         if step % every == 0:
             bands = [floor * (0.1 + 2 * (k / 9) ** 2) for k in range(10)]
-            lines.append({"step": step, "kind": "validation", "train_loss": floor, "held_out_loss": floor * 1.03 + 0.0015 * step / max(1, steps), "bands": bands})
+            lines.append(
+                {
+                    "step": step,
+                    "kind": "validation",
+                    "train_loss": floor,
+                    "held_out_loss": floor * 1.03 + 0.0015 * step / max(1, steps),
+                    "bands": bands,
+                }
+            )
         if step:
             rate = 1e-3 * min(1, step / 50) * (0.5 + 0.5 * math.cos(math.pi * step / max(1, steps)))
-            lines.append({"step": step, "kind": "step", "loss": floor * random.lognormvariate(0, 0.35), "lr": rate, "grad_norm": 0.3, "seconds": round(step * 0.03, 3)})
+            lines.append(
+                {
+                    "step": step,
+                    "kind": "step",
+                    "loss": floor * random.lognormvariate(0, 0.35),
+                    "lr": rate,
+                    "grad_norm": 0.3,
+                    "seconds": round(step * 0.03, 3),
+                }
+            )
     with open(run.metrics_path, "a") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
@@ -75,9 +125,10 @@ def preview_png(done: float, side: int = 32, columns: int = 4) -> bytes:
 
 def save_pipeline(run: Run, step: int) -> None:
     """A tiny real pipeline of random weights, and a checkpoint with its UNet."""
+    from diffusers import DDPMPipeline
+
     from ddpm_app import diffusion, model
     from ddpm_app.runs import folder_atomic
-    from diffusers import DDPMPipeline
 
     unet = model.build_unet(run.config)
     with folder_atomic(run.pipeline) as part:

@@ -16,19 +16,21 @@ TUTORIAL = dict(
     dataset_name="huggan/smithsonian_butterflies_subset",
 )
 
-# For each field another value than its default that fits beside all defaults.
+# For each field another value than its default, and what else must be set for it to fit.
 OTHER = dict(
     dataset_name=BUILT_IN, split="test", image_column="picture", label_column="kind", caption_column="words", image_size=64,
     resize_mode="pad", random_flip=False, channels=1, validation_share=0.25, unet="medium", block_out_channels=(32, 64, 96),
     layers_per_block=3, attention_levels=(2, 6), attention_head_dim=16, norm_num_groups=16, dropout=0.125,
     prediction_type="v_prediction", beta_schedule="sigmoid", num_train_timesteps=500, loss_weighting="min_snr", snr_gamma=2.5,
     train_batch_size=7, num_epochs=3, max_train_steps=11, max_train_minutes=1.5, learning_rate=3e-4, lr_scheduler="linear",
-    lr_warmup_steps=0, gradient_accumulation_steps=4, max_grad_norm=0.5, weight_decay=0.0, adam_beta2=0.95, use_ema=False,
+    optimizer="muon", muon_learning_rate=0.05, lr_warmup_steps=0, gradient_accumulation_steps=4, max_grad_norm=0.5, weight_decay=0.0, adam_beta2=0.95, use_ema=False,
     ema_window=0.3, seed=2**32 - 1, output_dir="mine 2", overwrite_output_dir=False, save_image_epochs=1, save_model_epochs=2,
     save_image_steps=13, checkpointing_steps=17, checkpoints_total_limit=None, preview_images=4, preview_inference_steps=30,
     preview_sampler="ddim", eval_batch_size=5, push_to_hub=False, hub_model_id="me/butterflies", hub_private_repo=True,
     hub_push_every_save=True, hub_license="apache-2.0", mixed_precision="auto", device="cpu", threads=3,
 )
+
+BESIDE = dict(optimizer=dict(mixed_precision="no"))
 
 every_field = pytest.mark.parametrize("name", FIELDS)
 annotations = typing.get_type_hints(TrainConfig, include_extras=False)
@@ -114,7 +116,7 @@ def test_other_values_differ(name):
 
 @every_field
 def test_survives_json(name):
-    config = from_dict({name: OTHER[name]})
+    config = from_dict({name: OTHER[name]} | BESIDE.get(name, {}))
     back = from_json(config.to_json())
     assert back == config
     assert getattr(back, name) == OTHER[name] and type(getattr(back, name)) is type(OTHER[name])
@@ -122,7 +124,7 @@ def test_survives_json(name):
 
 @every_field
 def test_survives_the_terminal(name):
-    value = getattr(from_dict({name: typed(OTHER[name])}), name)
+    value = getattr(from_dict({name: typed(OTHER[name])} | BESIDE.get(name, {})), name)
     assert value == OTHER[name] and type(value) is type(OTHER[name])
 
 
@@ -285,6 +287,10 @@ def test_heads_and_the_middle():
 
 def test_steps_and_minutes():
     refused_pair("steps_and_minutes", "max_train_steps", "max_train_minutes", max_train_steps=10, max_train_minutes=1)
+
+
+def test_muon_and_fp16():
+    refused_pair("muon_fp16", "optimizer", "mixed_precision", optimizer="muon")
 
 
 def test_preview_steps():

@@ -163,9 +163,12 @@ def test_a_decompression_bomb_is_too_large(side):
             act(bomb)
 
 
-def test_postscript_is_never_run():
-    with pytest.raises(decode.Unfit, match="broken"):
-        decode.read(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+def test_only_the_formats_of_photographs_are_read():
+    Image.init()
+    assert set(decode.FORMATS) <= set(Image.OPEN)
+    for kind in ("PCX", "EPS"):
+        with pytest.raises(decode.Unfit, match="broken"):
+            decode.size(saved(Image.fromarray(noise()), kind))
 
 
 def test_a_draft_is_smaller_but_not_too_small():

@@ -35,7 +35,8 @@ def preset_table() -> str:
 
 def filled(text: str) -> str:
     """The README with its tables as the code has them now."""
-    for name, table in (("settings", settings()), ("presets", preset_table())):
+    measured = (ROOT / "tests" / "benchmarks" / "frechet.md").read_text(encoding="utf-8").strip()
+    for name, table in (("settings", settings()), ("presets", preset_table()), ("frechet", measured)):
         text = re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m, table=table: m[1] + table + m[2], text, flags=re.S)
     return text
 

@@ -60,7 +60,7 @@ def explain(error: BaseException) -> Problem:
             return cause
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return Problem("cache_unwritable", folder=cause.filename or "", reason=cause.strerror)
-    for cause in reversed(causes):  # the first to go wrong says most
+    for cause in causes:
         if code := _code(cause):
             return Problem(code, "dataset_name")
     reason = str(causes[-1]).strip() or type(causes[-1]).__name__

@@ -44,7 +44,7 @@ def _data(config: TrainConfig, pictures: Pictures):
     if batch_size(config, len(pictures.train)) < config.train_batch_size:
         yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
     if pictures.left_out:
-        names = ", ".join(f"{name} ({reason})" for name, reason in pictures.left_out[:5])
+        names = ", ".join(f"{name} ({reason.replace('_', ' ')})" for name, reason in pictures.left_out[:5])
         yield Notice("left_out", {"count": len(pictures.left_out), "names": names + (", ..." if len(pictures.left_out) > 5 else "")})
 
 

@@ -109,7 +109,8 @@ class _Work:
     def validate(self) -> Iterator[Event]:
         """Loss on fixed noise of the averaged weights."""
         if self.main:
-            measured = self.ruler.measure(self.state.averaged(), self.state.step)
+            with self.accelerator.autocast():
+                measured = self.ruler.measure(self.state.averaged(), self.state.step)
             losses = {"train_loss": measured.train_loss, "held_out_loss": measured.held_out_loss, "bands": measured.bands}
             self.metrics.add(self.state.step, kind="validation", **losses)
             yield measured
@@ -123,9 +124,11 @@ class _Work:
         network, noise = self.state.averaged(), plans.preview_noise(config).to(self.accelerator.device)
         for part in torch.arange(len(noise)).split(config.eval_batch_size):
             generators = [diffusion.generator(config.seed, "preview steps", int(k)) for k in part]
-            for frame in sample.denoise(network, noise[part], plans.preview_sampler(config), config.preview_inference_steps, generators):
-                if _breathe(self.control):
-                    return
+            sampler = plans.preview_sampler(config)
+            with self.accelerator.autocast():
+                for frame in sample.denoise(network, noise[part], sampler, config.preview_inference_steps, generators):
+                    if _breathe(self.control):
+                        return
             images += sample.to_images(frame.x)
         png = io.BytesIO()
         sample.grid(images).save(png, "PNG")
@@ -147,8 +150,6 @@ class _Work:
         state, accelerator = self.state, self.accelerator
         parts = self.batches.indices(state.step)
         images, loss = sum(map(len, parts)), 0.0
-        for group in state.optimizer.param_groups:
-            group["lr"] = state.learning_rate()
         for k, indices in enumerate(parts):
             last = k == len(parts) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(state.network):
@@ -163,12 +164,8 @@ class _Work:
         if not math.isfinite(loss) or (not math.isfinite(norm) and accelerator.scaler is None):  # a scaler skips such a step itself
             yield from self.roll_back()
             return
-        rate = state.learning_rate()
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        if state.ema:
-            state.ema.step(state.unet.parameters())
-        state.step += 1
+        rate = self.config.learning_rate * state.rate()
+        state.update()
         now = time.perf_counter()
         self.seconds, self.tick = self.seconds + now - self.tick, now
         if self.main:
@@ -180,7 +177,7 @@ class _Work:
         failed, factor = self.state.step + 1, self.state.rate_factor * RATE_FACTOR
         if self.state.rate_factor < 1:
             raise Problem("diverged", "learning_rate", value=self.config.learning_rate, step=failed)
-        self.state.optimizer.zero_grad()
+        self.state.unet.zero_grad()
         self.go_back_to_last_checkpoint()
         self.state.rate_factor = factor
         if self.main:  # a row of the step to come: a run resumed from this very checkpoint comes to this point again

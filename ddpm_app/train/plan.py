@@ -22,6 +22,7 @@ from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import Run, write_atomic
 from ddpm_app.train import batches
 from ddpm_app.train.check import resolve_precision
+from ddpm_app.train.optimizer import make_optimizers
 
 VALIDATIONS = 16
 """Validations over a run."""
@@ -45,42 +46,52 @@ def rehearse(config: TrainConfig, pictures: Pictures, device: str, stopping: Cal
     unet = model.build_unet(config).to(device)
     if device == "cpu":
         model.use_plain_attention(unet)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=0.0, fused=device in ("cpu", "cuda"))
+    optimizers = make_optimizers(config, unet.parameters(), fused=device in ("cpu", "cuda"))
     loader = batches.Batches(config, pictures, torch.device(device))
     choices = [known] if (known := resolve_precision(config, device) or _remembered(config)) else ["no", "bf16"]
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    timed = {precision: _time_steps(config, unet, optimizer, loader, device, precision, stopping) for precision in choices}
+    timed = {precision: _time_steps(config, unet, optimizers, loader, device, precision, stopping) for precision in choices}
     precision = min(timed, key=timed.__getitem__)
     if len(choices) > 1:
         _remember(config, precision)
     if device == "cpu" and not config.threads and cores() > 1:  # on a busy machine threads that wait for each other lose to a single one
         torch.set_num_threads(1)
-        alone = _time_steps(config, unet, optimizer, loader, device, precision, stopping)
+        alone = _time_steps(config, unet, optimizers, loader, device, precision, stopping)
         if alone > timed[precision]:
             torch.set_num_threads(cores())
         timed[precision] = min(alone, timed[precision])
     side = (config.channels, config.image_size, config.image_size)
     count = min(config.eval_batch_size, config.preview_images)
-    forward = _timed(lambda: unet(torch.zeros(count, *side, device=device), 0), device, repeats=2)
+    with torch.no_grad(), autocast(device, precision):
+        forward = _timed(lambda: unet(torch.zeros(count, *side, device=device), 0), device, repeats=2)
     memory = torch.cuda.max_memory_allocated() if device == "cuda" else estimate(config, len(pictures.train))["memory_bytes"]
     return {"step_seconds": timed[precision], "forward_seconds": forward, "memory_bytes": memory, "precision": precision,
             "threads": torch.get_num_threads(), "parameters": model.count_parameters(unet)}
 
 
-def _time_steps(config, unet, optimizer, loader, device, precision, stopping) -> float:
+def autocast(device: str, precision: str) -> torch.autocast:
+    """The context in which a network runs in "fp16", "bf16" or, for "no", as it is."""
+    return torch.autocast(device, torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "no")
+
+
+def _time_steps(config, unet, optimizers, loader, device, precision, stopping) -> float:
     def step(k: int) -> None:
         if stopping():
             raise Stopped
         for number, indices in enumerate(loader.indices(k % loader.per_epoch)):
             x0, eps, timesteps = loader.load(k, number, indices)
-            with torch.autocast(device, {"fp16": torch.float16}.get(precision, torch.bfloat16), enabled=precision != "no"):
+            with autocast(device, precision):
                 output = unet(0.5 * (x0 + eps), timesteps).sample
             (output.float() - eps).square().mean().backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), config.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+        unet.zero_grad()
+        if ema:
+            ema.step(unet.parameters())
 
+    ema = model.make_ema(unet, config.ema_window) if config.use_ema else None
     step(0)
     return _timed(lambda: step(1), device, repeats=3)
 

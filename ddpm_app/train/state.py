@@ -7,10 +7,13 @@ import torch
 from accelerate import Accelerator
 from diffusers import DDPMPipeline, UNet2DModel
 from diffusers.optimization import get_scheduler
+from safetensors import SafetensorError
 
 from ddpm_app import diffusion, model
 from ddpm_app.config import TrainConfig
+from ddpm_app.problems import Problem
 from ddpm_app.runs import Run, folder_atomic
+from ddpm_app.train.optimizer import make_optimizers
 
 
 class TrainState:
@@ -26,15 +29,28 @@ class TrainState:
         self.unet.to(accelerator.device).train()
         self.drawing = UNet2DModel.from_config(self.unet.config).to(accelerator.device).eval().requires_grad_(False)
         self.ema = model.make_ema(self.unet, config.ema_window) if config.use_ema else None
-        optimizer = torch.optim.AdamW(self.unet.parameters(), lr=config.learning_rate, betas=(0.9, config.adam_beta2),
-                                      weight_decay=config.weight_decay, fused=accelerator.device.type in ("cpu", "cuda"))
-        schedule = get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps)
-        self._rate = schedule.lr_lambdas[0]
-        self.network, self.optimizer = accelerator.prepare(self.unet, optimizer)
+        optimizers = make_optimizers(config, self.unet.parameters(), fused=accelerator.device.type in ("cpu", "cuda"))
+        schedules = [get_scheduler(config.lr_scheduler, o, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps) for o in optimizers]
+        self._course = schedules[0].lr_lambdas[0]
+        # Only AdamW goes through accelerate: what it adds is fp16's gradient scaling, which Muon is refused with.
+        self.network, adamw = accelerator.prepare(self.unet, optimizers[0])
+        self.optimizers = [adamw, *optimizers[1:]]
 
-    def learning_rate(self) -> float:
-        """Rate of the step to come: warm-up and decay depend on the step's number alone."""
-        return self.config.learning_rate * self._rate(self.step) * self.rate_factor
+    def rate(self) -> float:
+        """The share of the peak learning rate of the step to come: warm-up and decay depend on the step's number alone."""
+        return self._course(self.step) * self.rate_factor
+
+    def update(self) -> None:
+        """One optimiser step from the gradients that are there, and one of the average."""
+        rate = self.rate()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * rate
+            optimizer.step()
+        self.unet.zero_grad()
+        if self.ema:
+            self.ema.step(self.unet.parameters())
+        self.step += 1
 
     def averaged(self) -> UNet2DModel:
         """``drawing`` with the weights as they are now: averaged where the run keeps an average."""
@@ -45,15 +61,18 @@ class TrainState:
         return self.drawing
 
     def save(self, run: Run) -> pathlib.Path:
-        """Write the checkpoint of this step and the pipeline folder."""
-        path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
-        with folder_atomic(run.pipeline) as part:
-            DDPMPipeline(self.averaged(), diffusion.scheduler(self.config)).save_pretrained(part)
+        """Write the checkpoint of this step and the pipeline folder. Raises Problem("save_failed"), mostly for want of room."""
+        try:
+            path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
+            with folder_atomic(run.pipeline) as part:
+                DDPMPipeline(self.averaged(), diffusion.scheduler(self.config)).save_pretrained(part)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors tell of a full disk each in its way
+            raise Problem("save_failed", reason=str(error).splitlines()[0]) from error
         return path
 
     def _fill(self, folder: pathlib.Path) -> None:
         self.unet.save_pretrained(folder / "unet")
-        rest = {"optimizer": self.optimizer.state_dict(), "step": self.step, "rate_factor": self.rate_factor}
+        rest = {"optimizers": [o.state_dict() for o in self.optimizers], "step": self.step, "rate_factor": self.rate_factor}
         if self.accelerator.scaler is not None:
             rest["scaler"] = self.accelerator.scaler.state_dict()
         if self.ema is not None:
@@ -66,7 +85,8 @@ class TrainState:
         weights = safetensors.torch.load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
         self.unet.load_state_dict(weights)
         rest = torch.load(folder / "training.pt", map_location=self.accelerator.device, weights_only=True)
-        self.optimizer.load_state_dict(rest["optimizer"])
+        for optimizer, saved in zip(self.optimizers, rest["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step, self.rate_factor = rest["step"], rest["rate_factor"]
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(rest["scaler"])

@@ -32,7 +32,12 @@ def build(studio: Studio, shared: Shared) -> None:
     shared.form = form = Form(studio.runs_dir)
     with gr.Row(elem_id="config"):
         with gr.Column(scale=7, min_width=320):
-            preset = gr.Radio([(words(f"ui.preset.{name}"), name) for name in presets.PRESETS], value=presets.FIRST, label=words("ui.config.preset"), elem_classes="presets")
+            preset = gr.Radio(
+                [(words(f"ui.preset.{name}"), name) for name in presets.PRESETS],
+                value=presets.FIRST,
+                label=words("ui.config.preset"),
+                elem_classes="presets",
+            )
             drawn: dict[str, gr.components.Component] = {}
             for group in GROUPS:
                 _group(group, first, drawn)
@@ -43,7 +48,17 @@ def build(studio: Studio, shared: Shared) -> None:
                 panel = gr.HTML(elem_id="meaning")
             with gr.Column(elem_classes="card"):
                 gr.Markdown(words("ui.config.command"), elem_classes="title")
-                command = gr.Code(language="shell", show_label=False, label=words("ui.config.command_label"), interactive=False, wrap_lines=True, show_line_numbers=False, lines=2, buttons=["copy"], elem_id="command")
+                command = gr.Code(
+                    language="shell",
+                    show_label=False,
+                    label=words("ui.config.command_label"),
+                    interactive=False,
+                    wrap_lines=True,
+                    show_line_numbers=False,
+                    lines=2,
+                    buttons=["copy"],
+                    elem_id="command",
+                )
             with gr.Column(elem_classes="card"):
                 gr.Markdown(words("ui.config.file"), elem_classes="title")
                 with gr.Row():
@@ -67,8 +82,13 @@ def _group(group: str, first: TrainConfig, drawn: dict[str, gr.components.Compon
 def _field(info: FieldInfo, first: TrainConfig) -> gr.components.Component:
     """The component of a field. Numbers are text boxes: gr.Number turns an empty value into 0 and hides what was typed wrong."""
     shared: dict[str, Any] = {
-        "label": info.name, "info": words(f"field.{info.name}"), "value": in_form(info, getattr(first, info.name)), "elem_id": f"field-{info.name}",
-        "elem_classes": ["field", "wide"] if info.name in WIDE else ["field"], "min_width": 200, "interactive": True,
+        "label": info.name,
+        "info": words(f"field.{info.name}"),
+        "value": in_form(info, getattr(first, info.name)),
+        "elem_id": f"field-{info.name}",
+        "elem_classes": ["field", "wide"] if info.name in WIDE else ["field"],
+        "min_width": 200,
+        "interactive": True,
     }
     if info.kind == "bool" and not info.optional:
         return gr.Checkbox(**shared)
@@ -76,7 +96,12 @@ def _field(info: FieldInfo, first: TrainConfig) -> gr.components.Component:
         return gr.Radio([(words("ui.config.unset"), ""), (words("ui.config.yes"), "true"), (words("ui.config.no"), "false")], **shared)
     if info.kind == "choice":
         return gr.Radio([str(choice) for choice in info.choices], **shared)
-    return gr.Textbox(placeholder=words("ui.config.empty") if info.optional else None, max_lines=1, html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocomplete="off"), **shared)
+    return gr.Textbox(
+        placeholder=words("ui.config.empty") if info.optional else None,
+        max_lines=1,
+        html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocomplete="off"),
+        **shared,
+    )
 
 
 # ---- pure functions over the form's values ------------------------------------------------------------------------------
@@ -118,7 +143,11 @@ def _infos(wrong: dict[str, str], before: dict[str, str], lang: str) -> list[Any
 def restored(kept: Any) -> dict[str, Any]:
     """What a browser kept of an edited form, without fields that this version doesn't know."""
     values = kept.get("values", {}) if isinstance(kept, dict) else {}
-    return {name: value for name, value in values.items() if name in FIELDS and isinstance(value, bool if isinstance(FIELDS[name].default, bool) else str)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in FIELDS and isinstance(value, bool if isinstance(FIELDS[name].default, bool) else str)
+    }
 
 
 # ---- handlers ----------------------------------------------------------------------------------------------------------
@@ -162,7 +191,12 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
             return [said(problem_of(error), lang), *(gr.skip() for _ in form.inputs)]
 
     demo = gr.context.Context.root_block
-    edit = {"fn": edited, "inputs": [shared.lang, preset, before, *form.inputs], "outputs": [before, shared.kept, command, panel, *form.inputs], **QUIET}
+    edit = {
+        "fn": edited,
+        "inputs": [shared.lang, preset, before, *form.inputs],
+        "outputs": [before, shared.kept, command, panel, *form.inputs],
+        **QUIET,
+    }
     mean = {"fn": means, "inputs": [shared.lang, *form.inputs], "outputs": panel, **QUIET}
     preset.input(pick, preset, form.inputs, **QUIET).then(**edit).then(**mean)
     shared.restored = demo.load(restore, shared.kept, [preset, *form.inputs], **QUIET)
@@ -170,4 +204,6 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
     gr.on([component.change for component in form.inputs], trigger_mode="always_last", **edit).then(**mean)
     load.upload(read, [shared.lang, load], [shared.message, *form.inputs], **QUIET)
     file = gr.JSON(visible=False)
-    save.click(write, [shared.lang, *form.inputs], [shared.message, file], **QUIET).success(None, file, None, js=DOWNLOAD, api_visibility="private")
+    save.click(write, [shared.lang, *form.inputs], [shared.message, file], **QUIET).success(
+        None, file, None, js=DOWNLOAD, api_visibility="private"
+    )

@@ -1,13 +1,26 @@
-"""Small pictures inside HTML: the tutorial's row of four, the size histogram, a picture as a data URI."""
+"""What the Dataset tab shows of a data set, as HTML and small pictures."""
 
 import base64
+import contextlib
 import html
 import io
+import pathlib
 from typing import Any
 
 from PIL import Image
 
-from ddpm_app.text import t
+from ddpm_app.problems import Problem
+from ddpm_app.text import t, tell
+from ddpm_app.ui.shelf import Entry
+from ddpm_app.ui.studio import megabytes, problem_of
+
+THUMBNAIL = 128
+SEEN = 256
+"""Side at which one picture is shown, in pixels."""
+
+
+def _uri(kind: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def img(picture: Image.Image, told: str, side: int) -> str:
@@ -17,7 +30,7 @@ def img(picture: Image.Image, told: str, side: int) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     style = ' class="pixelated"' if max(small.size) <= side // 4 else ""
-    return f'<img{style} alt="{html.escape(told, quote=True)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return f'<img{style} alt="{html.escape(told, quote=True)}" src="{_uri("png", buffer)}">'
 
 
 def preview(source: Any) -> str:
@@ -25,15 +38,14 @@ def preview(source: Any) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(16, 4), layout="constrained")
-    axes = figure.subplots(1, 4)
-    for i, axis in enumerate(axes):
+    for i, axis in enumerate(figure.subplots(1, 4)):
         axis.set_axis_off()
-        if i < len(source):
+        with contextlib.suppress(IndexError, Problem):  # fewer than four, or a broken one: its place stays empty
             axis.imshow(source.thumbnail(i, 512))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="webp", transparent=True, pil_kwargs={"quality": 90})  # as PNG it would be half a megabyte
     shown = [source.captions[i] if source.captions else source.names[i] for i in range(min(4, len(source)))]
-    return f'<img alt="{html.escape("; ".join(shown), quote=True)}" src="data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return f'<img alt="{html.escape("; ".join(shown), quote=True)}" src="{_uri("webp", buffer)}">'
 
 
 def sizes(found: list[tuple[int, int]], lang: str) -> str:
@@ -51,3 +63,99 @@ def sizes(found: list[tuple[int, int]], lang: str) -> str:
         bars += f'<div><span>{told} px</span><i style="width:{100 * count / max(counts):.1f}%"></i><b>{count:,}</b></div>'
     shapes = f"{min(found)[0]} x {min(found)[1]}" if len(set(found)) == 1 else t("ui.dataset.shapes", lang, count=len(set(found)))
     return f'<div class="histogram">{bars}</div><p class="quiet">{t("ui.dataset.longer_side", lang)} {shapes}</p>'
+
+
+def found(source: Any, search: str) -> list[int]:
+    """Rows whose label, caption or name holds all words of ``search``."""
+    asked = search.lower().split()
+    if not asked:
+        return list(range(len(source)))
+    return [
+        i
+        for i in range(len(source))
+        if all(word in f"{_label(source, i)} {_caption(source, i)} {source.names[i]}".lower() for word in asked)
+    ]
+
+
+def _label(source: Any, i: int) -> str:
+    return source.label_names[source.labels[i]] if source.labels and source.labels[i] >= 0 else ""
+
+
+def _caption(source: Any, i: int) -> str:
+    return source.captions[i] if source.captions else ""
+
+
+def thumbnail(source: Any, i: int) -> tuple[Image.Image, str]:
+    """A picture for the gallery with its label, or its name; an unfit one is an empty square."""
+    try:
+        return source.thumbnail(i, THUMBNAIL), _label(source, i) or source.names[i]
+    except Exception as error:
+        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "#b3261e"), tell(problem_of(error))
+
+
+def facts(entry: Entry, lang: str) -> str:
+    """How many pictures, labels and captions there are, where they come from, and their licence."""
+    source = entry.source
+    told = [t("ui.dataset.pictures", lang, count=len(source))]
+    if entry.pictures is not None:
+        told.append(t("ui.dataset.shares", lang, train=len(entry.pictures.train), held_out=len(entry.pictures.held_out)))
+    if source.label_names:
+        told.append(t("ui.dataset.labels", lang, count=len(source.label_names)))
+    told += [t("ui.dataset.captions", lang)] if source.captions else []
+    kind = t(
+        f"ui.dataset.kind_{source.kind.replace('-', '_')}",
+        lang,
+        name=source.name if source.kind == "hub" else pathlib.Path(source.name).name,
+    )
+    told += [kind, t("ui.dataset.license", lang, license=source.license or t("ui.dataset.no_license", lang))][
+        : 1 if source.kind == "built-in" else 2
+    ]
+    return '<div class="facts">' + "".join(f"<span>{html.escape(fact)}</span>" for fact in told) + "</div>"
+
+
+def left_out(entry: Entry, lang: str) -> str:
+    """The pictures that can't be used, each with the reason."""
+    if entry.pictures is None:
+        return f'<p class="quiet">{t("ui.dataset.unchecked", lang)}</p>'
+    left = entry.pictures.left_out
+    if not left:
+        return f'<p class="quiet">{t("ui.dataset.none_left_out", lang)}</p>'
+    lines = "".join(f"<li>{html.escape(t(f'notice.left_out_{reason}', lang, name=name))}</li>" for name, reason in left[:50])
+    return f"<p>{t('ui.dataset.some_left_out', lang, count=len(left))}</p><ul>{lines}</ul>"
+
+
+def one(entry: Entry, i: int, mode: str, lang: str) -> str:
+    """One picture as it is and as the model sees it, side by side. Raises Problem("picture_unfit")."""
+    from ddpm_app.data.preprocess import square
+
+    source, config = entry.source, entry.config
+    original = source.picture(i)
+    pixels = square(original, config.image_size, mode, config.channels)
+    seen = Image.fromarray(pixels[..., 0] if config.channels == 1 else pixels)
+    sides = [
+        (original, t("ui.dataset.original", lang, width=original.width, height=original.height)),
+        (seen, t("ui.dataset.seen", lang, size=config.image_size, mode=mode)),
+    ]
+    figures = "".join(f"<figure>{img(picture, told, SEEN)}<figcaption>{html.escape(told)}</figcaption></figure>" for picture, told in sides)
+    told = " · ".join(html.escape(part) for part in (_label(source, i), source.names[i]) if part)
+    return f'<div class="pair">{figures}</div><p class="told"><b>{told}</b><br>{html.escape(_caption(source, i))}</p>'
+
+
+def progress(entry: Entry, lang: str) -> str:
+    """How far opening or decoding is."""
+    amount = ""
+    if entry.total:
+        amount = t("ui.header.part", lang, done=entry.done, total=entry.total)
+    elif entry.phase == "download" and entry.done:
+        amount = t("ui.header.megabytes", lang, done=entry.done / 1e6)
+    bar = (
+        f'<div class="bar"><i style="width:{100 * entry.done / entry.total:.0f}%"></i></div>'
+        if entry.total
+        else '<div class="bar open"><i></i></div>'
+    )
+    return f'<div role="status">{t(f"ui.phase.{entry.phase}", lang)} {amount}</div>{bar}'
+
+
+def cache_line(path: str, size: int, lang: str) -> str:
+    """Where decoded pictures lie, and how much they take."""
+    return f'<p class="quiet">{t("ui.dataset.cache", lang, path=html.escape(path), size=megabytes(size))}</p>'

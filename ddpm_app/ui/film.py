@@ -34,7 +34,13 @@ def reel(name: str, frames: list[dict[str, str]], alt: str, lang: str = "en", **
 
     Options: ``rows`` [(label, colour)] beside the picture, ``pace`` in ms per frame, ``autoplay``.
     """
-    return {"name": name, "frames": frames, "alt": alt, "words": {"play": t("ui.film.play", lang), "pause": t("ui.film.pause", lang)}, **options}
+    return {
+        "name": name,
+        "frames": frames,
+        "alt": alt,
+        "words": {"play": t("ui.film.play", lang), "pause": t("ui.film.pause", lang)},
+        **options,
+    }
 
 
 def data_uri(image: Image.Image, small: bool = False) -> str:

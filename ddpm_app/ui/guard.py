@@ -17,8 +17,17 @@ from ddpm_app.runs import Run
 from ddpm_app.ui.studio import Studio
 
 CAPS: dict[str, float] = {
-    "image_size": 64, "train_batch_size": 64, "eval_batch_size": 32, "gradient_accumulation_steps": 4, "max_train_steps": 3000,
-    "max_train_minutes": 5, "num_train_timesteps": 1000, "preview_images": 16, "preview_inference_steps": 50, "layers_per_block": 2, "threads": 0,
+    "image_size": 64,
+    "train_batch_size": 64,
+    "eval_batch_size": 32,
+    "gradient_accumulation_steps": 4,
+    "max_train_steps": 3000,
+    "max_train_minutes": 5,
+    "num_train_timesteps": 1000,
+    "preview_images": 16,
+    "preview_inference_steps": 50,
+    "layers_per_block": 2,
+    "threads": 0,
 }
 """The greatest value of a setting in public mode."""
 MAX_CHANNELS = 256

@@ -39,8 +39,13 @@ def build(studio: Studio, shared: Shared) -> dict[str, gr.Button]:
             shared.status = status = gr.HTML(elem_id="status", min_width=0)
             with gr.Row(elem_id="buttons"):
                 buttons = {
-                    name: gr.Button(words(f"ui.header.{name}"), variant="primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary",
-                                    visible=name == "start", elem_id=f"button-{name}", min_width=0)
+                    name: gr.Button(
+                        words(f"ui.header.{name}"),
+                        variant="primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary",
+                        visible=name == "start",
+                        elem_id=f"button-{name}",
+                        min_width=0,
+                    )
                     for name in BUTTONS
                 }
         shared.message = gr.HTML(elem_id="message")
@@ -90,12 +95,21 @@ def _line(now: dict[str, Any], lang: str) -> str:
     parts = [f"<b>{html.escape(now['name'])}</b>", f'<span class="state {state}">{t(f"ui.state.{state}", lang)}</span>']
     phase, done, total = now.get("phase"), now.get("done"), now.get("total")
     if now.get("active") and phase not in (None, "training"):
-        amount = t("ui.header.part", lang, done=done, total=total) if total else t("ui.header.megabytes", lang, done=done / 1e6) if phase == "download" and done else ""
+        amount = (
+            t("ui.header.part", lang, done=done, total=total)
+            if total
+            else t("ui.header.megabytes", lang, done=done / 1e6)
+            if phase == "download" and done
+            else ""
+        )
         parts.append(f"{t(f'ui.phase.{phase}', lang)} {amount}")
     if now.get("total_steps"):
         parts.append(t("ui.header.step", lang, step=now["step"], total=now["total_steps"]))
     if state == "training" and now.get("images_per_second"):
-        parts += [t("ui.header.left", lang, time=lasting(now["eta_seconds"], lang)), t("ui.header.speed", lang, speed=now["images_per_second"])]
+        parts += [
+            t("ui.header.left", lang, time=lasting(now["eta_seconds"], lang)),
+            t("ui.header.speed", lang, speed=now["images_per_second"]),
+        ]
     return "".join(part if part.startswith("<") else f"<span>{part}</span>" for part in parts)
 
 
@@ -123,12 +137,18 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
     parts = []
     if now.get("state") == "waiting":
         plan = now.get("plan") or {}
-        asked = t("ui.header.long", lang, name=now["name"], time=lasting(now.get("estimate_seconds") or 0, lang), device=plan.get("device", "cpu"))
+        asked = t(
+            "ui.header.long", lang, name=now["name"], time=lasting(now.get("estimate_seconds") or 0, lang), device=plan.get("device", "cpu")
+        )
         parts.append(f'<div class="note warn" role="alert">{html.escape(asked)}</div>')
     if now.get("state") == "failed" and now.get("error"):
         error = now["error"]
         told = tell(Problem(error["code"], error.get("field"), **error.get("values", {})), lang)
-        trace = f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>" if now.get("traceback") else ""
+        trace = (
+            f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>"
+            if now.get("traceback")
+            else ""
+        )
         parts.append(f'<div class="note bad" role="alert">{html.escape(told)}{trace}</div>')
     if now.get("state") == "interrupted" and "resume" in shown:
         parts.append(f'<div class="note warn">{html.escape(t("ui.header.interrupted", lang, name=now["name"]))}</div>')
@@ -143,7 +163,9 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
 def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
     """Connect the buttons. Each handler is short: the work happens in the job's thread."""
     typed = gr.State("")
-    shared.form.components["output_dir"].input(lambda name: name, shared.form.components["output_dir"], typed, show_progress="hidden", api_visibility="private")
+    shared.form.components["output_dir"].input(
+        lambda name: name, shared.form.components["output_dir"], typed, show_progress="hidden", api_visibility="private"
+    )
 
     def start(visitor: str, lang: str, typed: str, *given: Any) -> list[Any]:
         try:
@@ -169,7 +191,14 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
         return click
 
     quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-    outputs = [shared.message, shared.selected, shared.tabs, shared.form.components["output_dir"], shared.status, *(buttons[name] for name in ("start", "resume", "stop"))]
+    outputs = [
+        shared.message,
+        shared.selected,
+        shared.tabs,
+        shared.form.components["output_dir"],
+        shared.status,
+        *(buttons[name] for name in ("start", "resume", "stop")),
+    ]
     buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick)
     for name in BUTTONS[1:]:
         buttons[name].click(act(name), [shared.selected, shared.visitor, shared.lang], shared.message, **quick)

@@ -12,8 +12,18 @@ from ddpm_app.ui.studio import Studio, lasting, problem_of
 
 WARM_SECONDS = 60
 ESTIMATED = (
-    "image_size", "channels", "unet", "block_out_channels", "layers_per_block", "attention_levels", "attention_head_dim", "norm_num_groups",
-    "dropout", "train_batch_size", "gradient_accumulation_steps", "use_ema",
+    "image_size",
+    "channels",
+    "unet",
+    "block_out_channels",
+    "layers_per_block",
+    "attention_levels",
+    "attention_head_dim",
+    "norm_num_groups",
+    "dropout",
+    "train_batch_size",
+    "gradient_accumulation_steps",
+    "use_ema",
 )
 """The settings that the estimate depends on."""
 

@@ -6,22 +6,21 @@ import secrets
 import tempfile
 import threading
 import time
+import types
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
-from ddpm_app import jobs, runs
+from ddpm_app import jobs
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
-from ddpm_app.text import ASSETS, t, tell
-from ddpm_app.ui import guard
+from ddpm_app.text import t, tell
+from ddpm_app.ui import guard, sources
 from ddpm_app.ui.film import Recorder, data_uri, player
 from ddpm_app.ui.studio import Shared, Studio, lasting, problem_of, words
 
-MODELS = ASSETS / "models"
-OTHER = "other"
 STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 1000}
 """Steps that a sampler usually wants."""
 SNAPSHOT_SECONDS = 20
@@ -30,6 +29,7 @@ SHOW_SECONDS = 0.3
 LIVE_SIDE = 640
 TINY_SIDE = 100
 """Pictures smaller than this are enlarged with hard pixels."""
+QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(studio: Studio, shared: Shared) -> None:
@@ -37,53 +37,72 @@ def build(studio: Studio, shared: Shared) -> None:
     cancels: dict[str, threading.Event] = {}
     with gr.Row(elem_classes="sample-row"):
         with gr.Column(scale=2, min_width=300):
-            source = gr.Dropdown(choices_of(studio, "en"), value=default_source(studio, ""), label=words("ui.sample.source"), elem_id="sample-source")
-            other = gr.Textbox(label=words("ui.sample.other"), info=words("ui.sample.other_help"), visible=False, elem_id="sample-other")
-            with gr.Row():
-                number = gr.Number(4, label=words("ui.sample.number"), precision=0, min_width=90, elem_id="sample-number")
-                steps = gr.Number(STEPS["dpmpp_2m"], label=words("ui.sample.steps"), precision=0, min_width=90, elem_id="sample-steps")
-            sampler = gr.Radio([("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")], value="dpmpp_2m", label=words("ui.sample.sampler"), elem_id="sample-sampler")
-            eta = gr.Slider(0, 1, 0, step=0.05, label=words("ui.sample.eta"), visible=False, elem_id="sample-eta")
-            with gr.Row(equal_height=True):
-                seed = gr.Number(0, label=words("ui.sample.seed"), precision=0, min_width=120, elem_id="sample-seed")
-                locked = gr.Checkbox(False, label=words("ui.sample.locked"), container=True, min_width=120, elem_id="sample-locked")
-            weights = gr.Radio([(words("ui.sample.ema"), "ema"), (words("ui.sample.raw"), "raw")], value="ema", label=words("ui.sample.weights"), visible=False, elem_id="sample-weights")
-            with gr.Row():
-                go = gr.Button(words("ui.sample.draw"), variant="primary", elem_id="sample-draw")
-                cancel = gr.Button(words("ui.sample.cancel"), visible=False, elem_id="sample-cancel")
-            with gr.Accordion(words("ui.sample.code"), open=False):
-                code = gr.Code(language="python", interactive=False, show_label=False, elem_id="sample-code")
+            form = _settings(studio)
         with gr.Column(scale=3, min_width=300):
-            status = gr.HTML(empty_state("en"), elem_id="sample-status", padding=False)
-            pictures = gr.Gallery(label=words("ui.sample.pictures"), show_label=False, format="png", columns=4, object_fit="contain", height="auto", visible=False, buttons=["download", "fullscreen"],
-                                  elem_id="sample-pictures", elem_classes="pixelated")
-            with gr.Row():
-                as_png = gr.DownloadButton(words("ui.sample.grid"), min_width=120, visible=False, size="md", elem_id="sample-grid")
-                as_zip = gr.DownloadButton(words("ui.sample.zip"), min_width=120, visible=False, size="md", elem_id="sample-zip")
-            film = player(elem_id="sample-film")
-
+            shown = _results()
     touched = gr.State(False)
-    options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    settings = [source, other, number, sampler, steps, eta, seed, weights]
+    settings = [getattr(form, name) for name in NAMES]
 
     def tick(shot: dict[str, Any], lang: str, chosen: str, touched: bool) -> list[Any]:
-        offered = choices_of(studio, lang)
-        wanted = chosen if touched and chosen in dict(offered).values() else default_source(studio, shot["name"] if shot["saved"] else "")
+        offered = sources.choices(studio, lang)
+        default = sources.default(studio, shot["name"] if shot["saved"] else "")
+        wanted = chosen if touched and chosen in dict(offered).values() else default
         return [gr.update(choices=offered, **({} if wanted == chosen else {"value": wanted}))]
 
     def adapt(lang: str, *given: Any) -> list[Any]:
         asked = dict(zip(NAMES, given, strict=True))
-        return [gr.update(visible=asked["source"] == OTHER), gr.update(visible=asked["sampler"] == "ddim"),
-                gr.update(visible=has_raw(studio, asked["source"])), python_lines(studio, asked)]
+        visible = asked["source"] == sources.OTHER, asked["sampler"] == "ddim", sources.has_raw(studio, asked["source"])
+        return [*(gr.update(visible=one) for one in visible), sources.python_lines(studio, asked)]
 
-    shared.each_tick(tick, [source], [source, touched])
-    source.input(lambda: True, None, touched, **options)
-    sampler.input(lambda name: min(STEPS[name], guard.MAX_STEPS) if studio.public else STEPS[name], sampler, steps, **options)
-    gr.on([part.change for part in settings], adapt, [shared.lang, *settings], [other, eta, weights, code], trigger_mode="always_last", **options)
-    outputs = [status, pictures, as_png, as_zip, film, seed, go, cancel]
-    go.click(drawer(studio, cancels), [shared.visitor, shared.lang, locked, *settings], outputs, concurrency_limit=4, **options)
-    go.click(None, None, None, js=SHOW_STATUS)
-    cancel.click(canceller(cancels), None, None, **options)
+    shared.each_tick(tick, [form.source], [form.source, touched])
+    form.source.input(lambda: True, None, touched, **QUICK)
+    most = guard.MAX_STEPS if studio.public else max(STEPS.values())
+    form.sampler.input(lambda name: min(STEPS[name], most), form.sampler, form.num_inference_steps, **QUICK)
+    dependent = [form.other, form.eta, form.weights, form.code]
+    gr.on([part.change for part in settings], adapt, [shared.lang, *settings], dependent, trigger_mode="always_last", **QUICK)
+    outputs = [*vars(shown).values(), form.seed, form.go, form.cancel]
+    form.go.click(drawer(studio, cancels), [shared.visitor, shared.lang, form.locked, *settings], outputs, concurrency_limit=4, **QUICK)
+    form.go.click(None, None, None, js=SHOW_STATUS)
+    form.cancel.click(canceller(cancels), None, None, **QUICK)
+
+
+def _settings(studio: Studio) -> types.SimpleNamespace:
+    """The left column: what to draw with, how many, how."""
+    form, label = types.SimpleNamespace(), lambda name: words(f"ui.sample.{name}")
+    source = sources.default(studio, "")
+    form.source = gr.Dropdown(sources.choices(studio, "en"), value=source, label=label("source"), elem_id="sample-source")
+    form.other = gr.Textbox(label=label("other"), info=label("other_help"), visible=False, elem_id="sample-other")
+    with gr.Row():
+        form.num_images = gr.Number(4, label=label("number"), precision=0, min_width=90, elem_id="sample-number")
+        form.num_inference_steps = gr.Number(STEPS["dpmpp_2m"], label=label("steps"), precision=0, min_width=90, elem_id="sample-steps")
+    samplers = [("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
+    form.sampler = gr.Radio(samplers, value="dpmpp_2m", label=label("sampler"), elem_id="sample-sampler")
+    form.eta = gr.Slider(0, 1, 0, step=0.05, label=label("eta"), visible=False, elem_id="sample-eta")
+    with gr.Row(equal_height=True):
+        form.seed = gr.Number(0, label=label("seed"), precision=0, min_width=120, elem_id="sample-seed")
+        form.locked = gr.Checkbox(False, label=label("locked"), container=True, min_width=120, elem_id="sample-locked")
+    weights = [(label("ema"), "ema"), (label("raw"), "raw")]
+    form.weights = gr.Radio(weights, value="ema", label=label("weights"), visible=False, elem_id="sample-weights")
+    form.go = gr.Button(label("draw"), variant="primary", elem_id="sample-draw")
+    form.cancel = gr.Button(label("cancel"), visible=False, elem_id="sample-cancel")
+    with gr.Accordion(label("code"), open=False):
+        form.code = gr.Code(language="python", interactive=False, show_label=False, elem_id="sample-code")
+    return form
+
+
+def _results() -> types.SimpleNamespace:
+    """The right column, in the order of ``row``."""
+    shown = types.SimpleNamespace()
+    shown.status = gr.HTML(empty_state("en"), elem_id="sample-status", padding=False)
+    shown.pictures = gr.Gallery(
+        label=words("ui.sample.pictures"), show_label=False, format="png", columns=4, object_fit="contain", height="auto", visible=False,
+        buttons=["download", "fullscreen"], elem_id="sample-pictures", elem_classes="pixelated",
+    )
+    with gr.Row():  # shown one by one: what a hidden row's parts are given while it appears is lost
+        shown.as_png = gr.DownloadButton(words("ui.sample.grid"), visible=False, size="md", min_width=120, elem_id="sample-grid")
+        shown.as_zip = gr.DownloadButton(words("ui.sample.zip"), visible=False, size="md", min_width=120, elem_id="sample-zip")
+    shown.film = player(elem_id="sample-film")
+    return shown
 
 
 SHOW_STATUS = "() => document.getElementById('sample-status').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
@@ -91,57 +110,23 @@ SHOW_STATUS = "() => document.getElementById('sample-status').scrollIntoView({bl
 NAMES = ("source", "other", "num_images", "sampler", "num_inference_steps", "eta", "seed", "weights")
 
 
-# ---- sources --------------------------------------------------------------------------------------------------------------
-def choices_of(studio: Studio, lang: str) -> list[tuple[str, str]]:
-    """(label, value) of everything one can draw with: "run:NAME", "shipped:NAME", and at home "other"."""
-    shipped = [(t("ui.sample.shipped", lang, name=path.parent.name), f"shipped:{path.parent.name}") for path in sorted(MODELS.glob("*/model_index.json"))]
-    saved = [(t("ui.sample.run", lang, name=one["name"], size=one["config"].get("image_size", "?")), f"run:{one['name']}") for one in studio.board.briefs() if one["saved"] or one["active"]]
-    return [*saved, *shipped, *([] if studio.public else [(t("ui.sample.another", lang), OTHER)])]
-
-
-def default_source(studio: Studio, run: str) -> str | None:
-    """The run on show once it has saved something, else a shipped model, else the first there is."""
-    if run:
-        return f"run:{run}"
-    values = [value for _, value in choices_of(studio, "en")]
-    return next((value for value in values if value.startswith("shipped:")), values[0] if values else None)
-
-
-def place_of(studio: Studio, source: str | None, other: str) -> pathlib.Path | str:
-    """Where the source lies. Raises Problem: "no_source", "run_missing", "model_missing", "public_off"."""
-    kind, _, name = (source or "").partition(":")
-    if kind == "run":
-        return runs.find(studio.runs_dir, name).path
-    if kind == "shipped":
-        if name not in {path.parent.name for path in MODELS.glob("*/model_index.json")}:
-            raise Problem("model_missing", value=name)
-        return MODELS / name
-    if kind != OTHER or not other.strip():
-        raise Problem("no_source")
-    guard.refuse_in_public(studio)
-    return other.strip()
-
-
-def has_raw(studio: Studio, source: str | None) -> bool:
-    """Whether the source holds raw weights beside the averaged ones."""
-    kind, _, name = (source or "").partition(":")
-    try:
-        run = runs.find(studio.runs_dir, name) if kind == "run" else None
-    except Problem:
-        return False
-    return bool(run and run.checkpoints and run.record.get("config", {}).get("use_ema"))
-
-
 # ---- drawing --------------------------------------------------------------------------------------------------------------
 def drawer(studio: Studio, cancels: dict[str, threading.Event]) -> Callable[..., Iterator[list[Any]]]:
     """The handler of the draw button: a generator, closed by Gradio when the visitor leaves, ended by ``cancels``."""
+
     def draw(visitor: str, lang: str, locked: bool, request: gr.Request, *given: Any) -> Iterator[list[Any]]:
         asked = dict(zip(NAMES, given, strict=True))
         stop = cancels[request.session_hash] = threading.Event()
+        asked |= {name: asked[name] or 0 for name in ("num_images", "num_inference_steps", "seed")}  # an emptied field is None
         asked["seed"] = int(asked["seed"]) if locked else secrets.randbelow(1_000_000)
         working = {"seed": asked["seed"], "go": gr.update(visible=False), "cancel": gr.update(visible=True)}
         idle = {"go": gr.update(visible=True), "cancel": gr.update(visible=False)}
-        yield row(status=progress(t("ui.sample.starting", lang), 0), **dict.fromkeys(("pictures", "as_png", "as_zip"), gr.update(visible=False)), film=None, **working)
+        yield row(
+            status=progress(t("ui.sample.starting", lang), 0),
+            **dict.fromkeys(("pictures", "as_png", "as_zip"), gr.update(visible=False)),
+            film=None,
+            **working,
+        )
         try:
             for news in _draw(studio, asked, visitor, lang, stop):
                 yield row(**news)
@@ -156,6 +141,7 @@ def drawer(studio: Studio, cancels: dict[str, threading.Event]) -> Callable[...,
 
 def canceller(cancels: dict[str, threading.Event]) -> Callable[[gr.Request], None]:
     """The handler of the cancel button: ends this visitor's drawing before its next step."""
+
     def cancel(request: gr.Request) -> None:
         if event := cancels.get(request.session_hash):
             event.set()
@@ -169,7 +155,7 @@ def row(**news: Any) -> list[Any]:
 
 
 def _draw(studio: Studio, asked: dict[str, Any], visitor: str, lang: str, stop: threading.Event) -> Iterator[dict[str, Any]]:
-    place = place_of(studio, asked["source"], asked["other"])
+    place = sources.place_of(studio, asked["source"], asked["other"])
     if studio.public:
         guard.check_request(asked["num_images"], asked["num_inference_steps"])
     if asked["source"].startswith("run:") and guard.may_stop(studio, run := Run(pathlib.Path(place)), visitor):
@@ -181,9 +167,13 @@ def _draw(studio: Studio, asked: dict[str, Any], visitor: str, lang: str, stop: 
 
     request = sample.Request(**{name: asked[name] for name in ("num_images", "sampler", "num_inference_steps", "eta", "seed")})
     yield {"status": progress(t("ui.sample.loading", lang), 0)}
-    model = load(place, asked["weights"] if has_raw(studio, asked["source"]) else "ema")
+    model = load(place, asked["weights"] if sources.has_raw(studio, asked["source"]) else "ema")
+    steps, limit = request.num_inference_steps, model.scheduler.config.num_train_timesteps
+    if steps > limit:
+        raise Problem("preview_steps", "num_inference_steps", value=steps, other="num_train_timesteps", timesteps=limit)
     recorder, began, shown, images = Recorder(request.num_inference_steps), time.monotonic(), 0.0, []
-    for frame, images in jobs.DEVICE.slices(sample.draw(model, request)):
+    for frame, images_so_far in jobs.DEVICE.slices(sample.draw(model, request)):
+        images = images_so_far
         if stop.is_set():
             yield {"status": f'<div class="notice">{html.escape(t("ui.sample.cancelled", lang))}</div>'}
             return
@@ -212,9 +202,11 @@ def _hand_over(asked: dict[str, Any], images: list, recorder: Recorder, grid: An
         classes = ["pixelated"] if images[0].width < TINY_SIDE else []
         done = t("ui.sample.done", lang, count=len(images), time=f"{seconds:.1f}", seed=asked["seed"])
         yield {
-            "status": f'<div class="part-heading"><span role="status">{html.escape(done)}</span></div>', 
-            "as_png": gr.update(value=str(png), visible=True), "as_zip": gr.update(value=str(archive), visible=True),
-            "pictures": gr.update(value=gallery, visible=True, columns=min(4, len(images)), elem_classes=classes), "film": recorder.reel(f"{stem}-{time.time_ns()}", lang),
+            "status": f'<div class="part-heading"><span role="status">{html.escape(done)}</span></div>',
+            "as_png": gr.update(value=str(png), visible=True),
+            "as_zip": gr.update(value=str(archive), visible=True),
+            "pictures": gr.update(value=gallery, visible=True, columns=min(4, len(images)), elem_classes=classes),
+            "film": recorder.reel(f"{stem}-{time.time_ns()}", lang),
         }
 
 
@@ -230,7 +222,9 @@ def fresh_snapshot(run: Run, lang: str, stop: threading.Event) -> Iterator[str]:
 
 def version(place: pathlib.Path | str) -> tuple[int, ...]:
     """Changes when a run has saved or a pipeline folder was replaced."""
-    found = [path for path in (pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json")) if path.is_file()]
+    found = [
+        path for path in (pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json")) if path.is_file()
+    ]
     return tuple(n for path in found for n in (path.stat().st_ino, path.stat().st_mtime_ns))
 
 
@@ -254,8 +248,10 @@ def load(place: pathlib.Path | str, weights: str) -> Any:
 # ---- words ----------------------------------------------------------------------------------------------------------------
 def progress(line: str, share: float, picture: str = "") -> str:
     """The line, the bar and the picture of a drawing under way."""
-    return (f'<div class="drawing" aria-busy="true"><div class="part-heading"><span>{html.escape(line)}</span></div>'
-            f'<div class="bar"><i style="width:{share * 100:.0f}%"></i></div>{picture}</div>')
+    return (
+        f'<div class="drawing" aria-busy="true"><div class="part-heading"><span>{html.escape(line)}</span></div>'
+        f'<div class="bar"><i style="width:{share * 100:.0f}%"></i></div>{picture}</div>'
+    )
 
 
 def preview(grid: Any, lang: str) -> str:
@@ -266,22 +262,6 @@ def preview(grid: Any, lang: str) -> str:
 
 
 def empty_state(lang: str) -> str:
-    return f'<div class="empty"><h3>{html.escape(t("ui.sample.empty", lang))}</h3><p>{html.escape(t("ui.sample.empty_note", lang))}</p></div>'
-
-
-def python_lines(studio: Studio, asked: dict[str, Any]) -> str:
-    """How to draw the same kind of pictures with plain diffusers, without this project."""
-    kind, _, name = (asked["source"] or "").partition(":")
-    if kind == "run":
-        folder = studio.runs_dir / name / "pipeline"
-    else:
-        folder = MODELS / name if kind == "shipped" else pathlib.PurePosixPath(asked["other"].strip() or "user/name")
-    path = folder.relative_to(pathlib.Path.cwd()) if folder.is_relative_to(pathlib.Path.cwd()) else pathlib.Path(*folder.parts[-3:]) if studio.public else folder
-    pipeline = "DDIMPipeline" if asked["sampler"] == "ddim" else "DDPMPipeline"
-    lines = ["import torch", f"from diffusers import {pipeline}" + (", DPMSolverMultistepScheduler" if asked["sampler"] == "dpmpp_2m" else ""), "", f'pipeline = {pipeline}.from_pretrained("{path}")']
-    if asked["sampler"] == "dpmpp_2m":
-        lines.append('pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, final_sigmas_type="zero")')
-    extra = f", eta={asked['eta']}" if asked["sampler"] == "ddim" else ""
-    lines += [f"generator = torch.Generator().manual_seed({asked['seed'] or 0})",
-              f"images = pipeline(batch_size={asked['num_images']}, num_inference_steps={asked['num_inference_steps']}{extra}, generator=generator).images", 'images[0].save("0000.png")']
-    return "\n".join(lines)
+    return (
+        f'<div class="empty"><h3>{html.escape(t("ui.sample.empty", lang))}</h3><p>{html.escape(t("ui.sample.empty_note", lang))}</p></div>'
+    )

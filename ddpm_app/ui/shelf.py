@@ -11,8 +11,9 @@ from ddpm_app.problems import Problem, Stopped
 KEPT = 4
 """Opened data sets kept in memory: rows stay on disk, so this is small."""
 
-FIELDS = ("dataset_name", "split", "image_column", "label_column", "caption_column", "image_size", "resize_mode", "channels", "validation_share")
-"""The settings that decide what is opened and how it is decoded."""
+SOURCE = ("dataset_name", "split", "image_column", "label_column", "caption_column")
+FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share")
+"""The settings that decide what is opened, and with the rest how it is decoded."""
 
 
 def _key(config: TrainConfig) -> str:
@@ -70,13 +71,17 @@ class Shelf:
         """How many pictures a training would learn from; None while that isn't known. Before all are decoded it is a guess
         that counts the unfit ones in."""
         with self._lock:
-            entry = self._entries.get(_key(config))
-        if entry is None or entry.source is None:
+            same = [
+                e
+                for e in self._entries.values()
+                if e.source is not None and all(getattr(e.config, f) == getattr(config, f) for f in SOURCE)
+            ]
+        if not same:
             return None
-        if entry.pictures is not None:
-            return len(entry.pictures.train)
-        kept_out = len(entry.source.held_out or ()) if config.validation_share else 0
-        return len(entry.source) - (kept_out or round(len(entry.source) * config.validation_share))
+        entry = max(same, key=lambda e: e.pictures is not None)
+        count = len(entry.source if entry.pictures is None else entry.pictures)
+        kept_out = len(entry.source.held_out or ()) or round(count * config.validation_share)
+        return count - kept_out if config.validation_share else count
 
     def _open(self, entry: Entry) -> None:
         from ddpm_app.data.source import originals

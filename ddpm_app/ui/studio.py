@@ -15,7 +15,9 @@ from ddpm_app.problems import Problem
 from ddpm_app.ui.board import Board
 from ddpm_app.ui.shelf import Shelf
 
-words = gr.I18n(**{lang: {key: told for key, told in text.table(lang).items() if key.startswith(("ui.", "field."))} for lang in text.LANGUAGES})
+words = gr.I18n(
+    **{lang: {key: told for key, told in text.table(lang).items() if key.startswith(("ui.", "field."))} for lang in text.LANGUAGES}
+)
 """Static labels, translated in the browser: ``words("ui.train.tab")``. What a handler returns goes through ``text.t``."""
 
 
@@ -50,16 +52,13 @@ class Studio:
         self.warm.set()
 
 
-def shown(value: Any) -> str | bool:
-    """A setting's value as the form holds it: a flag stays one, the rest is text, nothing is an empty text."""
-    if isinstance(value, bool):
-        return value
-    return "" if value is None else ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
 def in_form(info: FieldInfo, value: Any) -> str | bool:
-    """As ``shown``; a flag that may be empty is a choice of three texts."""
-    return shown(value) if info.kind != "bool" or not info.optional else "" if value is None else str(value).lower()
+    """A setting's value as the form holds it: a flag stays one, the rest is text, nothing is an empty text."""
+    if info.kind == "bool":
+        return "" if value is None else str(value).lower() if info.optional else value
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value)) or "0"  # an empty text means "not given"; as levels, 0 means none
+    return "" if value is None else str(value)
 
 
 @dataclasses.dataclass
@@ -147,7 +146,11 @@ def lasting(seconds: float, lang: str = "en") -> str:
     if minutes < 60:
         return text.t("ui.time.minutes", lang, minutes=minutes, seconds=rest)
     hours = seconds / 3600
-    return text.t("ui.time.hours_minutes", lang, hours=minutes // 60, minutes=minutes % 60) if hours < 10 else text.t("ui.time.hours", lang, hours=round(hours))
+    return (
+        text.t("ui.time.hours_minutes", lang, hours=minutes // 60, minutes=minutes % 60)
+        if hours < 10
+        else text.t("ui.time.hours", lang, hours=round(hours))
+    )
 
 
 def megabytes(size: int) -> str:

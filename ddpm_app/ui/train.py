@@ -24,7 +24,9 @@ def build(studio: Studio, shared: Shared) -> None:
     empty = gr.HTML(visible=False, padding=False, elem_id="train-empty")
     with gr.Column(visible=False) as board:
         with gr.Row(equal_height=True, elem_classes="run-bar"):
-            chooser = gr.Dropdown([("", "")], value="", label=words("ui.train.chooser"), container=False, scale=5, min_width=220, elem_id="train-run")
+            chooser = gr.Dropdown(
+                [("", "")], value="", label=words("ui.train.chooser"), container=False, scale=5, min_width=220, elem_id="train-run"
+            )
             preview = gr.Button(words("ui.train.sample_now"), scale=1, min_width=110, size="md", elem_id="sample-now")
             save = gr.Button(words("ui.train.save_now"), scale=1, min_width=110, size="md", elem_id="save-now")
         figures = gr.HTML(elem_id="train-figures", padding=False)
@@ -47,19 +49,33 @@ def build(studio: Studio, shared: Shared) -> None:
         choices = [(t("ui.train.newest", lang), ""), *((name, name) for name in studio.board.names())]
         chosen = selected if selected in dict(choices).values() else ""
         return [
-            gr.update(visible=False), gr.update(visible=True), gr.update(choices=choices, value=chosen),
-            gr.update(interactive=shot["active"]), gr.update(interactive=shot["active"]), told(shot, series, lang, failure),
-            frame, previews_heading(shot, lang), timeline(shot, lang), log_lines(shot),
+            gr.update(visible=False),
+            gr.update(visible=True),
+            gr.update(choices=choices, value=chosen),
+            gr.update(interactive=shot["active"]),
+            gr.update(interactive=shot["active"]),
+            told(shot, series, lang, failure),
+            frame,
+            previews_heading(shot, lang),
+            timeline(shot, lang),
+            log_lines(shot),
         ]
 
     shared.each_tick(draw, [empty, board, chooser, preview, save, figures, charts, heading, previews, log], [shared.selected])
     chooser.input(lambda name: name or FOLLOW, [chooser], [shared.selected], show_progress="hidden", api_visibility="private")
     for button, wish in ((preview, "sample"), (save, "save")):
-        button.click(asker(studio, wish), [shared.selected, shared.visitor, shared.lang], shared.message, show_progress="hidden", api_visibility="private")
+        button.click(
+            asker(studio, wish),
+            [shared.selected, shared.visitor, shared.lang],
+            shared.message,
+            show_progress="hidden",
+            api_visibility="private",
+        )
 
 
 def asker(studio: Studio, wish: str):
     """The handler of a button that asks the training process for something."""
+
     def ask(selected: str, visitor: str, lang: str) -> str:
         try:
             run = runs.find(studio.runs_dir, studio.board.snapshot(selected)["name"])
@@ -68,16 +84,19 @@ def asker(studio: Studio, wish: str):
         except Problem as problem:
             return said(problem, lang)
         return said(t(f"ui.train.{wish}_asked", lang))
+
     return ask
 
 
 def preview_picture(studio: Studio):
     """The film's source of pictures: from a run's name and a step to a data URI."""
+
     def picture(wish: dict[str, str]) -> str:
         path = runs.find(studio.runs_dir, str(wish["name"])).path / "samples" / f"step-{int(wish['key']):07}.png"
         with Image.open(path) as image:
             image.thumbnail((GREATEST_SIDE, GREATEST_SIDE))
             return data_uri(image)
+
     return picture
 
 
@@ -98,8 +117,11 @@ def previews_heading(shot: dict[str, Any], lang: str) -> str:
 
 def told(shot: dict[str, Any], series: dict[str, Any], lang: str, failure: bool) -> str:
     """The figures as tiles, then what was done otherwise than asked and, with ``failure``, what went wrong."""
-    tiles = "".join(f'<div class="tile"><span>{html.escape(t(f"ui.train.{name}", lang))}</span><b>{html.escape(value)}</b><small>{html.escape(note)}</small></div>'
-                    for name, value, note in figures_of(shot, series, lang))
+    tiles = "".join(
+        f'<div class="tile"><span>{html.escape(t(f"ui.train.{name}", lang))}</span><b>{html.escape(value)}</b>'
+        f"<small>{html.escape(note)}</small></div>"
+        for name, value, note in figures_of(shot, series, lang)
+    )
     return f'<div class="tiles">{tiles}</div>{remarks(shot, lang, failure)}'
 
 
@@ -113,26 +135,44 @@ def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[
     loss = series["smooth"][1][-1] if series["smooth"][1] else None
     return [
         ("figure_step", f"{step:,}", t("ui.train.of", lang, total=f"{total:,}") if total else ""),
-        ("figure_epoch", f"{step / per_epoch:.1f}" if per_epoch else DASH, t("ui.train.steps_each", lang, steps=f"{per_epoch:,}") if per_epoch else ""),
+        (
+            "figure_epoch",
+            f"{step / per_epoch:.1f}" if per_epoch else DASH,
+            t("ui.train.steps_each", lang, steps=f"{per_epoch:,}") if per_epoch else "",
+        ),
         ("figure_seen", f"{seen:,}" if seen is not None else DASH, t("ui.train.different", lang, images=f"{images:,}") if images else ""),
         ("figure_speed", f"{rate:.0f}" if rate and training else DASH, t("ui.train.per_second", lang)),
-        ("figure_left", lasting(eta, lang) if training and eta is not None else DASH, t("ui.train.spent", lang, time=lasting(series["seconds"], lang))),
-        ("figure_loss", f"{loss:.4g}" if loss is not None else DASH, t("ui.train.rate", lang, rate=f"{shot['learning_rate']:.2g}") if shot.get("learning_rate") is not None else ""),
-        ("figure_machine", f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32") if plan.get("device") else DASH,
-         t("ui.train.machine", lang, threads=plan["threads"], memory=spell_bytes(plan["memory_bytes"])) if plan.get("threads") else ""),
+        (
+            "figure_left",
+            lasting(eta, lang) if training and eta is not None else DASH,
+            t("ui.train.spent", lang, time=lasting(series["seconds"], lang)),
+        ),
+        (
+            "figure_loss",
+            f"{loss:.4g}" if loss is not None else DASH,
+            t("ui.train.rate", lang, rate=f"{shot['learning_rate']:.2g}") if shot.get("learning_rate") is not None else "",
+        ),
+        (
+            "figure_machine",
+            f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32") if plan.get("device") else DASH,
+            t("ui.train.machine", lang, threads=plan["threads"], memory=spell_bytes(plan["memory_bytes"])) if plan.get("threads") else "",
+        ),
         ("figure_size", spell_count(plan["parameters"]) if plan.get("parameters") else DASH, t("ui.train.parameters", lang)),
     ]
 
 
 def remarks(shot: dict[str, Any], lang: str, failure: bool) -> str:
     """Notices, the published address and, with ``failure``, the error of a run, each in words."""
-    parts = [f'<div class="notice">{html.escape(words_for("notice." + notice["code"], lang, notice.get("values", {}), notice["code"]))}</div>'
-             for notice in shot.get("notices") or []]
+    parts = [
+        f'<div class="notice">{html.escape(words_for("notice." + notice["code"], lang, notice.get("values", {}), notice["code"]))}</div>'
+        for notice in shot.get("notices") or []
+    ]
     if failure and (error := shot.get("error")):
         sentence = words_for(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
         parts.insert(0, f'<div class="notice error">{html.escape(sentence)}</div>')
     if url := shot.get("published"):
-        parts.append(f'<div class="notice good"><a href="{html.escape(url)}" target="_blank" rel="noopener">{html.escape(t("ui.train.published", lang, url=url))}</a></div>')
+        sentence = html.escape(t("ui.train.published", lang, url=url))
+        parts.append(f'<div class="notice good"><a href="{html.escape(url)}" target="_blank" rel="noopener">{sentence}</a></div>')
     return "".join(parts)
 
 

@@ -1,0 +1,39 @@
+"""The optimisers of a run: AdamW for everything, or Muon for the weight matrices and AdamW for the rest."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ddpm_app.config import TrainConfig
+
+MATRIX_SIDE = 16
+"""Weights whose smaller side is shorter than this have too few directions to be worth orthogonalising."""
+
+
+def make_optimizers(config: TrainConfig, parameters: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
+    """AdamW, followed by Muon where the config asks for it. Each keeps its peak rate as its groups' ``lr``."""
+    parameters = list(parameters)
+    matrices = [p for p in parameters if config.optimizer == "muon" and p.ndim >= 2 and min(len(p), p[0].numel()) >= MATRIX_SIDE]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in parameters if id(p) not in chosen]
+    adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay, fused=fused)
+    return [adamw, ConvMuon(matrices, config.muon_learning_rate, config.weight_decay)] if matrices else [adamw]
+
+
+class ConvMuon(torch.optim.Muon):
+    """torch's Muon (momentum orthogonalised by Newton-Schulz, arXiv 2502.16982), which takes only matrices: convolution
+    weights [out, in, h, w] are handed to it as [out, in * h * w], in the same memory."""
+
+    def __init__(self, weights: list[nn.Parameter], lr: float, weight_decay: float):
+        self.weights = weights
+        super().__init__([w.detach().view(len(w), -1) for w in weights], lr=lr, weight_decay=weight_decay, momentum=0.95)
+
+    def step(self, closure: Any = None) -> None:
+        """One step from the weights' gradients."""
+        for matrix, weight in zip(self.param_groups[0]["params"], self.weights, strict=True):
+            matrix.grad = None if weight.grad is None else weight.grad.reshape(len(weight), -1)
+        super().step(closure)
+        for matrix in self.param_groups[0]["params"]:
+            matrix.grad = None

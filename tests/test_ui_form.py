@@ -1,0 +1,133 @@
+"""The form is the dataclass: every field goes in and comes out, and what is wrong is said under its field."""
+
+import contextlib
+import shlex
+
+import pytest
+import ui_kit
+
+from ddpm_app import presets, text
+from ddpm_app.config import FIELDS, from_dict, from_json
+from ddpm_app.problems import Problem
+from ddpm_app.ui import config as tab
+from ddpm_app.ui.studio import Form
+
+BASE = from_dict({"unet": "tiny", "norm_num_groups": 8, "attention_levels": [0], "image_size": 64, "mixed_precision": "no"}).to_dict()
+CANDIDATES = [False, True, 1, 2, 7, 8, 64, 0.25, 0.75, "something else", [32, 64], [2]]
+
+
+def other(name):
+    """A valid value of the field that is not the base's."""
+    for value in [*FIELDS[name].choices, *CANDIDATES]:
+        if type(value) is not bool or FIELDS[name].kind == "bool":
+            with contextlib.suppress(Problem, ValueError):
+                config = from_dict({**BASE, name: value})
+                if config.to_dict()[name] != BASE[name]:
+                    return config
+    raise AssertionError(name)
+
+
+@pytest.fixture(scope="module")
+def form(tmp_path_factory):
+    demo, studio = ui_kit.build(tmp_path_factory.mktemp("runs"))
+    return studio_form(demo, studio)
+
+
+def studio_form(demo, studio):
+    form = Form(studio.runs_dir)
+    by_id = {block.elem_id: block for block in demo.blocks.values() if getattr(block, "elem_id", None)}
+    form.components = {name: by_id[f"field-{name}"] for name in FIELDS}
+    return form
+
+
+def through(form, config):
+    """What the page does: a config into the components, their values back."""
+    given = [component.postprocess(value) for component, value in zip(form.inputs, form.fill(config), strict=True)]
+    return form.read([component.preprocess(value) for component, value in zip(form.inputs, given, strict=True)])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_field_survives_the_form(form, name):
+    assert through(form, other(name)) == other(name)
+    if FIELDS[name].optional:
+        empty = from_dict({**BASE, name: None})
+        assert through(form, empty) == empty
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_presets_and_files_survive_the_form(form, preset):
+    config = presets.build(preset)
+    assert through(form, config) == config == from_json(config.to_json())
+
+
+def test_a_number_may_be_typed_as_people_write_it(form):
+    given = form.values(form.fill(presets.build("first-butterflies"))) | {
+        "learning_rate": "1e-4",
+        "max_train_minutes": "",
+        "max_train_steps": " 20 ",
+    }
+    config = form.read(list(given.values()))
+    assert (config.learning_rate, config.max_train_minutes, config.max_train_steps) == (1e-4, None, 20)
+
+
+def test_no_attention_stays_none(form):
+    config = from_dict({**BASE, "attention_levels": []})
+    assert through(form, config).unet_shape == config.unet_shape
+
+
+def test_every_finding_names_its_field():
+    values = {"image_size": "33", "learning_rate": "E-4", "num_epochs": "", "channels": "2"}
+    assert set(tab.messages(values, "en")) == {"image_size", "learning_rate", "num_epochs", "channels"} - {"image_size"}
+    assert set(tab.messages({"image_size": "33", "unet": "tiny"}, "en")) == {"image_size"}
+    assert "divisible by 4" in tab.messages({"image_size": "33", "unet": "tiny"}, "en")["image_size"]
+
+
+def test_only_fields_whose_message_changed_are_sent():
+    updates = dict(zip(FIELDS, tab._infos({"image_size": "wrong", "seed": "old"}, {"seed": "old", "split": "gone"}, "en"), strict=True))
+    assert updates["image_size"]["info"] == "wrong" and "wrong" in updates["image_size"]["elem_classes"]
+    assert updates["split"]["info"] == FIELDS["split"].help and "wrong" not in updates["split"]["elem_classes"]
+    assert "info" not in updates["seed"] and "info" not in updates["unet"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"image_size": 64},
+        {"max_train_steps": 5},
+        {"num_epochs": 3},
+        {"random_flip": False, "output_dir": "two words"},
+        {"checkpoints_total_limit": None},
+    ],
+)
+def test_the_command_line_says_the_same(changes):
+    config = presets.build("first-butterflies", **changes)
+    words = shlex.split(tab.command_line("first-butterflies", config))
+    assert words[:6] == ["python", "-m", "ddpm_app", "train", "--preset", "first-butterflies"]
+    given = {option[2:]: value for option, value in zip(words[6::2], words[7::2], strict=True)}
+    assert presets.build("first-butterflies", **{k: None if v == "none" else v for k, v in given.items()}) == config
+    assert set(given) == set(changes)
+
+
+def test_what_the_browser_kept_is_checked():
+    kept = {
+        "preset": "first-butterflies",
+        "values": {"image_size": "33", "random_flip": False, "unknown": "1", "seed": 5, "use_ema": "yes"},
+    }
+    assert tab.restored(kept) == {"image_size": "33", "random_flip": False}  # a wrong value stays, what no form can hold goes
+    assert tab.restored(None) == tab.restored([]) == tab.restored({}) == {}
+
+
+def test_a_new_run_gets_a_free_name(form, tmp_path):
+    taken = Form(tmp_path, form.components)
+    (tmp_path / "first-butterflies").mkdir()
+    config = presets.build("first-butterflies")
+    assert taken.texts(config)["output_dir"] == "first-butterflies-2"
+    given = list(form.texts(config).values())
+    assert taken.read(given, free=True).output_dir == "first-butterflies-2"
+    assert taken.read(given).output_dir == "first-butterflies"  # typed by hand: the old run goes to the trash
+
+
+def test_help_lines_are_those_of_the_dataclass():
+    table = text.table("en")
+    assert {key[6:]: told for key, told in table.items() if key.startswith("field.")} == {name: info.help for name, info in FIELDS.items()}

@@ -1,0 +1,116 @@
+import pytest
+from fabricated import at_work, make_run
+
+from ddpm_app import plots
+from ddpm_app.jobs import Jobs
+from ddpm_app.problems import Problem
+from ddpm_app.ui import train
+from ddpm_app.ui.board import Board
+from ddpm_app.ui.studio import Studio
+
+
+@pytest.fixture
+def studio(runs_dir):
+    return Studio(runs_dir, Jobs(runs_dir), Board(runs_dir))
+
+
+def shot_of(studio, **news):
+    return studio.board.snapshot() | news
+
+
+def test_the_timeline_is_thinned_and_keeps_the_latest(studio):
+    make_run(studio.runs_dir, steps=10)
+    frames = train.timeline(shot_of(studio, samples=list(range(0, 1000, 5))), "en")["frames"]
+    assert len(frames) <= train.TIMELINE_FRAMES
+    assert frames[-1]["key"] == "995"
+    assert [int(frame["key"]) for frame in frames] == sorted(int(frame["key"]) for frame in frames)
+
+
+@pytest.mark.parametrize("samples", [[], [0], [0, 30]])
+def test_few_previews_are_all_there(studio, samples):
+    make_run(studio.runs_dir, steps=10)
+    assert [int(frame["key"]) for frame in train.timeline(shot_of(studio, samples=samples), "en")["frames"]] == samples
+
+
+def test_a_preview_comes_as_a_data_uri_and_only_from_a_run(studio):
+    make_run(studio.runs_dir, "one", steps=10, previews=2)
+    picture = train.preview_picture(studio)
+    assert picture({"name": "one", "key": "10"}).startswith("data:image/png;base64,")
+    for name in ("../one", ".trash", "", "nobody"):
+        with pytest.raises(Problem, match="run_missing"):
+            picture({"name": name, "key": "10"})
+    with pytest.raises(ValueError):
+        picture({"name": "one", "key": "../../config"})
+
+
+def test_figures_of_a_young_run_are_dashes(studio):
+    run = make_run(studio.runs_dir, steps=0, previews=0)
+    run.note(plan=None)
+    run.tell(state="preparing", phase="rehearsal", total_steps=None, loss=None, learning_rate=None)
+    shot = studio.board.snapshot()
+    figures = {name: value for name, value, _ in train.figures_of(shot, studio.board.series(), "en")}
+    assert figures["figure_step"] == "0"
+    assert set(figures.values()) == {"0", train.DASH}
+
+
+def test_figures_of_a_training_run(studio):
+    run = make_run(studio.runs_dir, steps=60, total=90)
+    at_work(run)
+    figures = {name: (value, note) for name, value, note in train.figures_of(studio.board.snapshot(), studio.board.series(), "en")}
+    assert figures["figure_step"] == ("60", "of 90")
+    assert figures["figure_epoch"][0] == "2.0"
+    assert figures["figure_seen"][0] == "1,920"
+    assert figures["figure_machine"][0] == "cpu · bf16"
+    assert figures["figure_size"][0] == "5.41M"
+
+
+def test_what_a_run_says_is_escaped(studio):
+    run = make_run(studio.runs_dir, steps=3)
+    run.tell(notices=[{"code": "<script>", "values": {"a": "<b>"}}], error={"code": "crash", "field": None, "values": {"reason": "<img src=x>"}})
+    run.log("<script>alert(1)</script>")
+    shot = studio.board.snapshot()
+    for told in (train.told(shot, studio.board.series(), "en", failure=True), train.log_lines(shot)):
+        assert "<script>" not in told and "<img" not in told
+
+
+def test_an_error_is_told_only_where_the_header_does_not(studio):
+    run = make_run(studio.runs_dir, steps=3, state="failed")
+    run.tell(error={"code": "crash", "field": None, "values": {"reason": "boom"}})
+    shot = studio.board.snapshot()
+    assert "boom" in train.remarks(shot, "en", failure=True)
+    assert "boom" not in train.remarks(shot, "en", failure=False)
+
+
+def test_a_code_of_another_version_shows_as_it_is():
+    assert train.words_for("notice.from_the_future", "en", {"a": 1}, "from_the_future") == "from_the_future {'a': 1}"
+    assert train.words_for("problem.run_missing", "en", {}, "run_missing") == "run_missing {}"
+
+
+@pytest.mark.parametrize("wish", ["sample", "save"])
+def test_a_wish_reaches_the_run(studio, wish):
+    run = make_run(studio.runs_dir, "one", steps=3)
+    train.asker(studio, wish)("one", "", "en")
+    assert run.wishes[wish] == 1
+
+
+def test_in_public_only_the_owner_wishes(studio):
+    studio.public = True
+    run = make_run(studio.runs_dir, "one", steps=3)
+    run.begin(owner="me")
+    at_work(run)
+    ask = train.asker(studio, "save")
+    assert "bad" in ask("one", "somebody", "en")
+    assert run.wishes["save"] == 0
+    ask("one", "me", "en")
+    assert run.wishes["save"] == 1
+
+
+def test_the_plots_of_a_snapshot_stay_within_600_points(studio):
+    make_run(studio.runs_dir, steps=3000)
+    shot = studio.board.snapshot()
+    assert plots.points(plots.training(studio.board.series(), shot["plan"], 1000)) <= 600
+
+
+@pytest.mark.parametrize(("count", "told"), [(900, "0.9 kB"), (4_200_000, "4.2 MB"), (412_000_000, "412 MB"), (1_530_000_000, "1.5 GB")])
+def test_bytes_are_spelled(count, told):
+    assert train.spell_bytes(count) == told
