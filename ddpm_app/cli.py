@@ -115,9 +115,9 @@ def _add_fields(parser: Parser, names: tuple[str, ...]) -> None:
     for group in GROUPS:
         section = parser.add_argument_group(group)
         for field in (FIELDS[name] for name in names if FIELDS[name].group == group):
-            switch = {"nargs": "?", "const": "true"} if field.kind == "bool" else {}
-            section.add_argument(f"--{field.name}", default=argparse.SUPPRESS, metavar="|".join(map(str, field.choices)) or field.kind.upper(),
-                                 help=t(f"field.{field.name}").replace("%", "%%"), **switch)
+            options = {"nargs": "?", "const": "true"} if field.kind == "bool" else {}
+            options |= {"metavar": "|".join(map(str, field.choices)) or field.kind.upper(), "default": argparse.SUPPRESS}
+            section.add_argument(f"--{field.name}", help=t(f"field.{field.name}").replace("%", "%%"), **options)
 
 
 def _add_sample_options(parser: Parser) -> None:
@@ -261,9 +261,10 @@ def _sample(args: argparse.Namespace) -> int:
     model = sample.load(source, args.weights, resolve_device(device))
     args.out.mkdir(parents=True, exist_ok=True)
     print(t("cli.seed", seed=request.seed), flush=True)
-    screen, images = Screen(), []
-    for frame, images in sample.draw(model, request):
+    screen = Screen()
+    for frame, done in sample.draw(model, request):
         screen.progress("sampling", frame.step, frame.total)
+        images = done
     screen.close()
     for k, image in enumerate(images):
         image.save(args.out / f"{k:04}.png")
@@ -310,7 +311,8 @@ def _runs(args: argparse.Namespace) -> int:
         status = run.status
         loss = f"{status['loss']:.4f}" if status.get("loss") is not None else ""
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.get("heartbeat", 0)))
-        rows.append([run.name, status["state"], f"{status['step']}/{status.get('total_steps') or '?'}", loss, f"{run.disk_bytes() / 1e6:.0f} MB", changed])
+        step, size = f"{status['step']}/{status.get('total_steps') or '?'}", f"{run.disk_bytes() / 1e6:.0f} MB"
+        rows.append([run.name, status["state"], step, loss, size, changed])
     _table(rows)
     return 0
 

@@ -60,7 +60,7 @@ class UNetShape(NamedTuple):
 
 UNETS = {
     "tiny": UNetShape((32, 64, 64), 1, (), 32, 8),
-    "small": UNetShape((64, 128, 192), 1, (), 64, 32),
+    "small": UNetShape((32, 64, 128, 128), 1, (), 64, 16),
     "medium": UNetShape((64, 128, 192, 256), 2, (4,), 64, 32),
     "tutorial": UNetShape((128, 128, 256, 256, 512, 512), 2, (5,), 8, 32),
 }

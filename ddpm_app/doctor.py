@@ -26,6 +26,7 @@ PYTHON = (3, 11)
 TIMEOUT = 120
 """Seconds after which a library that is still being imported counts as broken."""
 GB = 1e9
+OFFLINE_FLAGS = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 TRIALS = (
     {
@@ -39,7 +40,7 @@ TRIALS = (
     },
     {
         "numpy": "import numpy; told = numpy.__version__",
-        "matplotlib": "import io, matplotlib; from matplotlib.figure import Figure; Figure().savefig(io.BytesIO()); told = matplotlib.__version__",
+        "matplotlib": "import io, matplotlib.figure; matplotlib.figure.Figure().savefig(io.BytesIO()); told = matplotlib.__version__",
         "pillow": "import PIL.Image; told = PIL.__version__",
         "datasets": "import datasets; told = datasets.__version__",
         "gradio": "import gradio; told = gradio.__version__",
@@ -60,7 +61,7 @@ for name, code in json.loads(sys.argv[1]).items():
 
 KNOWN = (
     ("torch_pair", r"torchvision::nms|load custom C\+\+ ops|torchvision[\s\S]*undefined symbol|undefined symbol[\s\S]*torchvision"),
-    ("numpy_abi", r"compiled using NumPy 1|_ARRAY_API not found|numpy\.dtype size changed|multiarray failed to import|numpy\.core\.\S+ failed to import"),
+    ("numpy_abi", r"compiled using NumPy 1|_ARRAY_API not found|numpy\.dtype size changed|numpy\.core\.\S+ failed to import"),
 )
 """Mismatches that are recognised by what they print; the words are ``doctor.<code>`` and ``doctor.<code>_mend``."""
 
@@ -140,7 +141,8 @@ def _libraries(tried: dict, lang: str) -> list[Finding]:
         elif not value:
             found.append(Finding(name, t("doctor.missing", lang), False, "python -m pip install -r requirements.txt"))
         elif version and not _fits(version, wanted):
-            found.append(Finding(name, t("doctor.out_of_range", lang, version=value, wanted=wanted), False, f'python -m pip install "{name}{wanted}"'))
+            told = t("doctor.out_of_range", lang, version=value, wanted=wanted)
+            found.append(Finding(name, told, False, f'python -m pip install "{name}{wanted}"'))
         else:
             found.append(Finding(name, value))
     return found
@@ -160,14 +162,15 @@ def _broken(name: str, version: str | None, trouble: str, lang: str) -> Finding:
 
 def _mismatches(tried: dict, noise: str, lang: str) -> list[Finding]:
     """Pairs that don't belong together though each may still import."""
-    found = []
-    builds = [(_version(name) or "").partition("+")[2] or tried.get(name, ("",))[0].partition("+")[2] for name in ("torch", "torchvision")]
-    if all(builds) and builds[0] != builds[1]:
-        found.append(Finding("torch, torchvision", t("doctor.builds", lang, torch=builds[0], torchvision=builds[1]), False, t("doctor.torch_pair_mend", lang)))
+    found, pair, mend = [], "torch, torchvision", t("doctor.torch_pair_mend", lang)
+    versions = {name: (_version(name) or "", *tried.get(name, ("", None))[:1]) for name in ("torch", "torchvision")}
+    builds = {name: next((v.partition("+")[2] for v in told if "+" in v), "") for name, told in versions.items()}
+    if all(builds.values()) and builds["torch"] != builds["torchvision"]:
+        found.append(Finding(pair, t("doctor.builds", lang, **builds), False, mend))
     wanted = _wanted_torch()
-    torch = (_version("torch") or "").partition("+")[0]
+    torch = versions["torch"][0].partition("+")[0]
     if torch and wanted and not _fits(torch, wanted):
-        found.append(Finding("torch, torchvision", t("doctor.pair_versions", lang, torch=torch, wanted=wanted), False, t("doctor.torch_pair_mend", lang)))
+        found.append(Finding(pair, t("doctor.pair_versions", lang, torch=torch, wanted=wanted), False, mend))
     imported = not any(trouble for _, trouble in tried.values())
     if imported and re.search(dict(KNOWN)["numpy_abi"], noise):
         found.append(Finding("numpy", t("doctor.numpy_abi", lang), False, t("doctor.numpy_abi_mend", lang)))
@@ -186,20 +189,25 @@ def _wanted_torch() -> str:
 # ---- the machine --------------------------------------------------------------------------------------------------------
 def _machine(tried: dict, runs_dir: str | os.PathLike, lang: str) -> list[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = [Finding(t("doctor.device", lang), tried.get("device", ("",))[0] or "-"),
-             Finding(t("doctor.threads", lang), t("doctor.threads_value", lang, threads=tried.get("threads", ("",))[0] or "-", cores=cores))]
+    device, threads = (tried.get(name, ("",))[0] or "-" for name in ("device", "threads"))
+    found = [Finding(t("doctor.device", lang), device),
+             Finding(t("doctor.threads", lang), t("doctor.threads_value", lang, threads=threads, cores=cores))]
     with contextlib.suppress(Exception):
         import psutil
 
         memory = psutil.virtual_memory()
-        found.append(Finding(t("doctor.memory", lang), t("doctor.free", lang, free=f"{memory.available / GB:.1f}", total=f"{memory.total / GB:.1f}")))
+        found.append(Finding(t("doctor.memory", lang), _share(memory.available, memory.total, lang)))
     place = pathlib.Path(runs_dir).absolute()
     place = next(p for p in (place, *place.parents) if p.exists())
     disk = shutil.disk_usage(place)
-    value = t("doctor.free", lang, free=f"{disk.free / GB:.1f}", total=f"{disk.total / GB:.1f}")
+    value = _share(disk.free, disk.total, lang)
     if disk.free < GB:
         return [*found, Finding(t("doctor.disk", lang), value, False, t("doctor.disk_mend", lang, path=place))]
     return [*found, Finding(t("doctor.disk", lang), value)]
+
+
+def _share(free: float, total: float, lang: str) -> str:
+    return t("doctor.free", lang, free=f"{free / GB:.1f}", total=f"{total / GB:.1f}")
 
 
 def _places(lang: str) -> list[Finding]:
@@ -214,7 +222,7 @@ def _places(lang: str) -> list[Finding]:
 
         found.append(Finding(t("doctor.hub_cache", lang), constants.HF_HOME))
         found.append(Finding(t("doctor.hub_login", lang), t("doctor.yes" if get_token() else "doctor.no_login", lang)))
-    flags = [f"{name}={os.environ[name]}" for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(name)]
+    flags = [f"{name}={os.environ[name]}" for name in OFFLINE_FLAGS if os.environ.get(name)]
     return [*found, Finding(t("doctor.offline", lang), " ".join(flags) or t("doctor.no", lang))]
 
 

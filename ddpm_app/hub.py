@@ -85,9 +85,9 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
                          tags=TAGS, datasets=config.dataset_name if kind == "hub" else None)
     rows = [f"| {name} | {value} |" for name, value in config.to_dict().items()
             if value is not None and name not in LOCAL_FIELDS and "hub" not in name]
-    text = t("hub.card", repo=repo_id, name=run.name, size=config.image_size, data=t(f"hub.data_{kind}", value=config.dataset_name),
-             images=plan.get("images", "?"), step=run.status["step"], steps=plan.get("total_steps", "?"), timesteps=config.num_train_timesteps,
-             pictures="\n\n".join(f"![{name}]({name})" for name in pictures), settings="\n".join(rows))
+    text = t("hub.card", repo=repo_id, name=run.name, size=config.image_size, timesteps=config.num_train_timesteps,
+             data=t(f"hub.data_{kind}", value=config.dataset_name), images=plan.get("images", "?"), step=run.status["step"],
+             steps=plan.get("total_steps", "?"), pictures="\n\n".join(f"![{name}]({name})" for name in pictures), settings="\n".join(rows))
     return str(ModelCard(f"---\n{meta.to_yaml()}\n---\n\n{text}"))
 
 

@@ -5,14 +5,14 @@ from typing import Any
 from ddpm_app.config import BUILT_IN, TrainConfig, from_dict
 
 _QUICK: dict[str, Any] = dict(
-    dataset_name=BUILT_IN, prediction_type="sample", beta_schedule="squaredcos_cap_v2", learning_rate=1e-3, lr_warmup_steps=50,
-    train_batch_size=32, mixed_precision="auto", push_to_hub=False,
+    dataset_name=BUILT_IN, unet="small", prediction_type="sample", beta_schedule="squaredcos_cap_v2", optimizer="muon", learning_rate=1e-3,
+    lr_warmup_steps=15, preview_inference_steps=12, mixed_precision="auto", push_to_hub=False,
 )
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "first-butterflies": _QUICK | dict(image_size=32, unet="small", max_train_minutes=1, save_image_epochs=4, save_model_epochs=8),
-    "butterflies-64": _QUICK | dict(image_size=64, unet="small", max_train_minutes=5, save_image_epochs=4, save_model_epochs=8),
-    "quick-check": _QUICK | dict(image_size=16, unet="tiny", max_train_steps=120, save_image_steps=30, checkpointing_steps=30, preview_images=8, preview_inference_steps=10),
+    "first-butterflies": _QUICK | dict(image_size=32, max_train_minutes=1, save_image_epochs=1, save_model_epochs=2),
+    "butterflies-64": _QUICK | dict(image_size=64, max_train_minutes=5, save_image_epochs=1, save_model_epochs=2),
+    "quick-check": _QUICK | dict(image_size=16, unet="tiny", max_train_steps=60, save_image_steps=20, checkpointing_steps=20, preview_images=8),
     "tutorial-128": dict(output_dir="ddpm-butterflies-128", mixed_precision="fp16", use_ema=False, validation_share=0.0),
 }
 FIRST = "first-butterflies"

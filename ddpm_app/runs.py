@@ -70,9 +70,10 @@ def folder_atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return value if isinstance(value, dict) else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,10 +161,11 @@ class Run:
                 file.seek(max(offset, len(head)) if found == generation else len(head))
                 start = file.tell()
                 block = file.read(limit)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return [], 0, -1
         block = block[: block.rfind(b"\n") + 1]
-        return [json.loads(line) for line in block.splitlines()], start + len(block), found
+        rows = json.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]")  # at once: several times faster than line by line
+        return rows, start + len(block), found
 
     def open_metrics(self, step: int) -> "MetricsWriter":
         """A writer that goes on after ``step``: rows of later steps are pruned, and the file becomes a new generation."""

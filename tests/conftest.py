@@ -48,14 +48,20 @@ def tiny(drawn):
     return lambda **changes: engine_kit.settings(drawn, **changes)
 
 
-@pytest.fixture
-def no_rehearsal(monkeypatch):
-    """Runs begin at once, with figures as a rehearsal would have found them."""
+def _begin_at_once(patch):
+    import data_kit
     import engine_kit
-
+    from ddpm_app.data import source
     from ddpm_app.train import plan
 
-    monkeypatch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
+    patch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
+    patch.setattr(source, "_run", data_kit.prepare_here)
+
+
+@pytest.fixture
+def no_rehearsal(monkeypatch):
+    """Runs begin at once: with figures as a rehearsal would have found them, and pictures opened in this process."""
+    _begin_at_once(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +69,8 @@ def undisturbed(tmp_path_factory, tiny):
     """The tiny run as it ends when nobody disturbs it."""
     import engine_kit
 
-    from ddpm_app.train import plan
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
+        _begin_at_once(patch)
         run = engine_kit.new(tmp_path_factory.mktemp("undisturbed"), tiny())
         engine_kit.train(run)
     run.tell(state="finished", step=12)

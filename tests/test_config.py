@@ -23,7 +23,8 @@ OTHER = dict(
     layers_per_block=3, attention_levels=(2, 6), attention_head_dim=16, norm_num_groups=16, dropout=0.125,
     prediction_type="v_prediction", beta_schedule="sigmoid", num_train_timesteps=500, loss_weighting="min_snr", snr_gamma=2.5,
     train_batch_size=7, num_epochs=3, max_train_steps=11, max_train_minutes=1.5, learning_rate=3e-4, lr_scheduler="linear",
-    optimizer="muon", muon_learning_rate=0.05, lr_warmup_steps=0, gradient_accumulation_steps=4, max_grad_norm=0.5, weight_decay=0.0, adam_beta2=0.95, use_ema=False,
+    optimizer="muon", muon_learning_rate=0.05, lr_warmup_steps=0, gradient_accumulation_steps=4, max_grad_norm=0.5,
+    weight_decay=0.0, adam_beta2=0.95, use_ema=False,
     ema_window=0.3, seed=2**32 - 1, output_dir="mine 2", overwrite_output_dir=False, save_image_epochs=1, save_model_epochs=2,
     save_image_steps=13, checkpointing_steps=17, checkpoints_total_limit=None, preview_images=4, preview_inference_steps=30,
     preview_sampler="ddim", eval_batch_size=5, push_to_hub=False, hub_model_id="me/butterflies", hub_private_repo=True,
@@ -167,7 +168,8 @@ def test_bound(name, kind, limit):
 @pytest.mark.parametrize(("name", "kind", "limit"), BOUNDS)
 def test_value_at_the_bound(name, kind, limit):
     inside = limit if kind in ("ge", "le") else limit + (1 if kind == "gt" else -1) * (1e-3 if FIELDS[name].kind == "float" else 1)
-    assert name not in {p.field for p in configs.problems({name: inside}) if p.code not in ("size_depth", "head_channels", "groups_channels", "preview_steps")}
+    misfits = ("size_depth", "head_channels", "groups_channels", "preview_steps")
+    assert name not in {p.field for p in configs.problems({name: inside}) if p.code not in misfits}
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -229,7 +231,9 @@ def test_too_many_levels():
     assert refused(block_out_channels=(8,) * 9).field == "block_out_channels"
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "a\\b", ".hidden", "..", "-x", "c:", "a*b", "a?b", 'a"b', "a<b", "a>b", "a|b", " a", "a ", "a\n", "a\0b"])
+@pytest.mark.parametrize("name", [
+    "../x", "/x", "a/b", "a\\b", ".hidden", "..", "-x", "c:", "a*b", "a?b", 'a"b', "a<b", "a>b", "a|b", " a", "a ", "a\n", "a\0b",
+])
 def test_name_of_a_run_stays_inside(name):
     problem = refused(output_dir=name)
     assert (problem.field, problem.code) == ("output_dir", "run_name")
@@ -277,7 +281,8 @@ def test_attention_at_a_level_that_is_not_there(level):
 
 def test_heads_and_channels():
     refused_pair("head_channels", "attention_head_dim", "unet", attention_head_dim=48)
-    refused_pair("head_channels", "attention_head_dim", "block_out_channels", block_out_channels=(64, 96), attention_levels=(2,), attention_head_dim=64)
+    values = dict(block_out_channels=(64, 96), attention_levels=(2,), attention_head_dim=64)
+    refused_pair("head_channels", "attention_head_dim", "block_out_channels", **values)
 
 
 def test_heads_and_the_middle():
@@ -300,7 +305,8 @@ def test_preview_steps():
 # ---- whole files -----------------------------------------------------------------------------------------------------
 def test_all_problems_at_once():
     found = configs.problems(dict(image_size=4, learning_rate="E-4", colour="red"))
-    assert {(p.field, p.code) for p in found} == {("image_size", "greater_than_equal"), ("learning_rate", "float_parsing"), ("colour", "unknown_field")}
+    told = {p.field: p.code for p in found}
+    assert told == {"image_size": "greater_than_equal", "learning_rate": "float_parsing", "colour": "unknown_field"}
     found = configs.problems(dict(image_size=100, norm_num_groups=48, output_dir="a/b"))
     assert [p.code for p in found] == ["size_depth", "groups_channels", "run_name"]
     assert configs.problems({}) == []

@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 import pathlib
@@ -13,7 +12,7 @@ from PIL import Image
 from ddpm_app import jobs, runs, sample
 from ddpm_app.problems import Problem
 from ddpm_app.text import tell
-from ddpm_app.train import events, loop, plan, state
+from ddpm_app.train import events, loop, plan
 
 pytestmark = pytest.mark.usefixtures("no_rehearsal")
 
@@ -40,7 +39,7 @@ def refused(code, call, *args, **options) -> Problem:
 
 
 # ---- the same run ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("step", [1, 4, 5, 11])
+@pytest.mark.parametrize("step", [4, 11])
 def test_stopped_and_resumed(undisturbed, runs_dir, tiny, step):
     run = new(runs_dir, tiny())
     stop_at(run, step)
@@ -57,7 +56,7 @@ def test_stopped_at_every_step(undisturbed, runs_dir, tiny):
     assert outcome(run) == outcome(undisturbed)
 
 
-@pytest.mark.parametrize("step", [1, 3, 7, 10])
+@pytest.mark.parametrize("step", [1, 10])
 def test_left_and_resumed(undisturbed, runs_dir, tiny, step):
     run = new(runs_dir, tiny())
     leave_at(run, step)
@@ -66,8 +65,10 @@ def test_left_and_resumed(undisturbed, runs_dir, tiny, step):
     assert outcome(run) == outcome(undisturbed)
 
 
-@pytest.mark.parametrize("changes", [dict(dropout=0.3), dict(optimizer="muon"), dict(gradient_accumulation_steps=2, train_batch_size=2), dict(use_ema=False),
-                                     dict(preview_sampler="ddpm"), dict(random_flip=False, loss_weighting="min_snr", prediction_type="v_prediction")], ids=repr)
+@pytest.mark.parametrize("changes", [
+    dict(dropout=0.3), dict(optimizer="muon"), dict(gradient_accumulation_steps=2, train_batch_size=2, use_ema=False),
+    dict(random_flip=False, loss_weighting="min_snr", prediction_type="v_prediction", preview_sampler="ddpm"),
+], ids=repr)
 def test_of_other_settings_too(runs_dir, tiny, changes):
     whole, broken = new(runs_dir, tiny(output_dir="whole", **changes)), new(runs_dir, tiny(output_dir="broken", **changes))
     train(whole)
@@ -95,11 +96,11 @@ def doomed(path: str, where: str) -> None:
     run = runs.Run(pathlib.Path(path))
     step = int(where.rpartition(" ")[2]) if where[-1].isdigit() else -1
     if where.startswith("half a checkpoint"):
-        fill = state.TrainState._fill
-        torch.save = lambda *args: die() if args[0]["step"] == step else fill
+        save = torch.save
+        torch.save = lambda value, *args: die() if value["step"] == step else save(value, *args)
     elif where == "between the old pipeline and the new":
-        replace = os.replace
-        os.replace = lambda one, other: die() if str(other).endswith("/pipeline") and os.path.exists(run.path / ".pipeline.old") else replace(one, other)
+        replace, old = os.replace, run.path / ".pipeline.old"
+        os.replace = lambda one, other: die() if str(other).endswith("/pipeline") and old.exists() else replace(one, other)
     elif where == "half a line of metrics":
         add = runs.MetricsWriter.add
 
@@ -110,9 +111,6 @@ def doomed(path: str, where: str) -> None:
             add(self, step, **values)
 
         runs.MetricsWriter.add = torn
-    elif where == "half a status":
-        json_dumps = json.dumps
-        json.dumps = lambda value, **options: die() if value.get("step") == 5 else json_dumps(value, **options)
     for event in jobs.work(run, jobs.RunControl(run)):
         if where == "planned" and isinstance(event, events.Planned):
             die()
@@ -207,7 +205,7 @@ def test_damaged_status(runs_dir, tiny, undisturbed):
     assert outcome(run) == outcome(undisturbed)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"\x00\x00", b'{"generation": 3}\n{"step": 1, "kind": "st', b"[]\n"])
+@pytest.mark.parametrize("damage", [b"", b'{"generation": 3}\n{"step": 1, "kind": "st', b"[]\n"])
 def test_damaged_metrics(runs_dir, tiny, undisturbed, damage):
     run = new(runs_dir, tiny())
     leave_at(run, 5)

@@ -102,7 +102,7 @@ def by_hand(config, pictures, steps):
     unet = model.build_unet(config)
     noise_scheduler = DDPMScheduler(num_train_timesteps=config.num_train_timesteps, beta_schedule=config.beta_schedule)
     adamw = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate)
-    lr_scheduler = get_scheduler(config.lr_scheduler, adamw, num_warmup_steps=config.lr_warmup_steps, num_training_steps=config.max_train_steps)
+    lr_scheduler = get_scheduler(config.lr_scheduler, adamw, config.lr_warmup_steps, config.max_train_steps)
     loader = batches.Batches(config, pictures, torch.device("cpu"))
     told = []
     for step in range(steps):
@@ -167,13 +167,14 @@ def noise_by_picture(monkeypatch):
 def test_accumulated_batches_are_one_batch(runs_dir, tiny, monkeypatch, weighting):
     """18 training pictures: steps of 8, 8 and 2; as two batches the last step has only one."""
     noise_by_picture(monkeypatch)
-    whole = new(runs_dir, tiny(output_dir="whole", train_batch_size=8, max_train_steps=6, loss_weighting=weighting))
-    parts = new(runs_dir, tiny(output_dir="parts", train_batch_size=3, gradient_accumulation_steps=3, max_train_steps=4, loss_weighting=weighting))
-    nines = new(runs_dir, tiny(output_dir="nines", train_batch_size=9, max_train_steps=4, loss_weighting=weighting))
-    halves = new(runs_dir, tiny(output_dir="halves", train_batch_size=4, gradient_accumulation_steps=2, max_train_steps=6, loss_weighting=weighting))
-    for run in (whole, parts, nines, halves):
+    def one(name, size, parts, steps):
+        return new(runs_dir, tiny(output_dir=name, train_batch_size=size, gradient_accumulation_steps=parts, max_train_steps=steps,
+                                  loss_weighting=weighting))
+
+    whole, halves, nines, thirds = one("whole", 8, 1, 6), one("halves", 4, 2, 6), one("nines", 9, 1, 4), one("thirds", 3, 3, 4)
+    for run in (whole, halves, nines, thirds):
         train(run)
-    for one, other in ((whole, halves), (nines, parts)):
+    for one, other in ((whole, halves), (nines, thirds)):
         assert losses(one) == pytest.approx(losses(other), rel=1e-4)
         assert [r["grad_norm"] for r in rows(one, "step")] == pytest.approx([r["grad_norm"] for r in rows(other, "step")], rel=1e-3)
         assert distance(weights(one.checkpoints[-1]), weights(other.checkpoints[-1])) < 2e-4
@@ -231,7 +232,8 @@ def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix():
 
 
 def test_muon_follows_the_course_of_the_rate(tiny):
-    here = state.TrainState(tiny(optimizer="muon", muon_learning_rate=0.03, lr_warmup_steps=4), 12, loop.make_accelerator({"precision": "no", "device": "cpu"}))
+    config = tiny(optimizer="muon", muon_learning_rate=0.03, lr_warmup_steps=4)
+    here = state.TrainState(config, 12, loop.make_accelerator({"precision": "no", "device": "cpu"}))
     for step in range(6):
         for p in here.unet.parameters():
             p.grad = torch.ones_like(p)
@@ -498,9 +500,10 @@ def planned(config, images=950, **measured) -> dict:
 
 
 def test_epochs(tiny):
-    got = planned(tiny(max_train_steps=None, num_epochs=3, train_batch_size=16, save_image_steps=None, save_image_epochs=2, checkpointing_steps=None,
-                       save_model_epochs=3))
-    assert (got["total_steps"], got["steps_per_epoch"], got["save_image_every"], got["checkpoint_every"]) == (180, 60, 120, 180)
+    got = planned(tiny(max_train_steps=None, num_epochs=3, train_batch_size=16, save_image_steps=None, save_image_epochs=2,
+                       checkpointing_steps=None, save_model_epochs=3))
+    assert (got["total_steps"], got["steps_per_epoch"]) == (180, 60)
+    assert (got["save_image_every"], got["checkpoint_every"]) == (120, 180)
 
 
 def test_steps_replace_epochs(tiny):
@@ -529,7 +532,9 @@ def test_batch_larger_than_the_set_is_reduced_and_said(runs_dir, tiny):
     assert run.plan["batch_size"] == 18 and {e.images for e in told if isinstance(e, events.Stepped)} == {18}
 
 
-@pytest.mark.parametrize("changes", [dict(mixed_precision="fp16"), dict(push_to_hub=True), dict(num_train_timesteps=300), dict(lr_warmup_steps=500)])
+@pytest.mark.parametrize("changes", [
+    dict(mixed_precision="fp16"), dict(push_to_hub=True), dict(num_train_timesteps=300), dict(lr_warmup_steps=500),
+])
 def test_what_is_done_otherwise_is_said(runs_dir, tiny, changes):
     run = new(runs_dir, tiny(max_train_steps=1, **changes))
     told = train(run)
@@ -590,9 +595,13 @@ def test_validation_by_hand(undisturbed, tiny):
 def test_validation_uses_pictures_of_its_kind(tiny, monkeypatch):
     config = tiny()
     pictures = data.load(config)
-    asked = []
-    real = pictures.tensors
-    monkeypatch.setattr(pictures, "tensors", lambda indices, flips=None: asked.append((set(map(int, indices)), flips)) or real(indices, flips))
+    asked, real = [], pictures.tensors
+
+    def watched(indices, flips=None):
+        asked.append((set(map(int, indices)), flips))
+        return real(indices, flips)
+
+    monkeypatch.setattr(pictures, "tensors", watched)
     measure.Ruler(config, pictures, torch.device("cpu")).measure(model.build_unet(config), 0)
     (train_set, no_flips), (held_out, none) = asked
     assert train_set <= set(pictures.train.tolist()) and held_out <= set(pictures.held_out.tolist()) and not train_set & held_out

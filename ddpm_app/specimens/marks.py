@@ -58,7 +58,7 @@ def costa(wing, rng, colour, width):
 def band(wing, rng, colour, u, width, v=(-1, 2), wave=0.0, soft=0.018):
     """A band around the root at u; `wave` narrows it at the veins."""
     half = width / 2 * (1 - wave * wing.pleat)
-    alpha = 1 - ramp(np.abs(wing.u - u - 0.02 * wing.cloud) - half, -soft, soft)
+    alpha = 1 - ramp(np.abs(wing.u - (u + 0.02 * wing.cloud)) - half, -soft, soft)
     return [(alpha * within(wing.v, v, 0.03), colour)]
 
 

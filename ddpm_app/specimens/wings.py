@@ -94,5 +94,5 @@ class Wing:
 
     def lay(self, alpha, colour, label: int = 0) -> None:
         """Cover with colour (RGB of 0..1, one or one per pixel) where alpha is; `label`: whose paint lies on top."""
-        self.rgb += alpha[..., None] * (np.asarray(colour, np.float32) - self.rgb)
+        self.rgb += alpha[..., None] * (colour - self.rgb)
         self.label[alpha > 0.75] = label

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from ddpm_app.config import BUILT_IN, TrainConfig
+from ddpm_app.config import BUILT_IN, from_dict
 from ddpm_app.data import cache
 from ddpm_app.text import t
 from ddpm_app.ui import drawings, guard, shelf
@@ -33,7 +33,7 @@ class Browser:
         """Open what the form names. Only the data's settings are read: a wrong value elsewhere doesn't hide the pictures."""
         values = dict(zip(shelf.FIELDS, given, strict=True))
         try:
-            config = TrainConfig(block_out_channels=(8,), attention_levels=(0,), norm_num_groups=8, **values)
+            config = from_dict({"block_out_channels": [8], "attention_levels": [0], "norm_num_groups": 8, **values})
             key = self.shelf.ask(guard.check_data(self.studio, config, visitor), again)
         except Exception as error:
             return [gr.skip(), gr.skip(), gr.skip(), said(problem_of(error), lang)]

@@ -20,6 +20,10 @@ RESUMABLE = ("stopped", "interrupted", "failed")
 BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
 
 
+AT_ONCE = "() => document.querySelector('#status .bar')?.classList.replace('still', 'open')"
+"""Start moves the bar in the browser, before the server answers."""
+
+
 def new_visitor() -> str:
     """A random id for a browser: in public mode it tells who started a run."""
     return secrets.token_hex(16)
@@ -172,7 +176,8 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
             config = shared.form.read(given, free=shared.form.values(given)["output_dir"] != typed)
             run = studio.jobs.start(guard.check_config(studio, config, visitor), owner=visitor)
         except Exception as error:
-            return [said(problem_of(error), lang), *(gr.skip() for _ in outputs[1:])]
+            still = status_html(running(studio, studio.board.snapshot("")), lang)
+            return [said(problem_of(error), lang), *[gr.skip()] * 3, still, *[gr.skip()] * 3]
         first = status_html({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
         buttons_now = [gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)]
         return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), first, *buttons_now]
@@ -199,6 +204,7 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
         shared.status,
         *(buttons[name] for name in ("start", "resume", "stop")),
     ]
+    buttons["start"].click(None, js=AT_ONCE, api_visibility="private")
     buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick)
     for name in BUTTONS[1:]:
         buttons[name].click(act(name), [shared.selected, shared.visitor, shared.lang], shared.message, **quick)

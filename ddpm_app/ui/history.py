@@ -7,7 +7,7 @@ from typing import Any
 
 from ddpm_app.runs import Run
 
-READ_SECONDS = 0.2
+READ_SECONDS = 0.3
 """Time for metrics per look: a run of a million steps is drawn as it is read, over some seconds."""
 CHUNK_BYTES = 1 << 18
 BUCKETS = 512
@@ -26,8 +26,15 @@ class Curve:
         """Take one point; what is not a finite number is left out."""
         if value is None or not math.isfinite(value):
             return
-        if self._buckets and self._buckets[-1][0] < self._rows_per_bucket:
-            self._buckets[-1] = _merge(self._buckets[-1], [1, step, value, step, value, step, value])
+        bucket = self._buckets[-1] if self._buckets else None
+        if bucket and bucket[0] < self._rows_per_bucket:  # in place: a run of a million steps comes through here
+            if value < bucket[2]:
+                bucket[1:3] = step, value
+            elif value > bucket[4]:
+                bucket[3:5] = step, value
+            bucket[0] += 1
+            bucket[5] += step
+            bucket[6] += value
             return
         if len(self._buckets) == BUCKETS:
             self._buckets = [_merge(a, b) for a, b in zip(self._buckets[::2], self._buckets[1::2], strict=True)]

@@ -71,12 +71,14 @@ def zipper(studio: Studio) -> Callable[[str, str], Iterator[list[Any]]]:
 
 
 def rename(studio: Studio, run: runs.Run, lang: str, visitor: str, name: str) -> list[Any]:
+    """Give the run another name."""
     guard.refuse_in_public(studio)
     new = runs.rename(run, name.strip())
     return [said(t("ui.runs.renamed", lang, name=run.name, new=new.name)), new.name, gr.update(visible=False)]
 
 
 def publish(studio: Studio, run: runs.Run, lang: str, visitor: str, repository: str) -> list[Any]:
+    """Upload the run's pipeline, to ``repository`` where one is given."""
     guard.refuse_in_public(studio)
     if repository.strip() and not run.active:
         run.note(config=run.config.to_dict() | {"hub_model_id": repository.strip()})
@@ -88,12 +90,14 @@ def publish(studio: Studio, run: runs.Run, lang: str, visitor: str, repository: 
 
 
 def throw_away(studio: Studio, run: runs.Run, lang: str, visitor: str) -> list[Any]:
+    """Move the run to the trash."""
     guard.refuse_in_public(studio)
     runs.discard(run)
     return [said(t("ui.runs.thrown_away", lang, name=run.name)), ""]
 
 
 def restorer(studio: Studio) -> Callable[[str, str], list[Any]]:
+    """The handler that brings a run back from the trash."""
     def restore(name: str | None, lang: str) -> list[Any]:
         try:
             guard.refuse_in_public(studio)
@@ -107,6 +111,7 @@ def restorer(studio: Studio) -> Callable[[str, str], list[Any]]:
 
 
 def emptier(studio: Studio) -> Callable[[str], list[Any]]:
+    """The handler that deletes what is in the trash."""
     def empty(lang: str) -> list[Any]:
         try:
             guard.refuse_in_public(studio)

@@ -192,4 +192,5 @@ def thrown_label(name: str) -> str:
 
 
 def empty_state(lang: str) -> str:
+    """What the tab says before the first run."""
     return f'<div class="empty"><h3>{html.escape(t("ui.runs.empty", lang))}</h3><p>{html.escape(t("ui.runs.empty_note", lang))}</p></div>'

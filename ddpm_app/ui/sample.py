@@ -262,6 +262,7 @@ def preview(grid: Any, lang: str) -> str:
 
 
 def empty_state(lang: str) -> str:
+    """What stands where the pictures will be."""
     return (
         f'<div class="empty"><h3>{html.escape(t("ui.sample.empty", lang))}</h3><p>{html.escape(t("ui.sample.empty_note", lang))}</p></div>'
     )

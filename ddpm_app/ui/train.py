@@ -111,6 +111,7 @@ def timeline(shot: dict[str, Any], lang: str) -> dict[str, Any]:
 
 
 def previews_heading(shot: dict[str, Any], lang: str) -> str:
+    """The heading over the growing pictures."""
     note = t("ui.train.previews_note" if shot["samples"] else "ui.train.previews_none", lang)
     return f'<div class="part-heading"><strong>{html.escape(t("ui.train.previews", lang))}</strong><span>{html.escape(note)}</span></div>'
 
@@ -185,10 +186,12 @@ def words_for(key: str, lang: str, values: dict[str, Any], otherwise: str) -> st
 
 
 def log_lines(shot: dict[str, Any]) -> str:
+    """The end of the log."""
     return f'<pre class="log" tabindex="0">{html.escape(chr(10).join(shot["log"]))}</pre>'
 
 
 def empty_state(lang: str) -> str:
+    """What the tab says before the first run."""
     return f'<div class="empty"><h3>{html.escape(t("ui.train.empty", lang))}</h3><p>{html.escape(t("ui.train.empty_note", lang))}</p></div>'
 
 

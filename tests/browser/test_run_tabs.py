@@ -1,0 +1,218 @@
+"""Train, Sample and Runs in a real browser, on run folders made without training."""
+
+import shutil
+import zipfile
+
+import pytest
+from fabricated import at_work, make_run
+from playwright.sync_api import expect, sync_playwright
+
+from ddpm_app import runs
+from ddpm_app.ui import page as pages
+from ddpm_app.ui import style
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE_MS = 60_000
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The page on a free port, with a long run at work and a finished one that can draw."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    make_run(runs_dir, "finished-run", steps=60, preset="quick-check", previews=3, pipeline=True, age=60)
+    at_work(make_run(runs_dir, "running-run", steps=1500, total=2000, previews=5))
+    demo, studio = pages.build(runs_dir)
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **style.look())
+    yield demo.local_url, studio
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(server, browser):
+    """Opens pages of one visitor at a tab; at the end no page may have complained."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    complaints = []
+
+    def open_tab(name):
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(server[0])
+        page.get_by_role("tab", name=name).click()
+        return page
+
+    yield open_tab
+    context.close()
+    left = ("AbortError", "Connection errored out")  # what Gradio says of the stream of a page that goes away
+    assert not [text for text in complaints if not any(part in text for part in left)]
+
+
+def test_curves_and_pictures_are_there_after_a_reload_and_on_a_second_page(visit, server):
+    first = visit("Train")
+    for page in (lambda: first, lambda: first.reload() and first, lambda: visit("Train")):
+        shown = page()
+        shown.get_by_role("tab", name="Train").click()
+        expect(shown.locator("#train-charts figure.chart")).to_have_count(3)
+        expect(shown.locator("#train-charts figure.wide path.line")).to_have_count(1)
+        expect(shown.locator("#train-figures")).to_contain_text("1,500")
+        expect(shown.locator("#train-previews .caption")).to_have_text("step 1,500")
+
+
+def test_a_new_step_shows_without_a_reload_and_the_chosen_picture_stays(visit, server):
+    page = visit("Train")
+    run = runs.find(server[1].runs_dir, "running-run")
+    expect(page.locator("#train-previews .caption")).to_have_text("step 1,500")
+    page.locator("#train-previews input").fill("1")
+    expect(page.locator("#train-previews .caption")).to_have_text("step 375")
+    at_work(run, step=1501)
+    run.save_sample(1501, (run.samples[0]).read_bytes())
+    expect(page.locator("#train-figures")).to_contain_text("1,501")
+    expect(page.locator("#train-previews input")).to_have_attribute("max", "5")
+    expect(page.locator("#train-previews .caption")).to_have_text("step 375")
+    run.samples[-1].unlink()
+    at_work(run, step=1500)
+
+
+def test_the_loss_switches_between_log_and_linear_in_the_browser(visit):
+    page = visit("Train")
+    switch = page.locator("figure[data-name=loss] button")
+    expect(switch).to_have_text("log")
+    before = page.locator("figure[data-name=loss] path.line").get_attribute("d")
+    switch.click()
+    expect(switch).to_have_text("linear")
+    assert page.locator("figure[data-name=loss] path.line").get_attribute("d") != before
+
+
+def test_the_pointer_reads_the_curve(visit):
+    page = visit("Train")
+    unit = page.locator("figure[data-name=loss] .unit")
+    before = unit.text_content()
+    page.locator("figure[data-name=loss] .plot").hover(position={"x": 200, "y": 100})
+    expect(unit).not_to_have_text(before)
+    expect(page.locator("figure[data-name=loss] .cursor")).to_have_attribute("visibility", "visible")
+
+
+def test_sample_now_reaches_the_run(visit, server):
+    page = visit("Train")
+    run = runs.find(server[1].runs_dir, "running-run")
+    before = run.wishes["sample"]
+    page.locator("#sample-now").click()
+    expect(page.locator("#message")).to_contain_text("Asked")
+    assert run.wishes["sample"] == before + 1
+
+
+def test_draw_scrub_and_download(visit, tmp_path):
+    page = visit("Sample")
+    page.locator("#sample-source input").click()
+    page.get_by_role("option", name="finished-run").click()
+    page.locator("#sample-steps input").fill("6")
+    page.locator("#sample-draw").click()
+    expect(page.locator("#sample-pictures img")).to_have_count(4)
+    expect(page.locator("#sample-draw")).to_be_visible()
+    page.locator("#sample-film input").fill("2")
+    expect(page.locator("#sample-film .caption")).to_contain_text("step 3 of 6")
+    assert page.locator("#sample-film img").get_attribute("alt")
+    with page.expect_download() as download:
+        page.locator("#sample-zip").click()
+    download.value.save_as(tmp_path / "all.zip")
+    assert zipfile.ZipFile(tmp_path / "all.zip").namelist() == ["0000.png", "0001.png", "0002.png", "0003.png", "grid.png"]
+
+
+def test_cancel_stops_a_long_drawing(visit):
+    page = visit("Sample")
+    page.locator("#sample-source input").click()
+    page.get_by_role("option", name="finished-run").click()
+    page.locator("#sample-sampler").get_by_text("DDPM", exact=True).click()
+    expect(page.locator("#sample-steps input")).to_have_value("1000")
+    page.locator("#sample-draw").click()
+    expect(page.locator("#sample-status img.live")).to_be_visible()
+    page.locator("#sample-cancel").click()
+    expect(page.locator("#sample-status")).to_contain_text("Cancelled")
+    expect(page.locator("#sample-draw")).to_be_visible()
+
+
+def test_a_wrong_number_is_said_in_words(visit):
+    page = visit("Sample")
+    page.locator("#sample-number input").fill("0")
+    page.locator("#sample-draw").click()
+    expect(page.locator("#sample-status [role=alert]")).to_contain_text("num_images")
+
+
+def test_a_run_is_compared_downloaded_thrown_away_and_restored(visit, server, tmp_path):
+    page, studio = visit("Runs"), server[1]
+    make_run(studio.runs_dir, "spare", steps=40, previews=2)
+    page.locator(".run-card[data-name=finished-run]").click()
+    expect(page.locator("#runs-facts h3")).to_have_text("finished-run")
+    page.locator("#runs-other input").click()
+    page.get_by_role("option", name="running-run").click()
+    expect(page.locator("#runs-compare path.line")).to_have_count(2)
+    with page.expect_download() as download:
+        page.locator("#runs-zip").click()
+    download.value.save_as(tmp_path / "pipeline.zip")
+    assert "pipeline/model_index.json" in zipfile.ZipFile(tmp_path / "pipeline.zip").namelist()
+    page.locator(".run-card[data-name=spare]").click()
+    expect(page.locator("#runs-facts h3")).to_have_text("spare")
+    page.locator("#runs-trash").click()
+    expect(page.locator(".run-card[data-name=spare]")).to_have_count(0)
+    page.locator("#runs-trash-box").get_by_role("button", name="Trash").click()
+    page.locator("#runs-thrown input").click()
+    page.get_by_role("option", name="spare").click()
+    page.locator("#runs-restore").click()
+    expect(page.locator(".run-card[data-name=spare]")).to_have_count(1)
+    runs.discard(runs.find(studio.runs_dir, "spare"))
+
+
+def test_open_goes_to_the_curves_of_that_run(visit):
+    page = visit("Runs")
+    page.locator(".run-card[data-name=finished-run]").click()
+    expect(page.locator("#runs-facts h3")).to_have_text("finished-run")
+    page.locator("#runs-open").click()
+    expect(page.locator("#train-figures")).to_contain_text("of 60")
+
+
+def test_nothing_sticks_out_of_a_phone(server, browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(server[0])
+    for name, part in (("Train", "#train-charts svg"), ("Sample", "#sample-draw"), ("Runs", ".run-card")):
+        page.get_by_role("tab", name=name).click()
+        expect(page.locator(part).first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_a_tick_is_small(visit, server):
+    """Bytes of the server's whole answer to the ticks in which a run moves on."""
+    page = visit("Train")
+    expect(page.locator("#train-figures")).to_contain_text("1,500")
+    run = runs.find(server[1].runs_dir, "running-run")
+    with page.expect_response("**/queue/data*") as answer:
+        at_work(run, step=1502, loss=0.5)
+        run.open_metrics(1500).add(1502, kind="step", loss=0.5, lr=1e-4, grad_norm=0.1, seconds=50.0)
+        expect(page.locator("#train-figures")).to_contain_text("1,502")
+    assert len(answer.value.body()) < 15_000
+    at_work(run, step=1500)
