@@ -185,12 +185,12 @@ class Run:
     @property
     def samples(self) -> list[pathlib.Path]:
         """Preview grids, oldest first: samples/step-0000300.png."""
-        return sorted((self.path / "samples").glob("step-*.png"))
+        return sorted((self.path / "samples").glob("step-*.png"), key=_step)
 
     @property
     def checkpoints(self) -> list[pathlib.Path]:
         """Whole checkpoints, oldest first: checkpoints/step-0000300/."""
-        return sorted((self.path / "checkpoints").glob("step-*"))
+        return sorted((self.path / "checkpoints").glob("step-*"), key=_step)
 
     @property
     def pipeline(self) -> pathlib.Path:
@@ -217,7 +217,7 @@ class Run:
     def forget_after(self, step: int) -> None:
         """Remove preview pictures and checkpoints of steps later than ``step``: a resumed run makes them again."""
         for path in [*self.samples, *self.checkpoints]:
-            if int(path.stem.split("-")[1]) > step:
+            if _step(path) > step:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @property
@@ -252,13 +252,17 @@ class MetricsWriter:
         self._file.close()
 
 
+def _step(path: pathlib.Path) -> int:
+    return int(path.stem.split("-")[1])
+
+
 def _alive(status: dict[str, Any]) -> bool:
     if status.get("host") != socket.gethostname():
         return time.time() - status.get("heartbeat", 0) < QUIET_SECONDS
     try:
         process = psutil.Process(status["pid"])
         return abs(process.create_time() - status["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, KeyError):
+    except (psutil.Error, KeyError, TypeError, ValueError):
         return False
 
 
@@ -321,13 +325,14 @@ def _version(name: str) -> str | None:
 
 def rename(run: Run, name: str) -> Run:
     """Give a run another name. Raises Problem: "run_busy", "run_name", "run_exists"."""
-    configs.from_dict(run.config.to_dict() | {"output_dir": name})
+    config = configs.from_dict(run.config.to_dict() | {"output_dir": name})
     if run.active:
         raise Problem("run_busy", "output_dir", value=run.name)
     if (run.path.parent / name).exists():
         raise Problem("run_exists", "output_dir", value=name, free=free_name(run.path.parent, name))
     target = Run(run.path.parent / name)
     os.replace(run.path, target.path)
+    target.note(config=config.to_dict())
     return target
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ddpm_app import diffusion
 from ddpm_app.data.preprocess import to_display
 from ddpm_app.problems import Problem
+from ddpm_app.runs import Run
 
 SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
 
@@ -30,10 +31,13 @@ class Request:
     batch_size: int = 16
 
     def __post_init__(self):
-        for field, low, high in (("num_images", 1, 1024), ("num_inference_steps", 1, 10_000), ("eta", 0, 1), ("seed", 0, 2**32 - 1), ("batch_size", 1, 1024)):
+        bounds = dict(num_images=(1, 1024), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1), batch_size=(1, 1024))
+        for field, (low, high) in bounds.items():
             value = getattr(self, field)
-            if not low <= value <= high:
-                raise Problem("less_than_equal" if value > high else "greater_than_equal", field, value=value, limit=high if value > high else low)
+            if value > high:
+                raise Problem("less_than_equal", field, value=value, limit=high)
+            if not value >= low:  # not a number, too
+                raise Problem("greater_than_equal", field, value=value, limit=low)
         if self.sampler not in SAMPLERS:
             raise Problem("literal_error", "sampler", value=self.sampler, limit=", ".join(SAMPLERS))
 
@@ -82,7 +86,7 @@ def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu") 
     try:
         scheduler = DDPMScheduler.from_pretrained(place, subfolder="scheduler")
         if weights == "raw":
-            checkpoints = sorted((path / "checkpoints").glob("step-*"))
+            checkpoints = Run(path).checkpoints
             if not checkpoints:
                 raise Problem("no_raw_weights", value=str(source))
             place = str(checkpoints[-1])

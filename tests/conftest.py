@@ -14,6 +14,14 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """No test pulls the plug, and on a busy disk each fsync takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def test_cache(tmp_path_factory):
     """The tests' own cache of decoded pictures, shared so that each source is prepared once."""
     folder = tmp_path_factory.mktemp("cache")
@@ -51,6 +59,7 @@ def tiny(drawn):
 def _begin_at_once(patch):
     import data_kit
     import engine_kit
+
     from ddpm_app.data import source
     from ddpm_app.train import plan
 

@@ -100,7 +100,8 @@ class Oracle(torch.nn.Module):
     def forward(self, x, t):
         a = self.abar[t]
         eps = (x - a.sqrt() * self.picture) / (1 - a).sqrt()
-        return _Out({"epsilon": eps, "sample": self.picture.expand_as(x), "v_prediction": a.sqrt() * eps - (1 - a).sqrt() * self.picture}[self.kind])
+        v = a.sqrt() * eps - (1 - a).sqrt() * self.picture
+        return _Out({"epsilon": eps, "sample": self.picture.expand_as(x), "v_prediction": v}[self.kind])
 
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear"])
@@ -129,7 +130,8 @@ def test_guess_of_each_frame(name, kind):
     assert all(torch.equal(frame.x, start) for frame, start in zip(frames, starts[1:], strict=False))
     for frame, (x, t, output) in zip(frames, seen, strict=True):
         a = it.scheduler.alphas_cumprod[t].double()
-        x0 = {"epsilon": (x - (1 - a).sqrt() * output) / a.sqrt(), "sample": output, "v_prediction": a.sqrt() * x - (1 - a).sqrt() * output}[kind]
+        by_eps, by_v = (x - (1 - a).sqrt() * output) / a.sqrt(), a.sqrt() * x - (1 - a).sqrt() * output
+        x0 = {"epsilon": by_eps, "sample": output, "v_prediction": by_v}[kind]
         x0 = x0 if name == "dpmpp_2m" else x0.clamp(-1, 1)
         assert frame.timestep == t
         torch.testing.assert_close(frame.x0.double(), x0.double(), rtol=2e-4, atol=1e-5)
@@ -186,7 +188,8 @@ def test_draw_hands_out_finished_pictures():
 def test_no_gradients_are_kept():
     it = loaded()
     it.unet.requires_grad_(True)
-    assert not any(frame.x.requires_grad or frame.x0.requires_grad for frame in sample.sample(it, sample.Request(num_images=1, num_inference_steps=2)))
+    frames = list(sample.sample(it, sample.Request(num_images=1, num_inference_steps=2)))
+    assert not any(frame.x.requires_grad or frame.x0.requires_grad for frame in frames)
     assert torch.is_grad_enabled()
 
 

@@ -13,8 +13,8 @@ import datasets
 import numpy as np
 import pytest
 
-from ddpm_app import specimens
-from ddpm_app.specimens import COLOURS, SPECIES, colour_words, draw, draw_many, write
+from ddpm_app.specimens import COLOURS, SPECIES, colour_words, draw, draw_many, drawing, write
+from ddpm_app.specimens.marks import Mark
 
 ROOT = Path(__file__).resolve().parents[1]
 PARQUET = ROOT / "assets" / "butterflies.parquet"
@@ -44,19 +44,21 @@ def test_pixels_are_held_to_a_hash():
 
 
 def test_shipped_pictures_are_the_drawn_ones(shipped):
-    # JPEG's stated error: at most 60 of 255 levels anywhere, 3.0 on average in a picture, 2.1 over the sample.
+    """WebP's stated error, of 255 levels: 1.9 on average over the set, 4.7 in the worst picture; 99 of 100 values are
+    within 24, in the worst picture within 47. Single values are off by up to 166: WebP halves the resolution of colour,
+    so that thin coloured lines on black lose theirs."""
     means = []
     for k in range(0, 1024, 61):
         row, drawn = shipped[k], draw((0, k), 128, (k + k // 16) % 16)
         error = np.abs(np.asarray(row["image"].convert("RGB")).astype(int) - pixels(drawn))
-        assert (row["species"], row["caption"]) == (drawn.species, drawn.caption)
-        assert error.max() <= 60 and error.mean() <= 3.0
+        assert (row["image"].format, row["species"], row["caption"]) == ("WEBP", drawn.species, drawn.caption)
+        assert error.mean() <= 4.7 and np.percentile(error, 99) <= 47
         means.append(error.mean())
-    assert np.mean(means) <= 2.1
+    assert np.mean(means) <= 2.0
 
 
 def test_shipped_set_is_whole_balanced_and_split(shipped):
-    assert PARQUET.stat().st_size < 8_000_000
+    assert PARQUET.stat().st_size < 7_500_000
     assert shipped.features["species"].names == list(SPECIES)
     rows = shipped.remove_columns("image").to_list()
     assert len(rows) == 1024
@@ -99,11 +101,9 @@ def test_the_seed_reaches_every_species_alike():
 
 def test_wings_are_mirrored_before_pose(monkeypatch):
     flat = []
-    monkeypatch.setattr(specimens, "_wear", lambda cover, rng: 0)
-    mount = specimens._mount
-    monkeypatch.setattr(
-        specimens, "_mount", lambda rgb, cover, *rest: flat.append((rgb, cover)) or mount(rgb, cover, *rest)
-    )
+    monkeypatch.setattr(drawing, "_wear", lambda cover, rng: 0)
+    mount = drawing._mount
+    monkeypatch.setattr(drawing, "_mount", lambda rgb, cover, *rest: flat.append((rgb, cover)) or mount(rgb, cover, *rest))
     posed = pixels(draw(2, 64, 3))
     rgb, alpha = flat[0][0], np.asarray(flat[0][1])
     assert np.array_equal(rgb, rgb[:, ::-1]) and np.array_equal(alpha, alpha[:, ::-1])
@@ -142,12 +142,12 @@ def test_colours_of_the_caption_are_in_the_picture(one_of_each):
 
 
 def test_words_follow_the_paint(monkeypatch):
-    kind = specimens.KINDS[0]
+    kind = drawing.KINDS[0]
     assert draw(1, 64, 0).caption.split(" with ")[0].endswith("orange butterfly")
-    blue = {"colour": "#2f6be0", "values": {"outer": "#2f6be0"}}
-    marks = [replace(m, **blue) if m.word == "ground" else m for m in kind.marks]
-    bare = [m for m in marks if m.word != "veins"]
-    monkeypatch.setattr(specimens, "KINDS", (replace(kind, marks=tuple(bare)), *specimens.KINDS[1:]))
+    ground, *rest = kind.marks
+    blue = Mark(ground.paint, ground.wings, "#2f6be0", ground.word, outer="#2f6be0")
+    bare = [blue, *(mark for mark in rest if mark.word != "veins")]
+    monkeypatch.setattr(drawing, "KINDS", (replace(kind, marks=bare), *drawing.KINDS[1:]))
     caption = draw(1, 64, 0).caption
     assert caption.split(" with ")[0].endswith("blue butterfly") and "veins" not in caption and "margins" in caption
 

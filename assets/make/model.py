@@ -1,6 +1,6 @@
 """Make the model that ships with the app: train a preset and keep its pipeline in half precision.
 
-`python assets/make/model.py [--minutes M]` writes assets/models/<preset>/, a plain diffusers pipeline of float16 safetensors.
+`python assets/make/model.py [--steps N]` writes assets/models/<preset>/, a plain diffusers pipeline of float16 safetensors.
 """
 
 import argparse
@@ -12,12 +12,12 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-PRESET = "first-butterflies"
+PRESET = "butterflies-64"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=1500)
     steps = parser.parse_args().steps
 
     import torch

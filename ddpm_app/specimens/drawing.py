@@ -139,8 +139,8 @@ def draw(seed: int | Sequence[int], size: int = 128, species: int | None = None)
     chosen = int(rng.integers(len(KINDS)))
     species = chosen if species is None else int(species)
     kind = KINDS[species]
-    side = max(2, -(-CANVAS // size)) * size  # a multiple, so that every size is reduced alike
-    side += side % 2
+    side = max(2, -(-CANVAS // size)) * size
+    side += side % 2  # two halves
     rgb, alpha, words = _half(kind, rng, side)
     rgb, alpha = (np.concatenate([half[:, ::-1], half], 1) for half in (rgb, alpha))
     cover = Image.fromarray((alpha * 255 + 0.5).astype(np.uint8))

@@ -1,5 +1,6 @@
 """The Config tab: a form made from the fields of TrainConfig, what the settings mean, and the same as a command."""
 
+import html
 import pathlib
 import shlex
 from typing import Any
@@ -8,9 +9,10 @@ import gradio as gr
 
 from ddpm_app import presets
 from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, problems
+from ddpm_app.doctor import report
 from ddpm_app.problems import Problem
 from ddpm_app.text import t, tell
-from ddpm_app.ui import meaning
+from ddpm_app.ui import guard, meaning
 from ddpm_app.ui.header import said
 from ddpm_app.ui.studio import Form, Shared, Studio, in_form, problem_of, words
 
@@ -33,14 +35,14 @@ def build(studio: Studio, shared: Shared) -> None:
     with gr.Row(elem_id="config"):
         with gr.Column(scale=7, min_width=320):
             preset = gr.Radio(
-                [(words(f"ui.preset.{name}"), name) for name in presets.PRESETS],
+                [(words(f"ui.preset.{name}"), name) for name in presets.PRESETS if _allowed(studio, name)],
                 value=presets.FIRST,
                 label=words("ui.config.preset"),
                 elem_classes="presets",
             )
             drawn: dict[str, gr.components.Component] = {}
             for group in GROUPS:
-                _group(group, first, drawn)
+                _group(group, first, drawn, visible=not (studio.public and group in ("hub", "machine")))
             form.components = {name: drawn[name] for name in FIELDS}
         with gr.Column(scale=4, min_width=300, elem_id="meaning-column"):
             with gr.Column(elem_classes="card"):
@@ -64,12 +66,39 @@ def build(studio: Studio, shared: Shared) -> None:
                 with gr.Row():
                     save = gr.Button(words("ui.config.save"), size="md")
                     load = gr.UploadButton(words("ui.config.load"), file_types=[".json"], size="md")
+            if not studio.public:
+                _doctor(studio, shared)
     _wire(studio, shared, preset, panel, command, save, load)
 
 
-def _group(group: str, first: TrainConfig, drawn: dict[str, gr.components.Component]) -> None:
+def _doctor(studio: Studio, shared: Shared) -> None:
+    """What ``python -m ddpm_app doctor`` tells, on demand: it starts processes and takes seconds."""
+
+    def examine(lang: str) -> str:
+        rows = ""
+        for finding in report(studio.runs_dir, lang):
+            told = html.escape(finding.value) + (f"<br><code>{html.escape(finding.remedy)}</code>" if finding.remedy else "")
+            rows += f'<tr class="{"ok" if finding.ok else "wrong"}"><th>{html.escape(finding.name)}</th><td>{told}</td></tr>'
+        return f'<table class="meaning">{rows}</table>'
+
+    with gr.Column(elem_classes="card"):
+        gr.Markdown(words("ui.config.doctor"), elem_classes="title")
+        button = gr.Button(words("ui.config.examine"), size="md")
+        findings = gr.HTML(elem_id="doctor")
+    button.click(examine, shared.lang, findings, show_progress="minimal", api_visibility="private")
+
+
+def _allowed(studio: Studio, preset: str) -> bool:
+    try:
+        guard.check_config(studio, presets.build(preset), "")
+    except Problem:
+        return False
+    return True
+
+
+def _group(group: str, first: TrainConfig, drawn: dict[str, gr.components.Component], visible: bool) -> None:
     infos = [info for info in FIELDS.values() if info.group == group]
-    with gr.Column(elem_classes=["card", "group"]):
+    with gr.Column(elem_classes=["card", "group"], visible=visible):
         gr.Markdown(words(f"ui.group.{group}"), elem_classes="title")
         if basic := [info for info in infos if not info.advanced]:
             with gr.Row(elem_classes="fields"):
@@ -126,6 +155,15 @@ def messages(values: dict[str, Any], lang: str) -> dict[str, str]:
     return {problem.field: tell(problem, lang) for problem in reversed(problems(values))}
 
 
+def refused(studio: Studio, values: dict[str, Any], visitor: str, lang: str) -> dict[str, str]:
+    """What a public page refuses of settings that would otherwise do, by field."""
+    try:
+        guard.check_config(studio, TrainConfig(**values), visitor)
+    except Problem as problem:
+        return {problem.field: tell(problem, lang)}
+    return {}
+
+
 def _infos(wrong: dict[str, str], before: dict[str, str], lang: str) -> list[Any]:
     """Updates that put a message, or the help again, under each field whose message changed."""
     updates = []
@@ -155,15 +193,15 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
     form = shared.form
     before = gr.State({})
 
-    def edited(lang: str, preset: str, before: dict[str, str], *given: Any) -> list[Any]:
+    def edited(visitor: str, lang: str, preset: str, before: dict[str, str], *given: Any) -> list[Any]:
         values = form.values(given)
-        wrong = messages(values, lang)
+        wrong = messages(values, lang) or refused(studio, values, visitor, lang)
         told = gr.skip() if wrong else command_line(preset, TrainConfig(**values))
         kept = {"preset": preset, "values": values}
-        return [wrong, kept, told, meaning.table(studio, values, lang, wait=False), *_infos(wrong, before, lang)]
+        return [wrong, kept, told, meaning.table(studio, values, visitor, lang, wait=False), *_infos(wrong, before, lang)]
 
-    def means(lang: str, *given: Any) -> str:
-        return meaning.table(studio, form.values(given), lang, wait=True)
+    def means(visitor: str, lang: str, *given: Any) -> str:
+        return meaning.table(studio, form.values(given), visitor, lang, wait=True)
 
     def pick(name: str) -> list[Any]:
         return form.fill(presets.build(name))
@@ -193,11 +231,11 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
     demo = gr.context.Context.root_block
     edit = {
         "fn": edited,
-        "inputs": [shared.lang, preset, before, *form.inputs],
+        "inputs": [shared.visitor, shared.lang, preset, before, *form.inputs],
         "outputs": [before, shared.kept, command, panel, *form.inputs],
         **QUIET,
     }
-    mean = {"fn": means, "inputs": [shared.lang, *form.inputs], "outputs": panel, **QUIET}
+    mean = {"fn": means, "inputs": [shared.visitor, shared.lang, *form.inputs], "outputs": panel, **QUIET}
     preset.input(pick, preset, form.inputs, **QUIET).then(**edit).then(**mean)
     shared.restored = demo.load(restore, shared.kept, [preset, *form.inputs], **QUIET)
     shared.restored.then(**edit).then(**mean)

@@ -20,7 +20,8 @@ RESUMABLE = ("stopped", "interrupted", "failed")
 BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
 
 
-AT_ONCE = "() => document.querySelector('#status .bar')?.classList.replace('still', 'open')"
+AT_ONCE = "() => document.querySelector('#status .bar')?.classList.add('asked')"
+ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
 """Start moves the bar in the browser, before the server answers."""
 
 
@@ -176,8 +177,7 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
             config = shared.form.read(given, free=shared.form.values(given)["output_dir"] != typed)
             run = studio.jobs.start(guard.check_config(studio, config, visitor), owner=visitor)
         except Exception as error:
-            still = status_html(running(studio, studio.board.snapshot("")), lang)
-            return [said(problem_of(error), lang), *[gr.skip()] * 3, still, *[gr.skip()] * 3]
+            return [said(problem_of(error), lang), *[gr.skip()] * (len(outputs) - 1)]
         first = status_html({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
         buttons_now = [gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)]
         return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), first, *buttons_now]
@@ -205,7 +205,9 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
         *(buttons[name] for name in ("start", "resume", "stop")),
     ]
     buttons["start"].click(None, js=AT_ONCE, api_visibility="private")
-    buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick)
+    buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick).then(
+        None, js=ANSWERED, api_visibility="private"
+    )
     for name in BUTTONS[1:]:
         buttons[name].click(act(name), [shared.selected, shared.visitor, shared.lang], shared.message, **quick)
 

@@ -8,6 +8,7 @@ from ddpm_app import runs
 from ddpm_app.config import TrainConfig, problems
 from ddpm_app.problems import Problem
 from ddpm_app.text import t, tell
+from ddpm_app.ui import guard
 from ddpm_app.ui.studio import Studio, lasting, problem_of
 
 WARM_SECONDS = 60
@@ -28,14 +29,14 @@ ESTIMATED = (
 """The settings that the estimate depends on."""
 
 
-def table(studio: Studio, values: dict[str, Any], lang: str, wait: bool) -> str:
+def table(studio: Studio, values: dict[str, Any], visitor: str, lang: str, wait: bool) -> str:
     """The panel as HTML. ``wait``: wait until torch is imported, and count the network too."""
     if wrong := problems(values):
         lines = "".join(f"<li>{html.escape(tell(problem, lang))}</li>" for problem in wrong)
         return f'<div class="note bad"><b>{t("ui.config.wrong", lang, count=len(wrong))}</b><ul>{lines}</ul></div>'
     config = TrainConfig(**values)
     counted = studio.warm.wait(WARM_SECONDS) if wait else studio.warm.is_set()
-    images = studio.shelf.trained_on(config)
+    images = _images(studio, config, visitor)
     known = _estimate(config, images) if counted and images else {}
     rows = [("pictures", f"{images:,}" if images else t("ui.meaning.later", lang)), *_length(config, known, images, lang)]
     rows.append(("time", _time(studio, config, known, lang)))
@@ -45,6 +46,13 @@ def table(studio: Studio, values: dict[str, Any], lang: str, wait: bool) -> str:
         rows.append(("parameters", t("ui.meaning.warming", lang)))
     body = "".join(f"<tr><th>{t(f'ui.meaning.{name}', lang)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
     return f'<table class="meaning">{body}</table>' + (_notices(config, lang) if counted else "")
+
+
+def _images(studio: Studio, config: TrainConfig, visitor: str) -> int | None:
+    try:
+        return studio.shelf.trained_on(guard.check_data(studio, config, visitor))
+    except Problem:  # the form says it under dataset_name
+        return None
 
 
 def _length(config: TrainConfig, known: dict[str, Any], images: int | None, lang: str) -> list[tuple[str, str]]:

@@ -40,22 +40,23 @@ def build(studio: Studio, shared: Shared) -> None:
             form = _settings(studio)
         with gr.Column(scale=3, min_width=300):
             shown = _results()
-    touched = gr.State(False)
+    followed = gr.State(form.source.value)
     settings = [getattr(form, name) for name in NAMES]
 
-    def tick(shot: dict[str, Any], lang: str, chosen: str, touched: bool) -> list[Any]:
+    def tick(shot: dict[str, Any], lang: str, chosen: str, followed: str) -> list[Any]:
+        """The source follows the run on show until the visitor chooses another."""
         offered = sources.choices(studio, lang)
-        default = sources.default(studio, shot["name"] if shot["saved"] else "")
-        wanted = chosen if touched and chosen in dict(offered).values() else default
-        return [gr.update(choices=offered, **({} if wanted == chosen else {"value": wanted}))]
+        if chosen != followed and chosen in dict(offered).values():
+            return [gr.update(choices=offered), gr.skip()]
+        wanted = sources.default(studio, shot["name"] if shot["saved"] else "")
+        return [gr.update(choices=offered, **({} if wanted == chosen else {"value": wanted})), wanted]
 
     def adapt(lang: str, *given: Any) -> list[Any]:
         asked = dict(zip(NAMES, given, strict=True))
         visible = asked["source"] == sources.OTHER, asked["sampler"] == "ddim", sources.has_raw(studio, asked["source"])
         return [*(gr.update(visible=one) for one in visible), sources.python_lines(studio, asked)]
 
-    shared.each_tick(tick, [form.source], [form.source, touched])
-    form.source.input(lambda: True, None, touched, **QUICK)
+    shared.each_tick(tick, [form.source, followed], [form.source, followed])
     most = guard.MAX_STEPS if studio.public else max(STEPS.values())
     form.sampler.input(lambda name: min(STEPS[name], most), form.sampler, form.num_inference_steps, **QUICK)
     dependent = [form.other, form.eta, form.weights, form.code]
@@ -158,14 +159,14 @@ def _draw(studio: Studio, asked: dict[str, Any], visitor: str, lang: str, stop: 
     place = sources.place_of(studio, asked["source"], asked["other"])
     if studio.public:
         guard.check_request(asked["num_images"], asked["num_inference_steps"])
-    if asked["source"].startswith("run:") and guard.may_stop(studio, run := Run(pathlib.Path(place)), visitor):
-        for line in fresh_snapshot(run, lang, stop):
-            yield {"status": progress(line, 0)}
     if not studio.warm.is_set():
         yield {"status": progress(t("ui.sample.warming", lang), 0)}
     from ddpm_app import sample
 
     request = sample.Request(**{name: asked[name] for name in ("num_images", "sampler", "num_inference_steps", "eta", "seed")})
+    if asked["source"].startswith("run:") and guard.may_stop(studio, run := Run(pathlib.Path(place)), visitor):
+        for line in fresh_snapshot(run, lang, stop):
+            yield {"status": progress(line, 0)}
     yield {"status": progress(t("ui.sample.loading", lang), 0)}
     model = load(place, asked["weights"] if sources.has_raw(studio, asked["source"]) else "ema")
     steps, limit = request.num_inference_steps, model.scheduler.config.num_train_timesteps

@@ -22,7 +22,8 @@ FLAGS = [
     "--disable-sync",
 ]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_MS = 60_000
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
