@@ -6,7 +6,6 @@ import difflib
 import os
 import pathlib
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,9 +15,8 @@ from ddpm_app import jobs, presets, runs
 from ddpm_app.config import FIELDS, GROUPS, TrainConfig, from_dict, from_json
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import Run
-from ddpm_app.terminal import Screen, SilentControl, TerminalControl, ask, duration
+from ddpm_app.terminal import Screen, drive, follow
 from ddpm_app.text import t, tell
-from ddpm_app.train import events
 
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
@@ -180,59 +178,7 @@ def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Ru
         from ddpm_app.train.check import resolve_device
 
         PartialState(cpu=resolve_device(config) == "cpu").wait_for_everyone()
-    return _drive(run, args.yes) if rank == 0 else _follow(runs.find(args.runs_dir, getattr(args, "run", config.output_dir)))
-
-
-def _follow(run: Run) -> int:
-    """A further process of a run: it leaves it to the first to hear a signal."""
-    from ddpm_app.train.loop import train
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    for _ in train(run.config, run, SilentControl(run)):
-        pass
-    return 0
-
-
-def _drive(run: Run, yes: bool) -> int:
-    """Work a run to its end, showing what happens."""
-    screen = Screen()
-    control = TerminalControl(run, screen)
-    refused = None
-    with control.signals():
-        try:
-            for event in jobs.work(run, control):
-                screen.show(event)
-                if isinstance(event, events.Planned) and event.long:
-                    refused = _consent(run, event.plan, yes, screen)
-        except Problem:
-            raise
-        except Exception as error:  # its traceback is in the run's status
-            raise Problem("crash", reason=f"{type(error).__name__}: {error}") from error
-        finally:
-            screen.close()
-    if refused:
-        raise refused
-    state, step = run.status["state"], run.status["step"]
-    if state == "finished":
-        print(t("cli.finished", name=run.name, step=step, path=run.pipeline))
-    else:
-        print(t("cli.stopped", name=run.name, step=step))
-    return 128 + control.caught if control.caught else 0
-
-
-def _consent(run: Run, plan: dict[str, Any], yes: bool, screen: Screen) -> Problem | None:
-    """Ask whether a long run may begin. Without a terminal nobody can answer: the run is stopped and the reason returned."""
-    problem = Problem("no_consent", time=duration(plan["total_seconds"]), device=plan["device"])
-    if yes:
-        run.wish(go=True)
-    elif sys.stdin is not None and sys.stdin.isatty():
-        screen.close()
-        ask(run)
-    else:
-        run.wish(stop=True)
-        return problem
-    return None
+    return drive(run, args.yes) if rank == 0 else follow(runs.find(args.runs_dir, getattr(args, "run", config.output_dir)))
 
 
 def _stop(args: argparse.Namespace) -> int:

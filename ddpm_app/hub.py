@@ -44,7 +44,7 @@ def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> 
         raise Problem("not_logged_in")
     api = HfApi(endpoint=endpoint, token=token)
     with _told():
-        url = api.create_repo(config.hub_model_id, private=True, exist_ok=True)
+        url = api.create_repo(config.hub_model_id, private=config.hub_private_repo, exist_ok=True)
         if config.hub_private_repo and not api.model_info(url.repo_id).private:
             raise Problem("hub_not_private", "hub_private_repo", value=url.repo_id)
         files = {p.relative_to(run.pipeline).as_posix(): p for p in sorted(run.pipeline.rglob("*")) if p.is_file()}

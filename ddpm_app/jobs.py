@@ -61,7 +61,7 @@ class RunControl:
     def __init__(self, run: Run):
         self.run = run
         self._seen: tuple[int, int] | None = None
-        self._wishes: dict[str, Any] = {}
+        self._wishes: dict[str, Any] = runs.NO_WISHES
         self._told = 0.0
         self._state: str | None = None
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ddpm_app import jobs
+from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
 from ddpm_app.text import t
 from ddpm_app.train import events
@@ -137,7 +138,7 @@ class SilentControl(jobs.RunControl):
         pass
 
 
-def ask(run: Run) -> None:
+def _ask(run: Run) -> None:
     """Wait for y or anything else on stdin without holding the run up: the page may answer too."""
     print(t("cli.ask"), end="", file=sys.stderr, flush=True)
 
@@ -146,3 +147,55 @@ def ask(run: Run) -> None:
         run.wish(**{"go" if answer in ("y", "yes") else "stop": True})
 
     threading.Thread(target=read, name="answer", daemon=True).start()
+
+
+def follow(run: Run) -> int:
+    """A further process of a run: it leaves it to the first to hear a signal."""
+    from ddpm_app.train.loop import train
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    for _ in train(run.config, run, SilentControl(run)):
+        pass
+    return 0
+
+
+def drive(run: Run, yes: bool) -> int:
+    """Work a run to its end, showing what happens, and return the exit status. Raises Problem."""
+    screen = Screen()
+    control = TerminalControl(run, screen)
+    refused = None
+    with control.signals():
+        try:
+            for event in jobs.work(run, control):
+                screen.show(event)
+                if isinstance(event, events.Planned) and event.long:
+                    refused = _consent(run, event.plan, yes, screen)
+        except Problem:
+            raise
+        except Exception as error:  # its traceback is in the run's status
+            raise Problem("crash", reason=f"{type(error).__name__}: {error}") from error
+        finally:
+            screen.close()
+    if refused:
+        raise refused
+    state, step = run.status["state"], run.status["step"]
+    if state == "finished":
+        print(t("cli.finished", name=run.name, step=step, path=run.pipeline))
+    else:
+        print(t("cli.stopped", name=run.name, step=step))
+    return 128 + control.caught if control.caught else 0
+
+
+def _consent(run: Run, plan: dict[str, Any], yes: bool, screen: Screen) -> Problem | None:
+    """Ask whether a long run may begin. Without a terminal nobody can answer: the run is stopped and the reason returned."""
+    problem = Problem("no_consent", time=duration(plan["total_seconds"]), device=plan["device"])
+    if yes:
+        run.wish(go=True)
+    elif sys.stdin is not None and sys.stdin.isatty():
+        screen.close()
+        _ask(run)
+    else:
+        run.wish(stop=True)
+        return problem
+    return None

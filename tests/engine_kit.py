@@ -115,7 +115,7 @@ def outcome(run: Run) -> dict[str, str]:
     for part in (*sorted(last.rglob("*.safetensors")), *sorted(run.pipeline.rglob("*.safetensors")), *run.samples[-1:]):
         found[str(part.relative_to(run.path))] = hashlib.sha256(part.read_bytes()).hexdigest()
     into = hashlib.sha256()
-    _hash(torch.load(last / "training.pt", weights_only=True), into)
+    _hash(torch.load(last / "training.pt", map_location="cpu", weights_only=True), into)
     found["training.pt"] = into.hexdigest()
     found["metrics"] = hashlib.sha256(repr(rows(run)).encode()).hexdigest()
     return found

@@ -331,7 +331,7 @@ def test_stop_of_a_run_that_is_not_active(run_cli, finished):
 
 def test_runs_are_a_table(run_cli, finished):
     status, out, _ = run_cli("runs")
-    assert status == 0 and out.splitlines()[1].split()[:4] == ["quick-check", "finished", "60/60", "0.0300"]
+    assert status == 0 and out.splitlines()[1].split()[:4] == ["quick-check", "finished", "120/120", "0.0300"]
 
 
 def test_no_runs(run_cli):

@@ -56,7 +56,8 @@ def test_every_named_size_is_a_network(name, channels):
 
 
 def test_explicit_values_reach_the_network():
-    config = small(block_out_channels=(8, 16, 24), layers_per_block=2, attention_levels=(2,), attention_head_dim=4, dropout=0.25, channels=1)
+    config = small(block_out_channels=(8, 16, 24), layers_per_block=2, attention_levels=(2,), attention_head_dim=4,
+                   dropout=0.25, channels=1)
     unet = model.build_unet(config)
     assert tuple(unet.config.down_block_types) == ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D")
     assert tuple(unet.config.up_block_types) == ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D")

@@ -43,8 +43,9 @@ def test_tutorial_is_the_tutorial():
     config, defaults = presets.build("tutorial-128").to_dict(), TrainConfig().to_dict()
     assert {k: v for k, v in config.items() if v != defaults[k]} == {"use_ema": False, "validation_share": 0.0}
     assert (config["unet"], config["beta_schedule"], config["prediction_type"]) == ("tutorial", "linear", "epsilon")
-    assert (config["resize_mode"], config["random_flip"], config["lr_scheduler"], config["max_grad_norm"]) == ("squash", True, "cosine", 1.0)
-    assert (config["weight_decay"], config["adam_beta2"], config["channels"]) == (1e-2, 0.999, 3)
+    assert (config["resize_mode"], config["random_flip"], config["channels"]) == ("squash", True, 3)
+    assert (config["optimizer"], config["lr_scheduler"], config["max_grad_norm"]) == ("adamw", "cosine", 1.0)
+    assert (config["weight_decay"], config["adam_beta2"]) == (1e-2, 0.999)
 
 
 @every_preset

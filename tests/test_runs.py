@@ -128,7 +128,8 @@ def test_new_run_is_whole_before_anything_heavy(runs_dir):
         f"run = runs.create({str(runs_dir)!r}, TrainConfig())\n"
         "print([m for m in ('torch', 'torchvision', 'diffusers', 'datasets', 'accelerate', 'transformers') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=pathlib.Path(runs.__file__).parents[1])
+    home = pathlib.Path(runs.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, cwd=home)
     assert done.stdout.strip() == "[]"
     run = runs.find(runs_dir, "ddpm-butterflies-128")
     assert run.config == TrainConfig() and run.status["state"] == "interrupted", "its process is gone"
@@ -201,9 +202,7 @@ def test_other_process(runs_dir, other):
     run = made(runs_dir, state="training", pid=other.pid, born=born(other.pid))
     assert run.active
     other.kill()
-    runs.psutil.wait_procs([runs.psutil.Process(other.pid)], timeout=0.01)
-    while runs.psutil.Process(other.pid).status() != runs.psutil.STATUS_ZOMBIE:
-        os.sched_yield()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
     assert run.status["state"] == "interrupted", "killed and not yet waited for: a zombie works on nothing"
     other.wait()
     assert run.status["state"] == "interrupted"

@@ -118,7 +118,7 @@ def test_every_cap_holds(public, name):
 
 
 def test_size_length_width_and_hub_are_capped(public):
-    assert refused(public, image_size=68) == ("public_cap", "image_size")
+    assert refused(public, image_size=128) == ("public_cap", "image_size")
     assert refused(public, num_epochs=1) == ("public_length", "max_train_minutes")
     assert refused(public, unet="medium", block_out_channels=[512, 512], norm_num_groups=32) == ("public_cap", "block_out_channels")
     assert refused(public, push_to_hub=True) == ("public_hub", "push_to_hub")

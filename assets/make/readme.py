@@ -18,7 +18,7 @@ def settings() -> str:
         rows.append(f"| **{group}** | | | |")
         for f in (f for f in FIELDS.values() if f.group == group):
             bounds = [str(b) for b in (f.minimum, f.maximum) if b is not None]
-            allowed = ", ".join(map(str, f.choices)) or " to ".join(bounds) or {"bool": "true, false", "ints": "numbers"}.get(f.kind, "text")
+            allowed = ", ".join(map(str, f.choices)) or " to ".join(bounds) or {"bool": "true, false", "ints": "list"}.get(f.kind, "text")
             default = "empty" if f.default in (None, "") else f.default
             rows.append(f"| `{f.name}` | `{default}` | {allowed} | {f.help} |")
     return "\n".join(rows)

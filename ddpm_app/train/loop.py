@@ -243,6 +243,7 @@ def make_accelerator(plan: dict) -> Accelerator:
     """The process's accelerator with the plan's precision and device."""
     if PartialState().num_processes == 1:
         AcceleratorState._reset_state(True)  # another run of this process may have had another precision
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False  # the same kernels in a resumed run
     return Accelerator(mixed_precision=plan["precision"], cpu=plan["device"] == "cpu")
 
 

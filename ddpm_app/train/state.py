@@ -84,14 +84,14 @@ class TrainState:
         """Continue from a checkpoint."""
         weights = safetensors.torch.load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
         self.unet.load_state_dict(weights)
-        rest = torch.load(folder / "training.pt", map_location=self.accelerator.device, weights_only=True)
+        rest = torch.load(folder / "training.pt", map_location="cpu", weights_only=True)
         for optimizer, saved in zip(self.optimizers, rest["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.rate_factor = rest["step"], rest["rate_factor"]
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(rest["scaler"])
         if self.ema is not None:
-            shadow = safetensors.torch.load_file(folder / "ema.safetensors", device=str(self.accelerator.device))
+            shadow = safetensors.torch.load_file(folder / "ema.safetensors")
             with torch.no_grad():
                 for mine, name in zip(self.ema.shadow_params, sorted(shadow), strict=True):
                     mine.copy_(shadow[name])

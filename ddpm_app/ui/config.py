@@ -240,6 +240,7 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
     shared.restored = demo.load(restore, shared.kept, [preset, *form.inputs], **QUIET)
     shared.restored.then(**edit).then(**mean)
     gr.on([component.change for component in form.inputs], trigger_mode="always_last", **edit).then(**mean)
+    shared.later.append(lambda: shared.opened["config"].select(**mean))  # by now the data may be open
     load.upload(read, [shared.lang, load], [shared.message, *form.inputs], **QUIET)
     file = gr.JSON(visible=False)
     save.click(write, [shared.lang, *form.inputs], [shared.message, file], **QUIET).success(

@@ -1,0 +1,497 @@
+import pathlib
+import subprocess
+import sys
+import threading
+import types
+
+import engine_kit
+import pytest
+from engine_kit import NETWORK, until
+
+from ddpm_app import jobs, runs
+from ddpm_app.config import from_dict
+from ddpm_app.problems import Problem, Stopped
+from ddpm_app.text import tell
+from ddpm_app.train import events
+
+PLAN = {"total_steps": 4, "total_seconds": 1.0}
+
+
+def settings(name="one", **values):
+    return from_dict(NETWORK | dict(output_dir=name, max_train_steps=4) | values)
+
+
+def refused(code, call, *args, **options) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call(*args, **options)
+    assert caught.value.code == code and tell(caught.value)
+    return caught.value
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Puts a play in the place of the training: ``play(generator function of (config, run, control))``."""
+
+    def put(train):
+        monkeypatch.setitem(sys.modules, "ddpm_app.train.loop", types.SimpleNamespace(train=train))
+
+    return put
+
+
+def steps(run, control, total=4):
+    yield events.Planned(PLAN, False)
+    yield events.Started(0, total)
+    for step in range(1, total + 1):
+        yield events.Stepped(step, total, 1 / step, 1e-3, 0.5, 8)
+        if control.stopping():
+            yield events.Ended(step, "stopped")
+            return
+    yield events.Ended(total, "finished")
+
+
+def test_import_brings_no_torch():
+    code = "import sys, ddpm_app.jobs; print([m for m in ('torch', 'diffusers', 'datasets', 'torchvision') if m in sys.modules])"
+    home = pathlib.Path(jobs.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, cwd=home)
+    assert done.stdout.strip() == "[]"
+
+
+# ---- the device lock -------------------------------------------------------------------------------------------------
+def queued(lock) -> int:
+    return len(lock._queue)
+
+
+def test_lock_is_handed_on_in_the_order_of_asking():
+    lock, order, threads = jobs.DeviceLock(), [], []
+
+    def ask(k):
+        with lock:
+            order.append(k)
+
+    with lock:
+        for k in range(6):
+            threads.append(threading.Thread(target=ask, args=(k,)))
+            threads[-1].start()
+            until(lambda k=k: queued(lock) == k + 2)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(6)) and queued(lock) == 0
+
+
+def test_one_at_a_time():
+    lock, inside, most = jobs.DeviceLock(), [], []
+
+    def work(k):
+        for _ in range(50):
+            with lock:
+                inside.append(k)
+                most.append(len(inside))
+                inside.remove(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1 and len(most) == 200
+
+
+def test_loop_that_wants_it_back_at_once_starves_nobody():
+    """The trainer lets go between steps and asks again at once; a sampler gets every second turn."""
+    lock, turns, over = jobs.DeviceLock(), [], threading.Event()
+
+    def trainer():
+        with lock:
+            until(lambda: queued(lock) > 1)
+            while not over.is_set():
+                turns.append("step")
+                lock.__exit__()
+                lock.__enter__()
+
+    thread = threading.Thread(target=trainer)
+    thread.start()
+    for _ in lock.slices(iter(range(20))):
+        turns.append("frame")
+    over.set()
+    thread.join()
+    between = "".join("s" if turn == "step" else "f" for turn in turns)
+    assert turns.count("frame") == 20 and "f" in between[:6]
+    assert max(map(len, between.rstrip("s").split("f"))) <= 3, between
+
+
+def test_slices_hold_it_only_while_a_frame_is_made():
+    lock, held = jobs.DeviceLock(), []
+
+    def frames():
+        for k in range(3):
+            held.append(queued(lock))
+            yield k
+
+    for _ in lock.slices(frames()):
+        assert queued(lock) == 0
+    assert held == [1, 1, 1]
+
+
+def test_lock_is_free_after_a_failure():
+    lock = jobs.DeviceLock()
+
+    def frames():
+        yield 1
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        list(lock.slices(frames()))
+    slices = lock.slices(iter(range(9)))
+    next(slices)
+    slices.close()
+    with lock:
+        assert queued(lock) == 1
+
+
+# ---- control ---------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def run(runs_dir):
+    return runs.create(runs_dir, settings())
+
+
+def test_control_sees_wishes(run):
+    control = jobs.RunControl(run)
+    assert not control.stopping() and control.wishes() == runs.NO_WISHES
+    for k in range(1, 6):
+        run.wish("sample", stop=k % 2 == 0)
+        assert control.wishes()["sample"] == k and control.stopping() == (k % 2 == 0)
+
+
+def test_wishes_are_read_only_when_they_changed(run, monkeypatch):
+    control, reads = jobs.RunControl(run), []
+    read = runs._read_json
+    monkeypatch.setattr(runs, "_read_json", lambda path: reads.append(path.name) or read(path))
+    for _ in range(20):
+        control.wishes()
+    assert reads == ["control.json"]
+
+
+def test_missing_control_file_means_no_wishes(run):
+    (run.path / "control.json").unlink()
+    control = jobs.RunControl(run)
+    assert not control.stopping() and control.wishes()["sample"] == 0 and not control.wishes()["pause"]
+
+
+def test_progress_is_told_about_once_per_second(run, monkeypatch):
+    clock, told = [100.0], []
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(runs.Run, "tell", lambda self, **news: told.append((news["phase"], news["done"])))
+    control = jobs.RunControl(run)
+    for k in range(30):
+        control.progress("decode", k, 30)
+        clock[0] += 0.25
+    assert told == [("decode", k) for k in (0, 4, 8, 12, 16, 20, 24, 28)]
+    control.progress("rehearsal")
+    assert told[-1] == ("rehearsal", 0), "a new phase is told at once"
+
+
+def test_breathing_lets_others_in(run):
+    control, seen = jobs.RunControl(run), []
+
+    def ask():
+        with jobs.DEVICE:
+            seen.append("other")
+
+    with control.device():
+        thread = threading.Thread(target=ask)
+        thread.start()
+        until(lambda: queued(jobs.DEVICE) == 2)
+        assert seen == []
+        control.breathe()
+        assert seen == ["other"] and queued(jobs.DEVICE) == 1
+        thread.join()
+    assert queued(jobs.DEVICE) == 0
+
+
+def test_waiting_lets_others_in(run, monkeypatch):
+    control = jobs.RunControl(run)
+    free = []
+    monkeypatch.setattr(jobs.time, "sleep", lambda seconds: free.append(queued(jobs.DEVICE)))
+    with control.device():
+        control.wait()
+        assert free == [0] and queued(jobs.DEVICE) == 1
+
+
+# ---- status ----------------------------------------------------------------------------------------------------------
+def follow(run, *told):
+    meter, control = jobs.Meter(run), jobs.RunControl(run)
+    for event in told:
+        meter.follow(event, control)
+    return run.status
+
+
+def test_meter_follows_a_run(run):
+    assert follow(run, events.Planned(PLAN, False))["state"] == "preparing"
+    status = follow(run, events.Planned(PLAN, True))
+    assert (status["state"], status["total_steps"], status["estimate_seconds"]) == ("waiting", 4, 1.0)
+    status = follow(run, events.Started(2, 4))
+    assert (status["state"], status["phase"], status["step"], status["total_steps"]) == ("training", "training", 2, 4)
+    status = follow(run, events.Ended(4, "finished"))
+    assert (status["state"], status["phase"], status["step"], status["eta_seconds"]) == ("finished", None, 4, 0)
+    assert follow(run, events.Published("https://there"))["published"] == "https://there"
+
+
+def test_meter_keeps_notices(run):
+    status = follow(run, events.Notice("fp16_off", {"device": "cpu"}), events.Notice("batch_reduced", {"value": 9}))
+    assert status["notices"] == [{"code": "fp16_off", "values": {"device": "cpu"}}, {"code": "batch_reduced", "values": {"value": 9}}]
+
+
+def test_speed_and_remaining_time(run, monkeypatch):
+    clock = [50.0]
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
+    meter, control = jobs.Meter(run), jobs.RunControl(run)
+    for step in range(1, 101):
+        meter.follow(events.Stepped(step, 400, 0.5, 1e-3, 1.0, 8), control)
+        clock[0] += 0.5 if step < 40 else 0.25
+    status = run.status
+    assert (status["loss"], status["learning_rate"]) == (0.5, 1e-3) and status["step"] > 95
+    assert status["images_per_second"] == pytest.approx(32), "of the last 50 steps"
+    assert status["eta_seconds"] == pytest.approx(0.25 * (400 - status["step"]))
+
+
+def test_first_and_last_step_are_told_at_once(run):
+    status = follow(run, events.Stepped(1, 9, 0.5, 1e-3, 1.0, 8))
+    assert status["step"] == 1 and status["images_per_second"] == 0
+    assert follow(run, *(events.Stepped(k, 9, 0.5, 1e-3, 1.0, 8) for k in range(1, 10)))["step"] == 9
+
+
+def test_log(run, tmp_path):
+    follow(run, events.Started(0, 4), events.Validated(0, 0.5, None, ()), events.Validated(0, 0.5, 0.25, ()),
+           events.Sampled(4, tmp_path / "a.png"), events.Saved(4, tmp_path / "step-4"), events.RolledBack(2, 4, 0.5),
+           events.Ended(4, "finished"))
+    lines = [line.split(" ", 1)[1] for line in run.log_tail()]
+    assert len(lines) == 7 and "held-out 0.25" in lines[2] and "a.png" in lines[3] and "rate x 0.5" in lines[5] and "finished" in lines[6]
+
+
+# ---- work ------------------------------------------------------------------------------------------------------------
+def test_work_tells_to_the_end(run, play):
+    play(lambda config, run, control: steps(run, control))
+    assert [e.step for e in jobs.work(run, jobs.RunControl(run)) if isinstance(e, events.Stepped)] == [1, 2, 3, 4]
+    assert (run.status["state"], run.status["step"], run.status["error"]) == ("finished", 4, None)
+
+
+def test_stopped_before_the_loop(run, play):
+    def train(config, run, control):
+        yield events.Notice("fp16_off", {"device": "cpu"})
+        raise Stopped
+
+    play(train)
+    assert list(jobs.work(run, jobs.RunControl(run)))[-1] == events.Ended(0, "stopped")
+    assert run.status["state"] == "stopped" and not run.active
+
+
+@pytest.mark.parametrize(("error", "code", "field"), [
+    (Problem("diverged", "learning_rate", value=1e-3, step=7), "diverged", "learning_rate"),
+    (ValueError("odd"), "crash", None),
+    (MemoryError(), "crash", None),
+    (OSError(28, "No space left on device"), "save_failed", None),
+    (SystemExit(3), "crash", None),
+])
+def test_failure_is_in_the_status(run, play, error, code, field):
+    def train(config, run, control):
+        yield events.Started(0, 4)
+        raise error
+
+    play(train)
+    with pytest.raises(type(error)):
+        list(jobs.work(run, jobs.RunControl(run)))
+    status = run.status
+    assert (status["state"], status["error"]["code"], status["error"]["field"]) == ("failed", code, field)
+    assert "Traceback" in status["traceback"] and type(error).__name__ in status["traceback"]
+    assert tell(Problem(status["error"]["code"], status["error"]["field"], **status["error"]["values"]))
+
+
+def test_libraries_that_do_not_load(run, monkeypatch):
+    """A broken torch must not leave a run that prepares for ever."""
+    monkeypatch.setitem(sys.modules, "ddpm_app.train.loop", None)
+    with pytest.raises(ImportError):
+        list(jobs.work(run, jobs.RunControl(run)))
+    assert (run.status["state"], run.status["error"]["code"]) == ("failed", "crash")
+
+
+def test_damaged_settings(run, play):
+    play(lambda config, run, control: steps(run, control))
+    run.note(config={"image_size": 3})
+    with pytest.raises(Problem):
+        list(jobs.work(run, jobs.RunControl(run)))
+    assert (run.status["state"], run.status["error"]["field"]) == ("failed", "image_size")
+
+
+def test_no_room_for_last_words(run, play, monkeypatch):
+    """The disk is so full that not even the failure can be written: the run must not look busy for ever."""
+
+    def train(config, run, control):
+        yield events.Started(0, 4)
+        monkeypatch.setattr(runs, "write_atomic", full)
+        raise OSError(28, "No space left on device")
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    play(train)
+    with pytest.raises(OSError):
+        list(jobs.work(run, jobs.RunControl(run)))
+    assert run.status["state"] == "interrupted" and not run.active
+
+
+def test_interrupted_by_ctrl_c(run, play):
+    def train(config, run, control):
+        yield events.Started(0, 4)
+        raise KeyboardInterrupt
+
+    play(train)
+    with pytest.raises(KeyboardInterrupt):
+        list(jobs.work(run, jobs.RunControl(run)))
+    assert run.status["state"] == "interrupted"
+
+
+def test_left_in_the_middle(run, play):
+    play(lambda config, run, control: steps(run, control))
+    it = jobs.work(run, jobs.RunControl(run))
+    next(it), next(it)
+    it.close()
+    assert run.status["state"] == "interrupted"
+
+
+# ---- one job at a time -----------------------------------------------------------------------------------------------
+@pytest.fixture
+def gate(play):
+    """Plays that wait, each before its third step, until ``gate.set()``."""
+    opened = threading.Event()
+
+    def train(config, run, control):
+        for event in steps(run, control):
+            if isinstance(event, events.Stepped) and event.step == 3:
+                until(lambda: opened.is_set() or control.stopping())
+            yield event
+
+    play(train)
+    yield opened
+    opened.set()
+
+
+def test_job_runs_in_the_background(runs_dir, gate):
+    mine = jobs.Jobs(runs_dir)
+    run = mine.start(settings())
+    assert run.active and mine._thread.daemon
+    until(lambda: run.status.get("step") == 1)
+    gate.set()
+    mine.join(60)
+    assert run.status["state"] == "finished"
+
+
+def test_one_at_a_time_whoever_asks(runs_dir, gate):
+    mine, other = jobs.Jobs(runs_dir), jobs.Jobs(runs_dir)
+    run = mine.start(settings())
+    for asked in (mine, other):
+        assert refused("busy", asked.start, settings("two")).values["value"] == "one"
+    assert refused("busy", mine.resume, "one").values["value"] == "one"
+    assert [r.name for r in runs.list_runs(runs_dir)] == ["one"], "no folder for what was refused"
+    run.wish(stop=True)
+    mine.join(60)
+    assert run.status["state"] == "stopped"
+    gate.set()
+    other.start(settings("two"))
+    other.join(60)
+    assert runs.find(runs_dir, "two").status["state"] == "finished"
+
+
+def test_two_clicks_at_once_start_one(runs_dir, gate):
+    mine, start, outcome = jobs.Jobs(runs_dir), threading.Barrier(4), []
+
+    def click(k):
+        start.wait()
+        try:
+            outcome.append(mine.start(settings(f"run {k}")).name)
+        except Problem as problem:
+            outcome.append(problem.code)
+
+    clicks = [threading.Thread(target=click, args=(k,)) for k in range(4)]
+    for thread in clicks:
+        thread.start()
+    for thread in clicks:
+        thread.join()
+    assert outcome.count("busy") == 3 and len(runs.list_runs(runs_dir)) == 1
+    gate.set()
+    mine.join(60)
+
+
+def test_failure_does_not_end_the_program(runs_dir, play):
+    def train(config, run, control):
+        yield events.Started(0, 4)
+        raise ValueError("odd")
+
+    play(train)
+    mine = jobs.Jobs(runs_dir)
+    run = mine.start(settings())
+    mine.join(60)
+    assert run.status["state"] == "failed" and "odd" in run.status["error"]["values"]["reason"]
+    play(lambda config, run, control: steps(run, control))
+    assert mine.resume("one").name == "one"
+    mine.join(60)
+    assert (run.status["state"], run.status["error"]) == ("finished", None)
+    refused("run_finished", mine.resume, "one")
+
+
+def test_owner_is_kept(runs_dir, gate):
+    mine = jobs.Jobs(runs_dir)
+    run = mine.start(settings(), owner="visitor 7")
+    assert run.wishes["owner"] == "visitor 7"
+    run.wish("sample", stop=True)
+    assert run.wishes["owner"] == "visitor 7"
+    mine.join(60)
+    mine.resume("one", owner="visitor 8")
+    assert run.wishes["owner"] == "visitor 8" and not run.wishes["stop"]
+    gate.set()
+    mine.join(60)
+
+
+def test_run_of_another_process_blocks_too(runs_dir, play):
+    play(lambda config, run, control: steps(run, control))
+    theirs = runs.create(runs_dir, settings("theirs"))
+    with subprocess.Popen(["sleep", "60"]) as process:
+        theirs.tell(state="training", pid=process.pid, born=runs.psutil.Process(process.pid).create_time())
+        refused("busy", jobs.Jobs(runs_dir).start, settings())
+        process.kill()
+    mine = jobs.Jobs(runs_dir)
+    mine.start(settings())
+    mine.join(60)
+
+
+# ---- the real loop under the real job --------------------------------------------------------------------------------
+@pytest.mark.usefixtures("no_rehearsal")
+def test_pause_and_stop_as_the_page_does(runs_dir, tiny, undisturbed):
+    mine = jobs.Jobs(runs_dir)
+    run = mine.start(tiny(max_train_steps=2000))
+    until(lambda: run.read_metrics()[0][-1:] and run.read_metrics()[0][-1]["step"] >= 3)
+    run.wish(pause=True)
+    until(lambda: run.status["state"] == "paused")
+    rows = len(run.read_metrics()[0])
+    with jobs.DEVICE:  # a paused run leaves the device to others
+        assert run.active and len(run.read_metrics()[0]) == rows
+    run.wish(pause=False)
+    until(lambda: run.status["state"] == "training")
+    run.wish(stop=True)
+    mine.join(120)
+    assert run.status["state"] == "stopped" and run.checkpoints[-1].name == f"step-{run.status['step']:07}"
+
+
+@pytest.mark.usefixtures("no_rehearsal")
+def test_sampling_from_a_run_that_trains(runs_dir, tiny, undisturbed):
+    """Another thread draws from the snapshot, frame by frame between the steps; the run ends as if nobody had."""
+    from ddpm_app import sample
+
+    mine = jobs.Jobs(runs_dir)
+    run = mine.start(tiny())
+    until(lambda: run.pipeline.is_dir())
+    model = sample.load(run.path)
+    request = sample.Request(num_images=2, num_inference_steps=8, sampler="ddpm")
+    drawn = [done for _, done in jobs.DEVICE.slices(sample.draw(model, request))]
+    mine.join(120)
+    assert len(drawn) == 8 and len(drawn[-1]) == 2
+    assert run.status["state"] == "finished" and engine_kit.outcome(run) == engine_kit.outcome(undisturbed)
