@@ -3,11 +3,15 @@
 import dataclasses
 import math
 import pathlib
+import re
 from collections.abc import Iterator
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+from huggingface_hub import errors, snapshot_download
+from huggingface_hub.utils import httpx
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ddpm_app import diffusion
@@ -76,25 +80,43 @@ def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu") 
     has saved nothing yet), "no_raw_weights", "no_network".
     """
     path = pathlib.Path(source)
-    place, unet_place = str(source), {"subfolder": "unet"}
-    if (path / "config.json").is_file() and (path / "status.json").is_file():
-        place = str(path / "pipeline")
-        if not pathlib.Path(place).is_dir():
-            raise Problem("no_snapshot", value=path.name)
-    elif not path.is_dir() and (path.is_absolute() or str(source).count("/") != 1):
-        raise Problem("model_missing", value=str(source))
-    try:
-        scheduler = DDPMScheduler.from_pretrained(place, subfolder="scheduler")
+    checkpoint = None
+    if (path / "status.json").is_file():
+        run = Run(path)
         if weights == "raw":
-            checkpoints = Run(path).checkpoints
-            if not checkpoints:
-                raise Problem("no_raw_weights", value=str(source))
-            place = str(checkpoints[-1])
-        unet = UNet2DModel.from_pretrained(place, use_safetensors=True, **unet_place)
-    except (OSError, ValueError) as error:
-        offline = "connect" in str(error).lower() or "offline" in str(error).lower()
-        raise Problem("no_network" if offline and not path.is_dir() else "model_unreadable", value=str(source), reason=str(error).splitlines()[0]) from error
+            checkpoint = next(reversed(run.checkpoints), None)
+        path = run.pipeline
+        if not path.is_dir():
+            raise Problem("no_snapshot", value=run.name)
+    elif not path.is_dir():
+        path = _fetch(str(source))
+    if weights == "raw" and checkpoint is None:
+        raise Problem("no_raw_weights", value=str(source))
+    try:
+        scheduler = DDPMScheduler.from_pretrained(path, **_part(path, "scheduler"))
+        unet = UNet2DModel.from_pretrained(checkpoint or path, use_safetensors=True, **_part(checkpoint or path, "unet"))
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise Problem("model_unreadable", value=str(source), reason=str(error).splitlines()[0]) from error
     return Loaded(unet.eval().requires_grad_(False).to(device), scheduler)
+
+
+def _part(folder: pathlib.Path, name: str) -> dict[str, str]:
+    """Where a part of a pipeline lies: in a folder of its own, or, in the oldest pipelines, among the others."""
+    return {"subfolder": name} if (folder / name).is_dir() else {}
+
+
+def _fetch(hub_id: str) -> pathlib.Path:
+    """The folder of a pipeline downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
+        raise Problem("model_missing", value=hub_id)
+    try:
+        return pathlib.Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise Problem("model_missing", value=hub_id) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, httpx.TransportError) as error:
+        raise Problem("no_network", value=hub_id) from error
+    except errors.HfHubHTTPError as error:
+        raise Problem("model_unreadable", value=hub_id, reason=str(error).splitlines()[0]) from error
 
 
 def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler:

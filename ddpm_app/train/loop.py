@@ -16,7 +16,8 @@ from ddpm_app.config import TrainConfig
 from ddpm_app.data.pictures import Pictures, load
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import MetricsWriter, Run
-from ddpm_app.train import events, plan as plans
+from ddpm_app.train import events
+from ddpm_app.train import plan as plans
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.check import check, resolve_device
 from ddpm_app.train.events import Control, Event
@@ -129,7 +130,8 @@ class _Work:
                 for frame in sample.denoise(network, noise[part], sampler, config.preview_inference_steps, generators):
                     if _breathe(self.control):
                         return
-            images += sample.to_images(frame.x)
+                    pictures = frame.x
+            images += sample.to_images(pictures)
         png = io.BytesIO()
         sample.grid(images).save(png, "PNG")
         yield events.Sampled(self.state.step, self.run.save_sample(self.state.step, png.getvalue()))
@@ -257,4 +259,4 @@ def publish(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
     try:
         yield events.Published(hub.publish(run))
     except Problem as problem:
-        yield events.Notice("publish_failed", {"reason": problem.code, **problem.values})
+        yield events.Notice(problem.code, problem.values)

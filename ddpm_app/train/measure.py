@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
@@ -12,7 +13,7 @@ from ddpm_app.train.plan import VALIDATION_PICTURES
 BANDS = 8
 
 
-def picture_losses(config: TrainConfig, network: torch.nn.Module, x0: torch.Tensor, eps: torch.Tensor, timesteps: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:
+def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, abar: Tensor) -> Tensor:
     """The loss of each picture [B]: squared error of the network's output against its target, weighted, mean over pixels.
     ``abar`` is the whole schedule [T]. Noising and error are float32; ``network`` may run under autocast."""
     level = abar[timesteps]

@@ -61,7 +61,8 @@ def main() -> None:
             config = presets.build(name)
             held_out, other = (distance.features(real(args.count, config.image_size, seed)) for seed in REAL_SEEDS)
             floor = distance.frechet(held_out, other)
-            runs_of = {"ours": trained(name, pathlib.Path(folder)), "tutorial": trained(name, pathlib.Path(folder), output_dir=f"{name}-tutorial", **TUTORIAL)}
+            place = pathlib.Path(folder)
+            runs_of = {"ours": trained(name, place), "tutorial": trained(name, place, output_dir=f"{name}-tutorial", **TUTORIAL)}
             far, seconds = {}, {}
             for recipe, run in runs_of.items():
                 images = drawn(run, args.count)

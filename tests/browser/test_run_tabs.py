@@ -6,11 +6,11 @@ import urllib.request
 import zipfile
 
 import pytest
+import ui_kit
 from fabricated import at_work, make_run
 from playwright.sync_api import expect, sync_playwright
 
 from ddpm_app import runs
-from ddpm_app.ui import page as pages
 from ddpm_app.ui import style
 
 FLAGS = [
@@ -39,7 +39,7 @@ def server(tmp_path_factory):
     runs_dir = tmp_path_factory.mktemp("runs")
     make_run(runs_dir, "finished-run", steps=60, preset="quick-check", previews=3, pipeline=True, age=60)
     at_work(make_run(runs_dir, "running-run", steps=1500, total=2000, previews=5))
-    demo, studio = pages.build(runs_dir)
+    demo, studio = ui_kit.build(runs_dir)
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **style.look())
     yield demo.local_url, studio
     demo.close()
