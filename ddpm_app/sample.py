@@ -88,7 +88,7 @@ def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu") 
         path = run.pipeline
         if not path.is_dir():
             raise Problem("no_snapshot", value=run.name)
-    elif not path.is_dir():
+    elif not str(source) or not path.is_dir():
         path = _fetch(str(source))
     if weights == "raw" and checkpoint is None:
         raise Problem("no_raw_weights", value=str(source))

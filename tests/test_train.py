@@ -102,7 +102,8 @@ def by_hand(config, pictures, steps):
     unet = model.build_unet(config)
     noise_scheduler = DDPMScheduler(num_train_timesteps=config.num_train_timesteps, beta_schedule=config.beta_schedule)
     adamw = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate)
-    lr_scheduler = get_scheduler(config.lr_scheduler, adamw, config.lr_warmup_steps, config.max_train_steps)
+    course = dict(num_warmup_steps=config.lr_warmup_steps, num_training_steps=config.max_train_steps)
+    lr_scheduler = get_scheduler(config.lr_scheduler, adamw, **course)
     loader = batches.Batches(config, pictures, torch.device("cpu"))
     told = []
     for step in range(steps):

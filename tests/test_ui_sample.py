@@ -16,7 +16,8 @@ from ddpm_app.ui.studio import Studio
 
 ORDER = ("status", "pictures", "as_png", "as_zip", "film", "seed", "go", "cancel")
 SETTINGS = {
-    "source": "run:tiny", "other": "", "num_images": 2, "sampler": "dpmpp_2m", "num_inference_steps": 3, "eta": 0.0, "seed": 11, "weights": "ema",
+    "source": "run:tiny", "other": "", "num_images": 2, "sampler": "dpmpp_2m", "num_inference_steps": 3, "eta": 0.0, "seed": 11,
+    "weights": "ema",
 }
 
 
@@ -97,6 +98,7 @@ def test_a_visitor_who_leaves_frees_the_device(studio):
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"source": None}, "Choose a model"),
+    ({"source": "other", "other": None}, "Choose a model"),
     ({"source": "run:../tiny"}, "no run"),
     ({"source": "shipped:../../runs"}, "no model"),
     ({"source": "other", "other": "/nowhere/at/all"}, "no model"),
@@ -133,6 +135,10 @@ def test_the_shown_lines_draw_pictures(studio, sampler, tmp_path, monkeypatch):
     scope = {}
     exec(lines, scope)
     assert (tmp_path / "0000.png").is_file() and scope["images"][0].size == (16, 16)
+
+
+def test_lines_for_nothing_chosen_name_a_placeholder(studio):
+    assert '"user/name"' in sources.python_lines(studio, SETTINGS | {"source": None, "other": None})
 
 
 def test_a_running_run_is_asked_to_save_first(trained, tmp_path):

@@ -66,7 +66,8 @@ def test_figures_of_a_training_run(studio):
 
 def test_what_a_run_says_is_escaped(studio):
     run = make_run(studio.runs_dir, steps=3)
-    run.tell(notices=[{"code": "<script>", "values": {"a": "<b>"}}], error={"code": "crash", "field": None, "values": {"reason": "<img src=x>"}})
+    run.tell(notices=[{"code": "<script>", "values": {"a": "<b>"}}])
+    run.tell(error={"code": "crash", "field": None, "values": {"reason": "<img src=x>"}})
     run.log("<script>alert(1)</script>")
     shot = studio.board.snapshot()
     for told in (train.told(shot, studio.board.series(), "en", failure=True), train.log_lines(shot)):

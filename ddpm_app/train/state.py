@@ -31,7 +31,7 @@ class TrainState:
         self.ema = model.make_ema(self.unet, config.ema_window) if config.use_ema else None
         optimizers = make_optimizers(config, self.unet.parameters(), fused=accelerator.device.type in ("cpu", "cuda"))
         for optimizer in optimizers:  # each learns its groups' initial_lr; the course is the same for all
-            schedule = get_scheduler(config.lr_scheduler, optimizer, config.lr_warmup_steps, total_steps)
+            schedule = get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps)
         self._course = schedule.lr_lambdas[0]
         # Only AdamW goes through accelerate: what it adds is fp16's gradient scaling, which Muon is refused with.
         self.network, adamw = accelerator.prepare(self.unet, optimizers[0])

@@ -37,7 +37,7 @@ def default(studio: Studio, run: str) -> str | None:
     return next((value for value in values if value.startswith("shipped:")), values[0] if values else None)
 
 
-def place_of(studio: Studio, source: str | None, other: str) -> pathlib.Path | str:
+def place_of(studio: Studio, source: str | None, other: str | None) -> pathlib.Path | str:
     """Where the source lies. Raises Problem: "no_source", "run_missing", "model_missing", "public_off"."""
     kind, _, name = (source or "").partition(":")
     if kind == "run":
@@ -46,7 +46,7 @@ def place_of(studio: Studio, source: str | None, other: str) -> pathlib.Path | s
         if name not in shipped_models():
             raise Problem("model_missing", value=name)
         return MODELS / name
-    if kind != OTHER or not other.strip():
+    if kind != OTHER or not (other or "").strip():
         raise Problem("no_source")
     guard.refuse_in_public(studio)
     return other.strip()
@@ -88,7 +88,7 @@ def _shown_place(studio: Studio, asked: dict[str, Any]) -> pathlib.PurePath | st
     """The source's place as the visitor may see it: from where the app was started, and no machine's paths in public."""
     kind, _, name = (asked["source"] or "").partition(":")
     if kind not in ("run", "shipped"):
-        return asked["other"].strip() or "user/name"
+        return (asked["other"] or "").strip() or "user/name"
     folder = studio.runs_dir / name / "pipeline" if kind == "run" else MODELS / name
     if folder.is_relative_to(pathlib.Path.cwd()):
         return folder.relative_to(pathlib.Path.cwd())

@@ -215,7 +215,9 @@ def tick(url, config, seen):
     kept = timer["outputs"][1]
 
     def value(part):
-        return seen if part["id"] == kept else 1 if part["type"] == "timer" else part["props"].get("value") if part["type"] != "state" else None
+        if part["id"] == kept:
+            return seen
+        return {"timer": 1, "state": None}.get(part["type"], part["props"].get("value"))
 
     body = {"data": [value(parts[one]) for one in timer["inputs"]], "fn_index": timer["id"], "session_hash": "ticker"}
     headers = {"Content-Type": "application/json"}
