@@ -1,8 +1,7 @@
 """Who may come in, and what strangers may do."""
 
-import asyncio
-
 import pytest
+import ui_kit
 
 import app
 from ddpm_app import presets, runs
@@ -78,11 +77,7 @@ def test_a_rebound_name_is_not(host):
 
 def test_names_that_were_asked_for(monkeypatch):
     assert checked("abc.gradio.live", share=True) and not checked("gradio.live.evil.example", share=True)
-    assert (
-        checked("192.168.1.5:7860", bound="0.0.0.0")
-        and checked("[fe80::1]:7860", bound="::")
-        and not checked("evil.example", bound="0.0.0.0")
-    )
+    assert checked("192.168.1.5:7860", bound="0.0.0.0") and checked("[fe80::1]:7860", bound="::") and not checked("evil.example", bound="0.0.0.0")
     monkeypatch.setenv("SPACE_HOST", "someone-studio.hf.space")
     assert checked("someone-studio.hf.space")
 
@@ -94,7 +89,7 @@ def test_an_unknown_host_gets_no_page():
         sent.append(message)
 
     scope = {"type": "http", "headers": [(b"host", b"evil.example")]}
-    asyncio.run(HostCheck(None, frozenset({"localhost"}), False, False)(scope, None, collect))
+    ui_kit.run(lambda: HostCheck(None, frozenset({"localhost"}), False, False)(scope, None, collect))
     assert sent[0]["status"] == 421
 
 
