@@ -17,7 +17,7 @@ PRESET = "butterflies-64"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=800)
     steps = parser.parse_args().steps
 
     import torch

@@ -37,10 +37,12 @@ from ddpm_app.ui.board import last_row  # noqa: E402
 START_BAR, MEMORY_BAR, TICK_BAR, SLOWER_BAR = 2.5, 300e6, 15e3, 0.10
 """Seconds, bytes, bytes and share: what issue 2 asks for."""
 SKIP = {"__type__": "update"}
-"""What gradio sends for an output that stays as it is."""
-PREVIEWS, OTHERS, ROWS_PER_TICK = 200, 24, 30
-"""Of the fabricated runs: preview pictures of the long one, finished runs beside it, training steps between two ticks."""
-TRAINED = dict(max_train_steps="1000000", max_train_minutes="", save_image_epochs="1000000", save_model_epochs="1000000", mixed_precision="no")
+STAYS = (None, SKIP, {"props": SKIP, **SKIP})
+"""What gradio sends for an output that stays as it is: a state, a component, a gr.HTML."""
+PREVIEWS, OTHERS, ROWS_PER_TICK, SETTLE_TICKS = 200, 24, 30, 90
+"""Of the fabricated runs: preview pictures of the long one, finished runs beside it, training steps between two ticks, and
+how many ticks the page may take to show all of a run."""
+TRAINED = dict(max_train_steps="1000000", max_train_minutes="", save_image_epochs="1000000", save_model_epochs="1000000")
 """No pictures or checkpoints within the windows that are compared, and a run that outlasts them: it is stopped."""
 LIMITS = httpx.Timeout(120)
 
@@ -119,8 +121,8 @@ class Viewer:
             elif "value" in value:
                 self.values[key] = value["value"]
         heads = sum(len(name) + len(value) + 4 for answer in (joined, told) for name, value in answer.headers.raw)
-        sent, packed = (sum(map(size, (joined, told))) for size in (lambda a: a.num_bytes_downloaded, lambda a: len(zlib.compress(a.content))))
-        return Answer(heads + sent, heads + packed, any(value != SKIP for value in done["output"]["data"]), seconds)
+        sent, packed = joined.num_bytes_downloaded + told.num_bytes_downloaded, len(joined.content) + len(zlib.compress(told.content))
+        return Answer(heads + sent, heads + packed, any(value not in STAYS for value in done["output"]["data"]), seconds)
 
     async def tick(self) -> Answer:
         return await self.call(self.find("tick"))
@@ -189,8 +191,10 @@ async def ticked(steps: int, count: int) -> list[list[str]]:
         writer, quiet, busy = runs.MetricsWriter(run.metrics_path), [], []
         with serve(folder) as (url, _, _):
             async with viewer(url) as one:
-                while (await one.tick()).news:  # a long run's curves are read over some seconds
+                for _ in range(SETTLE_TICKS):  # a long run's curves are read over some seconds
                     await asyncio.sleep(1)
+                    if not (await one.tick()).news:
+                        break
                 for _ in range(count):
                     await asyncio.sleep(1)
                     quiet.append(await one.tick())
@@ -241,11 +245,11 @@ async def trained(threads: int, viewers: int, seconds: float, rounds: int) -> li
         run.wish(stop=True)
         while run.active:
             await asyncio.sleep(0.2)
-    slower = 1 - statistics.mean(watched) / statistics.mean(alone)
+    slower, length = 1 - statistics.mean(watched) / statistics.mean(alone), seconds * rounds
     turns = ", ".join(f"{a:.2f} / {b:.2f}" for a, b in zip(alone, watched, strict=True))
-    length = seconds * rounds
-    waited = f"{len(answers) / length:.1f} ticks/s, {statistics.median(a.seconds for a in answers) * 1e3:.0f} ms each" if answers else "no ticks"
-    what = f"training on {threads} threads, steps/s alone / with {viewers} viewers: {turns} ({waited}; their own work {own / length:.0%} of a core)"
+    wait = statistics.median(a.seconds for a in answers) * 1e3 if answers else float("nan")
+    load = f"{len(answers) / length:.1f} ticks/s of {wait:.0f} ms; the viewers' own work: {own / length:.0%} of a core"
+    what = f"training on {threads} threads, steps/s alone / with {viewers} viewers: {turns} ({load})"
     return [row(what, f"{slower:.1%} slower", f"{SLOWER_BAR:.0%}", slower < SLOWER_BAR)]
 
 
