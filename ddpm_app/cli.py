@@ -169,9 +169,8 @@ def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Ru
     """Train the run that ``make`` gives. Under torchrun only the first process makes it and talks."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if rank == 0:
-        if busy := runs.active_run(args.runs_dir):
-            raise Problem("busy", value=busy.name)
-        run = make()
+        with runs.claim(args.runs_dir):
+            run = make()
     if processes > 1:
         from accelerate import PartialState
 

@@ -127,11 +127,13 @@ def work(run: Run, control: RunControl) -> Iterator[Event]:
 
 
 def explain(error: BaseException) -> Problem:
-    """The Problem behind whatever ended a run: itself, "save_failed" for a full disk, or "crash"."""
+    """The Problem behind whatever ended a run: itself, "save_failed" for a full disk, "out_of_memory", or "crash"."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Problem("save_failed", reason=error.strerror)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # torch's ways
+        return Problem("out_of_memory", "train_batch_size")
     return Problem("crash", reason=f"{type(error).__name__}: {error}")
 
 
@@ -194,12 +196,10 @@ class Jobs:
     def __init__(self, runs_dir: str | pathlib.Path):
         self.runs_dir = pathlib.Path(runs_dir)
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
 
     def start(self, config: TrainConfig, owner: str | None = None) -> Run:
         """Begin a new run. Raises Problem: "busy" while any run of the folder is active, and those of ``runs.create``."""
-        with self._starting:
-            self._refuse_when_busy()
+        with runs.claim(self.runs_dir):
             return self._launch(runs.create(self.runs_dir, config, owner))
 
     def resume(self, name: str, owner: str | None = None, **longer: Any) -> Run:
@@ -207,18 +207,13 @@ class Jobs:
 
         Raises Problem: "busy", "run_missing", "run_finished" (nothing is left to do), or a field's own.
         """
-        with self._starting:
-            self._refuse_when_busy()
+        with runs.claim(self.runs_dir):
             return self._launch(prepare_resume(self.runs_dir, name, owner, **longer))
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread, if any, has ended."""
         if self._thread:
             self._thread.join(timeout)
-
-    def _refuse_when_busy(self) -> None:
-        if busy := runs.active_run(self.runs_dir):
-            raise Problem("busy", value=busy.name)
 
     def _launch(self, run: Run) -> Run:
         self._thread = threading.Thread(target=_drain, args=(run,), name=f"train-{run.name}", daemon=True)

@@ -286,6 +286,24 @@ def active_run(runs_dir: pathlib.Path) -> Run | None:
     return next((run for run in list_runs(runs_dir) if run.active), None)
 
 
+@contextlib.contextmanager
+def claim(runs_dir: pathlib.Path) -> Iterator[None]:
+    """Held while a run is begun, so that two that start at once don't both. Raises Problem: "busy" while any run of the
+    folder is active, "runs_dir" where nothing can be written."""
+    try:
+        pathlib.Path(runs_dir).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(pathlib.Path(runs_dir) / ".start.lock")
+        lock.acquire()
+    except OSError as error:
+        raise Problem("runs_dir", value=str(runs_dir), reason=error.strerror or str(error)) from error
+    try:
+        if busy := active_run(runs_dir):
+            raise Problem("busy", value=busy.name)
+        yield
+    finally:
+        lock.release()
+
+
 def free_name(runs_dir: pathlib.Path, name: str) -> str:
     """``name``, or name-2, name-3, ...: the first that no run has."""
     stem, _, number = name.rpartition("-")

@@ -288,7 +288,8 @@ def test_stopped_before_the_loop(run, play):
 @pytest.mark.parametrize(("error", "code", "field"), [
     (Problem("diverged", "learning_rate", value=1e-3, step=7), "diverged", "learning_rate"),
     (ValueError("odd"), "crash", None),
-    (MemoryError(), "crash", None),
+    (MemoryError(), "out_of_memory", "train_batch_size"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out_of_memory", "train_batch_size"),
     (OSError(28, "No space left on device"), "save_failed", None),
     (SystemExit(3), "crash", None),
 ])

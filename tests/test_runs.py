@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import filelock
 import pytest
 from engine_kit import NETWORK
 
@@ -524,3 +525,13 @@ def test_files_are_utf8_json(runs_dir):
     run = runs.create(runs_dir, settings("schmetterlinge-ä", dataset_name="蝴蝶"))
     assert json.loads((run.path / "config.json").read_text(encoding="utf-8"))["config"]["dataset_name"] == "蝴蝶"
     assert run.config.dataset_name == "蝴蝶"
+
+
+def test_two_that_start_at_once_take_turns(runs_dir, tiny):
+    with runs.claim(runs_dir):
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(runs_dir / ".start.lock").acquire(timeout=0)
+        runs.create(runs_dir, tiny())
+    with pytest.raises(Problem, match="busy"), runs.claim(runs_dir):
+        pass
+    filelock.FileLock(runs_dir / ".start.lock").acquire(timeout=0).lock.release()

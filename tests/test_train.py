@@ -485,7 +485,7 @@ def test_run_that_went_back_and_was_killed_ends_alike(runs_dir, tiny, poisoned):
     told = kinds(train(whole))
     back = told.index("RolledBack")
     for seen in (back - 2, back + 1, back + 3, told.index("Saved", back) + 1):
-        broken = new(runs_dir, tiny(output_dir="broken"))
+        broken = new(runs_dir, tiny(output_dir=f"broken {seen}"))
         it = loop.train(broken.config, broken, Hand())
         for _ in range(seen):
             next(it)
