@@ -2,6 +2,7 @@
 inside it. Minutes become a number of steps here."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -14,14 +15,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_app import diffusion, model, sample
+from ddpm_app import diffusion, model, presets, sample
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.cache import cache_folder
 from ddpm_app.data.pictures import Pictures
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import Run, write_atomic
 from ddpm_app.train import batches
-from ddpm_app.train.check import resolve_precision
+from ddpm_app.train.check import resolve_device, resolve_precision
 from ddpm_app.train.optimizer import make_optimizers
 
 VALIDATIONS = 16
@@ -216,6 +217,17 @@ def estimate(config: TrainConfig, images: int) -> dict[str, Any]:
         "flops": counter.get_total_flops() * config.gradient_accumulation_steps,
         "memory_bytes": saved.bytes + 4 * copies * parameters,
     }
+
+
+@functools.cache
+def machine_speed() -> float:
+    """Operations per second of a training step on this machine: a first guess from one small network, in about two seconds."""
+    config = presets.build(presets.FIRST)
+    device = resolve_device(config)
+    unet = model.build_unet(config).to(device)
+    batch = torch.zeros(config.train_batch_size, config.channels, config.image_size, config.image_size, device=device)
+    seconds = _timed(lambda: unet(batch, 0).sample.mean().backward(), device, repeats=3)
+    return estimate(config, config.train_batch_size)["flops"] / seconds
 
 
 def preview_noise(config: TrainConfig) -> torch.Tensor:

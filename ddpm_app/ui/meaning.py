@@ -4,7 +4,7 @@ import functools
 import html
 from typing import Any
 
-from ddpm_app import runs
+from ddpm_app import jobs, runs
 from ddpm_app.config import TrainConfig, problems
 from ddpm_app.problems import Problem
 from ddpm_app.text import t, tell
@@ -75,16 +75,18 @@ def _time(studio: Studio, config: TrainConfig, known: dict[str, Any], lang: str)
     if not known:
         return t("ui.meaning.rehearsal", lang)
     steps = config.max_train_steps or config.num_epochs * known["steps_per_epoch"]
-    speed = _speed(studio)
-    return t("ui.meaning.about", lang, time=lasting(steps * known["flops"] / speed, lang)) if speed else t("ui.meaning.rehearsal", lang)
+    return t("ui.meaning.about", lang, time=lasting(steps * known["flops"] / _speed(studio), lang))
 
 
-def _speed(studio: Studio) -> float | None:
-    """Operations per second that this machine reached in its newest rehearsed run."""
+def _speed(studio: Studio) -> float:
+    """Operations per second that this machine reached in its newest rehearsed run, or in a short measurement."""
     for run in runs.list_runs(studio.runs_dir):
         if run.plan:
             return _estimate(run.config, run.plan["images"])["flops"] / run.plan["step_seconds"]
-    return None
+    from ddpm_app.train.plan import machine_speed
+
+    with jobs.DEVICE:
+        return machine_speed()
 
 
 def _estimate(config: TrainConfig, images: int) -> dict[str, Any]:
