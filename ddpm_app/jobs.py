@@ -101,6 +101,17 @@ class RunControl:
             self.run.tell(**news)
 
 
+_IMPORTING = threading.Lock()
+
+
+def engine() -> None:
+    """Import torch, diffusers and what stands on them. To be called before any of it is imported in a thread: diffusers puts
+    another object in its own place while it is imported, and a second thread that comes by meanwhile keeps the empty one."""
+    with _IMPORTING:
+        import ddpm_app.sample
+        import ddpm_app.train.loop  # noqa: F401
+
+
 def work(run: Run, control: RunControl) -> Iterator[Event]:
     """Train a run to its end and keep its status true. The thread, the terminal and the tests drain this.
 
@@ -108,6 +119,7 @@ def work(run: Run, control: RunControl) -> Iterator[Event]:
     """
     meter = Meter(run)
     try:
+        engine()
         from ddpm_app.train.loop import train
 
         for event in train(run.config, run, control):
@@ -242,6 +254,7 @@ def prepare_resume(runs_dir: pathlib.Path, name: str, owner: str | None = None, 
 
 def extend(run: Run, **longer: Any) -> None:
     """Give a run more steps: a new max_train_steps or num_epochs for the whole run, or max_train_minutes on top."""
+    engine()
     from ddpm_app.train.plan import lengthened
 
     lengths = {"max_train_steps": None, "max_train_minutes": None}

@@ -496,3 +496,22 @@ def test_sampling_from_a_run_that_trains(runs_dir, tiny, undisturbed):
     mine.join(120)
     assert len(drawn) == 8 and len(drawn[-1]) == 2
     assert run.status["state"] == "finished" and engine_kit.outcome(run) == engine_kit.outcome(undisturbed)
+
+
+def test_engine_can_be_imported_from_two_threads_at_once():
+    code = """
+import threading
+from ddpm_app import jobs
+failed = []
+def use():
+    try:
+        jobs.engine()
+        from ddpm_app.sample import DDPMScheduler
+        DDPMScheduler()
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=use) for _ in range(3)]
+[t.start() for t in threads], [t.join() for t in threads]
+assert not failed, failed
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=pathlib.Path(__file__).parent.parent)

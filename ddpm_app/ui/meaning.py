@@ -83,6 +83,7 @@ def _speed(studio: Studio) -> float:
     for run in runs.list_runs(studio.runs_dir):
         if run.plan:
             return _estimate(run.config, run.plan["images"])["flops"] / run.plan["step_seconds"]
+    jobs.engine()
     from ddpm_app.train.plan import machine_speed
 
     with jobs.DEVICE:
@@ -95,6 +96,7 @@ def _estimate(config: TrainConfig, images: int) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=32)
 def _counted(config: TrainConfig, images: int) -> dict[str, Any]:
+    jobs.engine()
     from ddpm_app.train.plan import estimate
 
     return estimate(config, images)
@@ -102,6 +104,7 @@ def _counted(config: TrainConfig, images: int) -> dict[str, Any]:
 
 def _notices(config: TrainConfig, lang: str) -> str:
     """What training will do differently from what is asked, and what it refuses once it knows the machine."""
+    jobs.engine()
     from ddpm_app.train.check import check
 
     try:

@@ -161,6 +161,7 @@ def _draw(studio: Studio, asked: dict[str, Any], visitor: str, lang: str, stop: 
         guard.check_request(asked["num_images"], asked["num_inference_steps"])
     if not studio.warm.is_set():
         yield {"status": progress(t("ui.sample.warming", lang), 0)}
+    jobs.engine()
     from ddpm_app import sample
 
     request = sample.Request(**{name: asked[name] for name in ("num_images", "sampler", "num_inference_steps", "eta", "seed")})
@@ -234,6 +235,7 @@ _loaded: list[tuple[Any, Any]] = []
 
 def load(place: pathlib.Path | str, weights: str) -> Any:
     """``sample.load`` on the best device there is; the last model is kept in memory."""
+    jobs.engine()
     import torch
 
     from ddpm_app import sample

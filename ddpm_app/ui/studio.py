@@ -8,9 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from ddpm_app import runs, text
+from ddpm_app import jobs, runs, text
 from ddpm_app.config import FIELDS, FieldInfo, TrainConfig, problems
-from ddpm_app.jobs import Jobs
 from ddpm_app.problems import Problem
 from ddpm_app.ui.board import Board
 from ddpm_app.ui.shelf import Shelf
@@ -31,7 +30,7 @@ class Studio:
     diffusers are imported."""
 
     runs_dir: pathlib.Path
-    jobs: Jobs
+    jobs: jobs.Jobs
     board: Board
     public: bool = False
     warm: threading.Event = dataclasses.field(default_factory=threading.Event)
@@ -46,9 +45,7 @@ class Studio:
         timer.start()
 
     def _warm(self) -> None:
-        import ddpm_app.sample
-        import ddpm_app.train.loop  # noqa: F401
-
+        jobs.engine()
         self.warm.set()
 
 
