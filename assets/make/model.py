@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import pathlib
 import shutil
 import sys
@@ -35,6 +36,10 @@ def main() -> None:
         target = ROOT / "assets" / "models" / PRESET
         shutil.rmtree(target, ignore_errors=True)
         pipeline.save_pretrained(target)
+        for file in target.rglob("*.json"):  # diffusers writes down the folder it was loaded from
+            values = json.loads(file.read_text())
+            values.pop("_name_or_path", None)
+            file.write_text(json.dumps(values, indent=2) + "\n")
 
 
 if __name__ == "__main__":
