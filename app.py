@@ -37,7 +37,6 @@ def _refuse(line: str) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     asked = options(argv)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads of two pools on the same cores stall each other
     os.environ["MPLBACKEND"] = "agg"
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = asked.host, str(asked.port)  # gradio tries the ports from here on

@@ -32,7 +32,7 @@ def test_buttons_of_each_state(state, buttons):
 
 
 @pytest.mark.parametrize("state", runs.STATES)
-@pytest.mark.parametrize("phase", ["start", "download", "decode", "rehearsal", "training", "preview", "saving", "publishing", None])
+@pytest.mark.parametrize("phase", ["start", "download", "decode", "rehearsal", "training", "paused", "preview", "saving", "publishing", None])
 def test_every_state_and_phase_has_words(state, phase):
     now = {
         "name": NASTY,

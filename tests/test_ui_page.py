@@ -69,3 +69,19 @@ def test_no_heavy_library_is_imported_to_build_the_page():
     code = f"import sys, ddpm_app.ui.page as p; p.build('runs-nowhere'); print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_after_a_start_the_next_tick_sends_everything(built, runs_dir, monkeypatch):
+    """Start shows Stop itself. Where the run has failed by the next tick, the buttons look as before Start."""
+    demo, studio = built
+    [start] = [fn for fn in demo.fns.values() if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.start"]
+    seen = {handler(demo, "draw").outputs[1]: tick(demo, None)[1]}
+    monkeypatch.setattr(studio.jobs, "start", lambda config, owner: make_run(runs_dir, "gone", steps=0, previews=0, state="failed"))
+    spare = [component.value if not component.stateful else "" for component in start.inputs]
+    shown = dict(zip(start.outputs, start.fn(*spare), strict=True))
+    names = {part.elem_id: part for part in start.outputs}
+    assert not shown[names["button-start"]]["visible"] and shown[names["button-stop"]]["visible"]
+    studio.board.refresh()
+    prints = (seen | shown)[handler(demo, "draw").outputs[1]]
+    sent = dict(zip(handler(demo, "draw").outputs, tick(demo, prints), strict=True))
+    assert sent[names["button-start"]]["visible"] and not sent[names["button-stop"]]["visible"]

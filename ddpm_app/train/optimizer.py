@@ -15,7 +15,7 @@ MATRIX_SIDE = 16
 def make_optimizers(config: TrainConfig, parameters: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
     """AdamW, followed by Muon where the config asks for it. Each keeps its peak rate as its groups' ``lr``."""
     parameters = list(parameters)
-    matrices = [p for p in parameters if config.optimizer == "muon" and p.ndim >= 2 and min(len(p), p[0].numel()) >= MATRIX_SIDE]
+    matrices = [p for p in parameters if config.optimizer == "muon" and p.ndim == 4 and min(len(p), p[0].numel()) >= MATRIX_SIDE]
     chosen = {id(p) for p in matrices}
     rest = [p for p in parameters if id(p) not in chosen]
     adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay, fused=fused)

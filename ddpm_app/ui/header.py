@@ -21,8 +21,8 @@ BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
 
 
 AT_ONCE = "() => document.querySelector('#status .bar')?.classList.add('asked')"
-ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
 """Start moves the bar in the browser, before the server answers."""
+ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
 
 
 def new_visitor() -> str:
@@ -99,7 +99,7 @@ def _line(now: dict[str, Any], lang: str) -> str:
         return t("ui.header.idle", lang)
     parts = [f"<b>{html.escape(now['name'])}</b>", f'<span class="state {state}">{t(f"ui.state.{state}", lang)}</span>']
     phase, done, total = now.get("phase"), now.get("done"), now.get("total")
-    if now.get("active") and phase not in (None, "training"):
+    if now.get("active") and phase not in (None, "training", "paused"):
         amount = (
             t("ui.header.part", lang, done=done, total=total)
             if total
@@ -180,7 +180,7 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
             return [said(problem_of(error), lang), *[gr.skip()] * (len(outputs) - 1)]
         first = status_html({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
         buttons_now = [gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)]
-        return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), first, *buttons_now]
+        return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), None, first, *buttons_now]
 
     def act(name: str):
         def click(selected: str, visitor: str, lang: str) -> str:
@@ -201,6 +201,7 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
         shared.selected,
         shared.tabs,
         shared.form.components["output_dir"],
+        shared.seen,  # emptied: the next tick sends everything, also where it looks as before Start
         shared.status,
         *(buttons[name] for name in ("start", "resume", "stop")),
     ]

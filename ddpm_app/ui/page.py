@@ -29,6 +29,7 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
             selected=gr.BrowserState("", storage_key="ddpm-studio-run", **MINE),
             visitor=gr.BrowserState("", storage_key="ddpm-studio-visitor", **MINE),
             kept=gr.BrowserState({}, storage_key="ddpm-studio-form", **MINE),
+            seen=gr.JSON(visible=False),
             lang=gr.State("en"),
         )
         buttons = header.build(studio, shared)
@@ -53,7 +54,6 @@ def _tick(demo: gr.Blocks, studio: Studio, shared: Shared) -> None:
     """One request per second and viewer for all parts of the page. The browser holds the prints of what it shows
     (``seen``), so that a lost answer is sent again and nothing else is."""
     timer = gr.Timer(TICK_SECONDS)
-    seen = gr.JSON(visible=False)
     ticks = shared.ticks
     outputs = [component for tick in ticks for component in tick.outputs]
 
@@ -75,10 +75,10 @@ def _tick(demo: gr.Blocks, studio: Studio, shared: Shared) -> None:
         return [lang, visitor or header.new_visitor(), *draw(selected, lang, None, 0, *given)]
 
     extra = [component for tick in ticks for component in tick.inputs]
-    everything = [timer, seen, *outputs]
+    everything = [timer, shared.seen, *outputs]
     options: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
     demo.load(load, [shared.selected, shared.visitor, *extra], [shared.lang, shared.visitor, *everything], **options)
-    timer.tick(draw, [shared.selected, shared.lang, seen, timer, *extra], everything, **options)
+    timer.tick(draw, [shared.selected, shared.lang, shared.seen, timer, *extra], everything, **options)
 
 
 def _print(value: Any) -> str:

@@ -106,7 +106,8 @@ class Shared:
     """Parts of one page that several tabs use.
 
     ``selected``: name of the run on show; "" or FOLLOW is the one at work or the newest. ``visitor``: a random id kept by the
-    browser. ``kept``: the edited form, kept by the browser.
+    browser. ``kept``: the edited form, kept by the browser. ``seen``: prints of what the ticks have sent; a handler that sets
+    an output of a tick itself empties it, so that the next tick sends everything.
     ``lang``: the visitor's language. ``tabs``: the gr.Tabs, with the ids "dataset", "config", "train", "sample", "runs".
     ``message``: an HTML line in the header for the outcome of a click (see header.said), under ``status``. ``opened``: the gr.Tab by id.
     ``restored``: the event after which the form holds what the browser kept. ``later``: called once all tabs are drawn, for
@@ -116,6 +117,7 @@ class Shared:
     selected: gr.BrowserState
     visitor: gr.BrowserState
     kept: gr.BrowserState
+    seen: gr.JSON
     lang: gr.State
     tabs: gr.Tabs | None = None
     form: Form | None = None
