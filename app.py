@@ -25,7 +25,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         _refuse("--auth needs a name and a password, as user:password")
     if not 0 < asked.port < 65536:
         _refuse(f"--port is {asked.port}: it must be between 1 and 65535")
-    if (asked.share or asked.host not in ("127.0.0.1", "localhost", "::1", "[::1]")) and not (asked.auth or asked.public):
+    elsewhere = asked.share or asked.host not in ("127.0.0.1", "localhost", "::1", "[::1]")
+    asked.opened = elsewhere or bool(asked.auth) or asked.public
+    if elsewhere and not (asked.auth or asked.public):
         _refuse("--share and a --host other than this machine open the page to others: add --auth user:password or --public")
     return asked
 
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         share=asked.share,
         auth=tuple(asked.auth.split(":", 1)) if asked.auth else None,
         max_file_size=guard.upload_bytes(asked.public),
-        app_kwargs={"middleware": guard.host_check(asked.host, asked.share)},
+        app_kwargs={"middleware": guard.host_check(asked.opened)},
         run_history=False,
         ssr_mode=False,
         show_error=True,

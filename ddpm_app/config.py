@@ -103,7 +103,7 @@ class TrainConfig:
     num_epochs: int = setting(50, "training", "Times that every picture is seen, unless steps or minutes are given.", ge=1, le=1000000)
     max_train_steps: MaybeInt = setting(None, "training", "Number of steps; replaces num_epochs.", ge=1, le=100_000_000)
     max_train_minutes: MaybeFloat = setting(None, "training", "Minutes of training; a rehearsal turns them into steps on this machine. Replaces num_epochs.", gt=0, le=100_000)
-    optimizer: Literal["adamw", "muon"] = setting("adamw", "training", "adamw as the tutorial, or muon for the weight matrices (and adamw for the rest): far fewer steps from scratch.")
+    optimizer: Literal["adamw", "muon"] = setting("adamw", "training", "adamw as the tutorial, or muon for the convolutions (and adamw for the rest): far fewer steps from scratch.")
     learning_rate: float = setting(1e-4, "training", "Peak learning rate of AdamW.", gt=0, le=1)
     muon_learning_rate: float = setting(0.02, "training", "Peak learning rate of Muon.", advanced=True, gt=0, le=1)
     lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = setting("cosine", "training", "Course of the learning rate after the warm-up.", advanced=True)

@@ -167,8 +167,10 @@ class Meter:
     def follow(self, event: Event, control: RunControl) -> None:
         match event:
             case events.Notice():
-                self.notices.append({"code": event.code, "values": event.values})
-                self.run.tell(notices=self.notices)
+                said = {"code": event.code, "values": event.values}
+                if said not in self.notices:
+                    self.notices.append(said)
+                    self.run.tell(notices=self.notices)
                 self.run.log(f"notice {event.code} {event.values}")
             case events.Planned(plan=plan):
                 self.run.tell(state="waiting" if event.long else "preparing", total_steps=plan["total_steps"], estimate_seconds=plan["total_seconds"])

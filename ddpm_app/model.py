@@ -1,4 +1,4 @@
-"""The UNet of a run, its moving average, and how both are loaded from a folder or the Hub."""
+"""The UNet of a run and its moving average."""
 
 import torch
 from diffusers import UNet2DModel
@@ -11,22 +11,27 @@ from ddpm_app.config import TrainConfig
 
 def build_unet(config: TrainConfig) -> UNet2DModel:
     """A UNet2DModel with weights drawn from the run's seed; the global generator is left as it was."""
-    shape = config.unet_shape
-    levels = range(1, len(shape.block_out_channels) + 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.generator(config.seed, "weights").initial_seed())
-        return UNet2DModel(
-            sample_size=config.image_size,
-            in_channels=config.channels,
-            out_channels=config.channels,
-            layers_per_block=shape.layers_per_block,
-            block_out_channels=shape.block_out_channels,
-            down_block_types=tuple("AttnDownBlock2D" if n in shape.attention_levels else "DownBlock2D" for n in levels),
-            up_block_types=tuple("AttnUpBlock2D" if n in shape.attention_levels else "UpBlock2D" for n in reversed(levels)),
-            attention_head_dim=shape.attention_head_dim,
-            norm_num_groups=shape.norm_num_groups,
-            dropout=config.dropout,
-        )
+        return unet_of(config)
+
+
+def unet_of(config: TrainConfig) -> UNet2DModel:
+    """The UNet2DModel that the settings describe, with whatever weights the global generator gives."""
+    shape = config.unet_shape
+    levels = range(1, len(shape.block_out_channels) + 1)
+    return UNet2DModel(
+        sample_size=config.image_size,
+        in_channels=config.channels,
+        out_channels=config.channels,
+        layers_per_block=shape.layers_per_block,
+        block_out_channels=shape.block_out_channels,
+        down_block_types=tuple("AttnDownBlock2D" if n in shape.attention_levels else "DownBlock2D" for n in levels),
+        up_block_types=tuple("AttnUpBlock2D" if n in shape.attention_levels else "UpBlock2D" for n in reversed(levels)),
+        attention_head_dim=shape.attention_head_dim,
+        norm_num_groups=shape.norm_num_groups,
+        dropout=config.dropout,
+    )
 
 
 def use_plain_attention(unet: UNet2DModel) -> None:

@@ -22,19 +22,24 @@ def css() -> str:
 
 
 def line(label: str, colour: str, points: tuple[list[float], list[float]], style: str = "line") -> dict[str, Any]:
-    """One series: ``points`` are (x, y); ``style`` is "line", "faint" (behind, thin), "dots" (with its points) or "dashed"."""
-    return {"label": label, "colour": colour, "style": style, "x": points[0], "y": points[1]}
+    """One series: ``points`` are (x, y), x whole; ``style`` is "line", "faint" (behind, thin), "dots" (with its points) or "dashed"."""
+    values = [float(f"{y:.3g}") for y in points[1]] if style == "faint" else points[1]
+    return {"label": label, "colour": colour, "style": style, "x": points[0], "y": values}
 
 
 def chart(
     name: str, title: str, unit: str, lines: list[dict[str, Any]], log: bool | None = None, x_max: float | None = None, wide: bool = False
 ) -> dict[str, Any]:
-    """One plot. ``log`` is how its axis starts (None: always linear, no switch); lines without points are left out."""
+    """One plot. ``log`` is how its axis starts (None: always linear, no switch); lines without points are left out.
+
+    x travels as differences to the one before, short however long the run, and as None where it is that of the line before.
+    """
+    shown = [part | {"x": [b - a for a, b in zip([0, *part["x"]], part["x"], strict=False)]} for part in lines if part["x"]]
     return {
         "name": name,
         "title": title,
         "unit": unit,
-        "lines": [part for part in lines if part["x"]],
+        "lines": [part | {"x": None} if k and part["x"] == shown[k - 1]["x"] else part for k, part in enumerate(shown)],
         "log": log,
         "xMax": x_max,
         "wide": wide,
@@ -99,7 +104,7 @@ def frame(charts: list[dict[str, Any]], lang: str = "en") -> dict[str, Any]:
 
 def points(frame: dict[str, Any]) -> int:
     """Number of points over all plots of a frame."""
-    return sum(len(part["x"]) for one in frame["charts"] for part in one["lines"])
+    return sum(len(part["y"]) for one in frame["charts"] for part in one["lines"])
 
 
 def payload(frame: dict[str, Any]) -> int:

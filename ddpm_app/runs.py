@@ -25,7 +25,7 @@ from ddpm_app import config as configs
 from ddpm_app.config import TrainConfig
 from ddpm_app.problems import Problem
 
-ACTIVE = ("preparing", "waiting", "training", "paused", "stopping")
+ACTIVE = ("preparing", "waiting", "training", "paused")
 """States of a run that some process is working on."""
 STATES = (*ACTIVE, "stopped", "finished", "failed", "interrupted")
 TRASH = ".trash"
@@ -127,7 +127,8 @@ class Run:
     def begin(self, owner: str | None = None) -> None:
         """Say that this process starts (or resumes) the run: old wishes are void. ``owner`` is who may stop it in public mode."""
         write_atomic(self.path / "control.json", json.dumps(NO_WISHES | {"owner": owner}) + "\n")
-        self.tell(state="preparing", phase="start", error=None, traceback=None, message=None)
+        fresh = dict.fromkeys(("error", "traceback", "done", "total", "eta_seconds", "images_per_second", "published"))
+        self.tell(state="preparing", phase="start", notices=[], **fresh)
 
     @property
     def active(self) -> bool:
@@ -197,8 +198,11 @@ class Run:
         """The plain diffusers pipeline, EMA weights where the run keeps them."""
         return self.path / "pipeline"
 
+    def sample_path(self, step: int) -> pathlib.Path:
+        return self.path / "samples" / f"step-{step:07}.png"
+
     def save_sample(self, step: int, png: bytes) -> pathlib.Path:
-        path = self.path / "samples" / f"step-{step:07}.png"
+        path = self.sample_path(step)
         path.parent.mkdir(exist_ok=True)
         write_atomic(path, png)
         return path
@@ -236,7 +240,13 @@ class Run:
             return []
 
     def disk_bytes(self) -> int:
-        return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
+        """Bytes of all files; one that is renamed or removed meanwhile counts as none."""
+        total = 0
+        for folder, _, files in os.walk(self.path):
+            for file in files:
+                with contextlib.suppress(OSError):
+                    total += os.stat(os.path.join(folder, file)).st_size
+        return total
 
 
 class MetricsWriter:
@@ -275,7 +285,7 @@ def list_runs(runs_dir: pathlib.Path) -> list[Run]:
 
 def find(runs_dir: pathlib.Path, name: str) -> Run:
     """The run of that name. Raises Problem("run_missing"), also for a name that leaves the folder."""
-    path = pathlib.Path(runs_dir) / name
+    path = pathlib.Path(runs_dir) / (name or "")
     if not name or pathlib.PurePath(name).name != name or name.startswith(".") or not (path / "config.json").is_file():
         raise Problem("run_missing", value=name, known=", ".join(run.name for run in list_runs(runs_dir)) or "-")
     return Run(path)

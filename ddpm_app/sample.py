@@ -89,7 +89,7 @@ def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu") 
         if not path.is_dir():
             raise Problem("no_snapshot", value=run.name)
     elif not str(source) or not path.is_dir():
-        path = _fetch(str(source))
+        path = fetch(str(source))
     if weights == "raw" and checkpoint is None:
         raise Problem("no_raw_weights", value=str(source))
     try:
@@ -105,8 +105,10 @@ def _part(folder: pathlib.Path, name: str) -> dict[str, str]:
     return {"subfolder": name} if (folder / name).is_dir() else {}
 
 
-def _fetch(hub_id: str) -> pathlib.Path:
-    """The folder of a pipeline downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles."""
+def fetch(hub_id: str) -> pathlib.Path:
+    """The folder of a pipeline downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles.
+
+    Raises Problem: "model_missing", "no_network", "model_unreadable"."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
         raise Problem("model_missing", value=hub_id)
     try:

@@ -144,7 +144,8 @@ def _ask(run: Run) -> None:
 
     def read() -> None:  # not input(): a thread that sits in it when the program ends brings the interpreter down
         answer = os.read(sys.stdin.fileno(), 100).decode(errors="replace").strip().lower()
-        run.wish(**{"go" if answer in ("y", "yes") else "stop": True})
+        if run.status["state"] == "waiting":  # else the page has answered meanwhile
+            run.wish(**{"go" if answer in ("y", "yes") else "stop": True})
 
     threading.Thread(target=read, name="answer", daemon=True).start()
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+from typing import Any
 
 from ddpm_app.problems import Problem
 
@@ -28,3 +29,29 @@ def t(key: str, lang: str = "en", **values) -> str:
 def tell(problem: Problem, lang: str = "en") -> str:
     """A problem in plain words, naming its field and the remedy."""
     return t(f"problem.{problem.code}", lang, **{"field": problem.field, **problem.values})
+
+
+def words_for(key: str, lang: str, values: dict[str, Any], otherwise: str) -> str:
+    """The sentence of a code that a run's file holds; another version's unknown code or values show as they are."""
+    try:
+        return t(key, lang, **values)
+    except (KeyError, IndexError, ValueError, TypeError):
+        return f"{otherwise} {values}"
+
+
+def lasting(seconds: float, lang: str = "en") -> str:
+    """A length of time in words that fit it: "8 s", "4 min 10 s", "2 h 05 min", "52 h"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return t("ui.time.seconds", lang, seconds=rest)
+    if minutes < 60:
+        return t("ui.time.minutes", lang, minutes=minutes, seconds=rest)
+    if minutes < 600:
+        return t("ui.time.hours_minutes", lang, hours=minutes // 60, minutes=minutes % 60)
+    return t("ui.time.hours", lang, hours=round(seconds / 3600))
+
+
+def spell_bytes(count: float) -> str:
+    """A number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
+    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if count >= size), ("kB", 1e3))
+    return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"

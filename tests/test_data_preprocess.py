@@ -73,7 +73,6 @@ def test_every_byte_equals_to_tensor_and_normalize_and_comes_back(channels):
     got = preprocess.to_tensors(pixels[None])[0]
     assert torch.equal(got, wanted)
     assert np.array_equal(preprocess.to_display(got), pixels)
-    assert preprocess.to_pil(got).tobytes() == picture.tobytes() and preprocess.to_pil(got).mode == picture.mode
 
 
 def test_display_clamps_and_survives_nan():

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import pathlib
 import struct
 import subprocess
 import sys
@@ -163,6 +164,42 @@ def test_too_many_entries(tmp_path, into, monkeypatch):
     refused("upload_entries", three, into)
     (tmp_path / "p.png").write_bytes(png())
     refused("upload_entries", [tmp_path / "p.png"] * 6, into)
+
+
+def test_a_share_of_the_limits(tmp_path, into, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_ENTRIES", 10)
+    path = zipped(tmp_path / "a.zip", {f"{i}.png": png(noise(seed=i)) for i in range(6)})
+    with pytest.raises(Problem, match="upload_entries"):
+        import_upload([path], into, share=0.5)
+    import_upload([path], into)
+
+
+def test_equal_names_are_numbered_without_counting_from_the_start(tmp_path, into, monkeypatch):
+    (tmp_path / "p.png").write_bytes(png())
+    looked, exists = [], pathlib.Path.exists
+    monkeypatch.setattr(pathlib.Path, "exists", lambda path: looked.append(path) or exists(path))
+    folder = import_upload([tmp_path / "p.png"] * 40, into)
+    assert len(names(folder)) == 40 and len(looked) < 3 * 40
+
+
+def test_the_newest_uploads_are_kept(tmp_path):
+    def sent(visitor, *numbers):
+        for k in numbers:
+            (tmp_path / f"{k}.png").write_bytes(png(noise(seed=k)))
+            folder = import_upload([tmp_path / f"{k}.png"], tmp_path / "uploads" / visitor)
+            os.utime(folder, (k, k))
+        return folder
+
+    def left():
+        return {folder.stat().st_mtime for folder in (tmp_path / "uploads").glob("*/upload-*")}
+
+    sent("me", 1, 2, 5)
+    last = sent("you", 3, 4)
+    assert upload.keep_newest(tmp_path / "uploads", 2) > 0 and left() == {2, 3, 4, 5}
+    assert import_upload([tmp_path / "4.png"], last.parent) == last and last.stat().st_mtime > 5  # sent again
+    size = sum(file.stat().st_size for file in last.iterdir())
+    upload.keep_newest(tmp_path / "uploads", 2, most_bytes=size)
+    assert [folder for folder in (tmp_path / "uploads").glob("*/upload-*")] == [last]
 
 
 def test_too_many_pixels(tmp_path, into, monkeypatch):

@@ -214,8 +214,8 @@ def test_muon_takes_the_matrices_and_adamw_the_rest(tiny):
     adamw, muon = optimizer.make_optimizers(config, unet.parameters(), fused=False)
     rest = {id(p) for p in adamw.param_groups[0]["params"]}
     assert {id(p) for p in unet.parameters()} == rest | {id(w) for w in muon.weights} and not rest & {id(w) for w in muon.weights}
-    assert all(w.ndim in (2, 4) and min(len(w), w[0].numel()) >= optimizer.MATRIX_SIDE for w in muon.weights)
-    assert all(p.ndim == 1 or min(len(p), p[0].numel()) < optimizer.MATRIX_SIDE for p in adamw.param_groups[0]["params"])
+    assert all(w.ndim == 4 and min(len(w), w[0].numel()) >= optimizer.MATRIX_SIDE for w in muon.weights)
+    assert all(p.ndim != 4 or min(len(p), p[0].numel()) < optimizer.MATRIX_SIDE for p in adamw.param_groups[0]["params"])
     assert len(optimizer.make_optimizers(tiny(), unet.parameters(), fused=False)) == 1
 
 

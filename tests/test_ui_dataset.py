@@ -1,6 +1,7 @@
 """The Dataset tab: opening, paging, searching, looking, uploading."""
 
 import re
+import types
 import zipfile
 
 import pytest
@@ -8,8 +9,9 @@ from PIL import Image
 
 from ddpm_app import presets
 from ddpm_app.config import BUILT_IN, FIELDS, from_dict
+from ddpm_app.data import cache
 from ddpm_app.jobs import Jobs
-from ddpm_app.ui import drawings, shelf
+from ddpm_app.ui import drawings, guard, shelf
 from ddpm_app.ui.board import Board
 from ddpm_app.ui.browser import PAGE, Browser, kind_of
 from ddpm_app.ui.studio import Studio, in_form
@@ -133,6 +135,41 @@ def test_an_upload_becomes_a_data_set(browser, drawn, tmp_path):
     assert message == "" and kind_of(name) == "upload"
     _, entry = opened(browser, dataset_name=name, image_size=8)
     assert entry.source.label_names == ("0", "1")
+
+
+def sent(browser, tmp_path, *numbers):
+    for k in numbers:
+        Image.new("RGB", (8, 8), (k, 0, 0)).save(tmp_path / f"{k}.png")
+        message, name = browser.upload("me", "en", [str(tmp_path / f"{k}.png")])
+    return message, name
+
+
+def test_in_public_uploads_are_few_and_small(browser, tmp_path, monkeypatch):
+    browser.studio.public = True
+    sent(browser, tmp_path, *range(guard.UPLOADS_KEPT + 1))
+    assert len(list(browser.uploads.glob("*/upload-*"))) == guard.UPLOADS_KEPT
+    monkeypatch.setattr(guard, "UPLOAD_SHARE", 1e-9)
+    assert "note bad" in sent(browser, tmp_path, 9)[0]
+
+
+def test_in_public_the_cache_stays_bounded(browser, monkeypatch):
+    browser.studio.public, cleared = True, []
+    monkeypatch.setattr(cache, "caches", lambda: [("a", guard.CACHE_BYTES + 1, "a")])
+    monkeypatch.setattr(cache, "clear_cache", lambda: cleared.append(1))
+    monkeypatch.setattr(browser.shelf, "ask", lambda config, again: "")
+    monkeypatch.setattr(browser.shelf, "get", lambda key: shelf.Entry(None, opened=types.SimpleNamespace(wait=lambda seconds: None)))
+    browser.ask(False, "me", "en", *given())
+    assert cleared == [1]
+    browser.studio.public = False
+    browser.ask(False, "me", "en", *given())
+    assert cleared == [1]
+
+
+def test_clearing_takes_old_uploads_too(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "clear_cache", lambda: 0)
+    _, name = sent(browser, tmp_path, 1, 2, 3)
+    browser.clear("en")
+    assert [str(folder) for folder in browser.uploads.glob("*/upload-*")] == [name]
 
 
 def test_a_bad_upload_is_refused_in_words(browser, tmp_path):

@@ -5,12 +5,16 @@ import shlex
 
 import pytest
 import ui_kit
+from fabricated import make_run
 
 from ddpm_app import presets, text
 from ddpm_app.config import FIELDS, from_dict, from_json
+from ddpm_app.jobs import Jobs
 from ddpm_app.problems import Problem
 from ddpm_app.ui import config as tab
-from ddpm_app.ui.studio import Form
+from ddpm_app.ui import meaning
+from ddpm_app.ui.board import Board
+from ddpm_app.ui.studio import Form, Studio
 
 BASE = from_dict({"unet": "tiny", "norm_num_groups": 8, "attention_levels": [0], "image_size": 64, "mixed_precision": "no"}).to_dict()
 CANDIDATES = [False, True, 1, 2, 7, 8, 64, 0.25, 0.75, "something else", [32, 64], [2]]
@@ -131,3 +135,12 @@ def test_a_new_run_gets_a_free_name(form, tmp_path):
 def test_help_lines_are_those_of_the_dataclass():
     table = text.table("en")
     assert {key[6:]: told for key, told in table.items() if key.startswith("field.")} == {name: info.help for name, info in FIELDS.items()}
+
+
+def test_the_speed_is_of_the_newest_run_that_can_be_read(runs_dir, monkeypatch):
+    make_run(runs_dir, "old", steps=1, previews=0)
+    for name, parts in (("settings", {"config": {"from_the_future": 1}}), ("plan", {"plan": {"from_the_future": 1}})):
+        make_run(runs_dir, name, steps=1, previews=0).note(**parts)
+    monkeypatch.setattr(meaning, "_estimate", lambda config, images: {"flops": 3.0})
+    studio = Studio(runs_dir, Jobs(runs_dir), Board(runs_dir))
+    assert meaning._speed(studio) == pytest.approx(3.0 / 0.03)

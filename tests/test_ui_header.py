@@ -5,7 +5,6 @@ import pytest
 from ddpm_app import runs
 from ddpm_app.problems import Problem
 from ddpm_app.ui import header
-from ddpm_app.ui.studio import lasting
 
 NASTY = "<img src=x onerror=alert(1)>"
 
@@ -85,6 +84,8 @@ def test_outcomes():
     assert "note bad" in header.said(Problem("public_off"))
 
 
-@pytest.mark.parametrize("seconds, told", [(0, "0 s"), (59.6, "1 min 00 s"), (250, "4 min 10 s"), (7500, "2 h 05 min"), (187200, "52 h")])
-def test_lengths_of_time(seconds, told):
-    assert lasting(seconds) == told
+def test_codes_of_another_version_show_as_they_are():
+    now = {"name": "a", "state": "failed", "error": {"code": "from_the_future", "values": {"a": 1}}}
+    now["notices"] = [{"code": "long_warmup", "values": {}}, {"code": "unheard_of", "values": {"b": 2}}]
+    told = header.notes_html(now, "en", set())
+    assert "from_the_future" in told and "long_warmup {}" in told and "unheard_of" in told

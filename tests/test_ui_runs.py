@@ -111,6 +111,27 @@ def test_settings_are_copied_into_the_form(studio):
     assert values == ["a", "b"] and "good" in message
 
 
+def test_in_public_longer_is_minutes_only(studio, monkeypatch):
+    monkeypatch.setattr(Jobs, "resume", lambda *given, **longer: pytest.fail("a run of any length"))
+    studio.public = True
+    runs.find(studio.runs_dir, "one").begin(owner="me")
+    assert "max_train_minutes" in do(studio, actions.resume, "max_train_steps", 40.0, visitor="me")[0]
+
+
+def test_strangers_see_an_upload_s_name_and_no_folders(studio):
+    run = runs.find(studio.runs_dir, "one")
+    place = str(studio.runs_dir / ".uploads" / "ab" / "upload-1")
+    run.note(config=run.config.to_dict() | {"dataset_name": place})
+    studio.board.refresh()
+    lines = tab.card(studio.board.briefs()[0], "en")["lines"]
+    assert "upload-1" in lines[0] and ".uploads" not in lines[0]
+    copied = []
+    shared = types.SimpleNamespace(form=types.SimpleNamespace(fill=lambda config: copied.append(config.dataset_name) or []))
+    for studio.public in (True, False):
+        do(studio, actions.copier(shared))
+    assert copied == ["upload-1", place]  # in public the guard knows an own upload by its name
+
+
 def test_the_pipeline_goes_into_a_zip(studio):
     run = runs.find(studio.runs_dir, "one")
     (run.pipeline / "unet").mkdir(parents=True)
@@ -138,6 +159,32 @@ def test_publishing_needs_a_repository_and_puts_it_into_the_run(studio, monkeypa
     assert "https://hub/me/it" in message and run.status["published"] == "https://hub/me/it"
 
 
+@pytest.mark.parametrize("state", ["interrupted", "finished"])
+def test_a_published_run_stays_as_it_was(studio, monkeypatch, state):
+    run = runs.find(studio.runs_dir, "one")
+    at_work(run, **({"pid": 2**22 + 1} if state == "interrupted" else {}))
+    if state == "finished":
+        run.tell(state=state)
+    monkeypatch.setattr(hub, "ready", lambda config: None)
+    monkeypatch.setattr(hub, "publish", lambda run: "https://hub/me/it")
+    assert "https://hub/me/it" in do(studio, actions.publish, "me/it")[0]
+    assert run.status["state"] == state
+
+
+def test_a_run_at_work_is_not_published(studio, monkeypatch):
+    at_work(runs.find(studio.runs_dir, "one"))
+    monkeypatch.setattr(hub, "publish", lambda run: pytest.fail("published"))
+    assert "is being trained" in do(studio, actions.publish, "me/it")[0]
+
+
+@pytest.mark.parametrize("kind", ["max_train_minutes", "max_train_steps"])
+def test_longer_without_a_number_is_said(studio, kind):
+    for studio.public in (False, True):
+        runs.find(studio.runs_dir, "one").begin(owner="me")
+        runs.find(studio.runs_dir, "one").tell(state="finished")
+        assert f"{kind} is empty" in do(studio, actions.resume, kind, None, visitor="me")[0]
+
+
 def test_cards_leave_out_what_changes_with_every_step(studio):
     idle, = studio.board.briefs()
     assert any("step 20" in line for line in tab.card(idle, "en")["lines"])
@@ -154,7 +201,8 @@ def test_buttons_follow_the_state(studio):
     brief, = studio.board.briefs()
     assert tab.able(brief) == {"resume": False, "longer": True, "zip": False, "rename": True, "publish": False, "trash": True}
     assert tab.able(brief | {"state": "interrupted", "saved": True})["resume"]
-    assert not any(tab.able(brief | {"active": True}).values())
+    assert tab.able(brief | {"saved": True})["publish"]
+    assert [name for name, possible in tab.able(brief | {"active": True, "saved": True}).items() if possible] == ["zip"]
     assert not any(tab.able(None).values())
 
 

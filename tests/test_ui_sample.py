@@ -65,6 +65,43 @@ def test_drawing_ends_in_pictures_files_and_a_film(studio):
     assert told[0]["cancel"]["visible"] and not told[-1]["cancel"]["visible"] and told[-1]["go"]["visible"]
 
 
+class Lock:
+    """In place of the device: tells who holds it, and calls ``after`` when it is given back for the first time."""
+
+    def __init__(self, after=None):
+        self.held, self.after = False, after
+
+    def __enter__(self):
+        self.held = True
+
+    def __exit__(self, *_):
+        self.held, after, self.after = False, self.after, None
+        if after:
+            after()
+
+
+def test_a_download_leaves_the_device_to_training(studio, monkeypatch):
+    from ddpm_app import sample as engine
+
+    lock, asked = Lock(), []
+    monkeypatch.setattr(sample.jobs, "DEVICE", lock)
+    monkeypatch.setattr(engine, "fetch", lambda place: asked.append((place, lock.held)) or studio.runs_dir)
+    monkeypatch.setattr(engine, "load", lambda place, *_: (place, lock.held))
+    monkeypatch.setattr(sample, "_loaded", [])
+    assert sample.load("user/name", "ema") == (studio.runs_dir, True)
+    assert asked == [("user/name", False)]
+
+
+def test_a_visitor_gets_the_own_model_when_another_loads_one(studio, monkeypatch, tmp_path):
+    from ddpm_app import sample as engine
+
+    monkeypatch.setattr(sample, "_loaded", [])
+    monkeypatch.setattr(sample.jobs, "DEVICE", Lock(after=lambda: sample.load(tmp_path, "ema")))
+    monkeypatch.setattr(engine, "load", lambda place, *_: place)
+    assert sample.load(studio.runs_dir, "ema") == studio.runs_dir
+    assert sample.load(studio.runs_dir, "ema") == studio.runs_dir
+
+
 def test_the_seed_is_random_unless_locked_and_shown(studio):
     seeds = {next(outcomes(studio, locked=False))["seed"] for _ in range(5)}
     assert len(seeds) > 1 and 11 not in seeds

@@ -82,9 +82,12 @@ def test_an_error_is_told_only_where_the_header_does_not(studio):
     assert "boom" not in train.remarks(shot, "en", failure=False)
 
 
-def test_a_code_of_another_version_shows_as_it_is():
-    assert train.words_for("notice.from_the_future", "en", {"a": 1}, "from_the_future") == "from_the_future {'a': 1}"
-    assert train.words_for("problem.run_missing", "en", {}, "run_missing") == "run_missing {}"
+def test_a_new_run_of_the_same_name_has_a_film_of_its_own(studio):
+    old = make_run(studio.runs_dir, "one", steps=10, previews=2, age=60)
+    before = train.timeline(studio.board.snapshot("one"), "en")
+    old.note(created=old.record["created"] + 30)
+    studio.board.refresh()
+    assert train.timeline(studio.board.snapshot("one"), "en")["made"] == before["made"] + 30
 
 
 @pytest.mark.parametrize("wish", ["sample", "save"])
@@ -110,8 +113,3 @@ def test_the_plots_of_a_snapshot_stay_within_600_points(studio):
     make_run(studio.runs_dir, steps=3000)
     shot = studio.board.snapshot()
     assert plots.points(plots.training(studio.board.series(), shot["plan"], 1000)) <= 600
-
-
-@pytest.mark.parametrize(("count", "told"), [(900, "0.9 kB"), (4_200_000, "4.2 MB"), (412_000_000, "412 MB"), (1_530_000_000, "1.5 GB")])
-def test_bytes_are_spelled(count, told):
-    assert train.spell_bytes(count) == told

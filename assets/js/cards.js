@@ -8,7 +8,7 @@ async function thumb(card, box) {
   try {
     const image = new Image();
     image.src = await thumbs.get(id);
-    image.alt = card.alt;
+    image.alt = props.value.alt.replace("{}", () => card.name);
     await image.decode();
     box.replaceChildren(image);
   } catch (error) { thumbs.delete(id); }

@@ -113,10 +113,19 @@ function build(chart) {
   plot.addEventListener("pointerleave", () => { hover = null; drawChart(find(), box); });
   return box;
 }
+function unpack(lines) {
+  // x travels as differences, and once for neighbours that share it.
+  let x = [];
+  return lines.map((line) => {
+    let at = 0;
+    x = line.x ? line.x.map((d) => (at += d)) : x;
+    return { ...line, x };
+  });
+}
 function draw() {
   const value = props.value;
   if (!value || !value.charts) return;
-  frame = value;
+  frame = { ...value, charts: value.charts.map((c) => ({ ...c, lines: unpack(c.lines) })) };
   const names = [...element.querySelectorAll("figure.chart")].map((b) => b.dataset.name);
   if (names.join() !== frame.charts.map((c) => c.name).join()) element.replaceChildren(...frame.charts.map(build));
   frame.charts.forEach((chart, k) => {

@@ -3,13 +3,16 @@
 const cache = new Map();
 let name = null, at = 0, timer = null, wanted = 0;
 const one = (selector) => element.querySelector(selector);
-const frames = () => (props.value && props.value.frames) || [];
+const frames = () => {
+  const { frames = [], steps = [], caption } = props.value || {};
+  return [...frames, ...steps.map((step) => ({ key: String(step), caption: caption.replace("{}", step.toLocaleString("en")) }))];
+};
 
 element.innerHTML = `<div class="film" hidden><div class="screen"><div class="rows"></div><div class="image"></div></div><div class="caption" aria-live="off"></div>
   <div class="controls"><button type="button" class="play"></button><input type="range" min="0" step="1"></div></div>`;
 
 async function picture(frame) {
-  const id = frame.src || `${name}/${frame.key}`;
+  const id = frame.src || `${name}/${props.value.made}/${frame.key}`;
   if (!cache.has(id)) {
     if (cache.size > 120) cache.delete(cache.keys().next().value);
     const image = new Image();
@@ -46,7 +49,7 @@ function play(on) {
   one(".play").classList.toggle("playing", on);
   one(".play").setAttribute("aria-label", on ? props.value.words.pause : props.value.words.play);
 }
-function update() {
+function draw() {
   const value = props.value, film = one(".film");
   film.hidden = !frames().length;
   if (film.hidden) { name = null; return; }
@@ -71,5 +74,5 @@ one(".play").addEventListener("click", () => {
   play(!timer);
 });
 one("input").addEventListener("input", (e) => { play(false); show(Number(e.target.value)); });
-watch("value", update);
-update();
+watch("value", draw);
+draw();

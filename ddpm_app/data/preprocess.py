@@ -49,9 +49,3 @@ def to_display(tensor: torch.Tensor) -> np.ndarray:
     pictures are clamped before they become bytes. NaN becomes black."""
     scaled = torch.nan_to_num(tensor.detach().float().cpu() * 0.5 + 0.5, nan=0.0).clamp(0, 1)
     return (scaled * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy()
-
-
-def to_pil(tensor: torch.Tensor) -> Image.Image:
-    """float [C, H, W] in [-1, 1] -> a picture (RGB, or L for one channel)."""
-    pixels = to_display(tensor)
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

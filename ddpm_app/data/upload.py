@@ -3,8 +3,10 @@
 A stranger sends these files: every limit is checked on what is really read, and on failure nothing stays behind.
 """
 
+import collections
 import contextlib
 import hashlib
+import math
 import os
 import pathlib
 import shutil
@@ -33,11 +35,12 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 CHUNK = 1 << 20
 
 
-def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike) -> pathlib.Path:
+def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike, share: float = 1) -> pathlib.Path:
     """Copy pictures and unpack zips into a new folder inside ``into``; returns it: a ``dataset_name``.
 
     Folders inside a zip are kept (they become labels), and so is metadata.jsonl. Other files are passed over. The folder is
     named after its contents, so that the same upload is kept once. A damaged picture is kept too: loading names it.
+    ``share``: how much of the limits the upload may use, 0 to 1.
     Raises Problem "upload_*" or "zip_*" with the file's name.
     """
     into = pathlib.Path(into)
@@ -45,17 +48,33 @@ def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike) -
         into.mkdir(parents=True, exist_ok=True)
         part = pathlib.Path(tempfile.mkdtemp(prefix=".part-", dir=into))
         try:
-            folder = into / f"upload-{_copy_all([pathlib.Path(path) for path in paths], part)}"
+            folder = into / f"upload-{_copy_all([pathlib.Path(path) for path in paths], _Copy(part, share))}"
             if not folder.exists():
                 os.replace(part, folder)
+            os.utime(folder)  # sent again, it is among the newest
             return folder
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _copy_all(paths: list[pathlib.Path], part: pathlib.Path) -> str:
-    """Copy everything into ``part``; returns a hash of names and contents."""
-    copy = _Copy(part)
+def keep_newest(uploads: pathlib.Path, count: int, most_bytes: float = math.inf) -> int:
+    """Remove what lies in ``uploads`` (one folder for each visitor) beyond the newest ``count`` of a visitor and the newest
+    ``most_bytes`` in all; returns the bytes freed."""
+    kept: collections.Counter[pathlib.Path] = collections.Counter()
+    total = freed = 0
+    for folder in sorted(uploads.glob("*/upload-*"), key=lambda path: path.stat().st_mtime, reverse=True):
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if kept[folder.parent] < count and total + size <= most_bytes:
+            kept[folder.parent] += 1
+            total += size
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            freed += size
+    return freed
+
+
+def _copy_all(paths: list[pathlib.Path], copy: "_Copy") -> str:
+    """Copy everything; returns a hash of names and contents."""
     for path in paths:
         if path.suffix.lower() == ".zip":
             inside = "" if len(paths) == 1 else f"{path.stem}/"  # cats.zip and dogs.zip become two labels
@@ -82,25 +101,27 @@ def _copy_all(paths: list[pathlib.Path], part: pathlib.Path) -> str:
 class _Copy:
     """Files written below ``part`` so far, held to the limits."""
 
-    def __init__(self, part: pathlib.Path):
+    def __init__(self, part: pathlib.Path, share: float):
         self.part = part
+        self.most_entries, self.most_bytes, self.most_pixels = (int(most * share) for most in (MAX_ENTRIES, MAX_BYTES, MAX_PIXELS))
+        self.numbers: collections.Counter[pathlib.Path] = collections.Counter()
         self.entries, self.bytes, self.pixels, self.pictures = 0, 0, 0, 0
         self.hashed = hashlib.blake2b(digest_size=8)
 
     def count(self, entries: int) -> None:
         self.entries += entries
-        if self.entries > MAX_ENTRIES:
-            raise Problem("upload_entries", limit=MAX_ENTRIES)
+        if self.entries > self.most_entries:
+            raise Problem("upload_entries", limit=self.most_entries)
 
     def add(self, name: str, file: IO[bytes]) -> None:
-        target = _free(self.part / name)
+        target = self._free(self.part / name)
         target.parent.mkdir(parents=True, exist_ok=True)
         self.hashed.update(f"{name}\0".encode())
         with open(target, "wb") as out:
             while chunk := file.read(CHUNK):
                 self.bytes += len(chunk)
-                if self.bytes > MAX_BYTES:
-                    raise Problem("upload_bytes", name=name, limit=MAX_BYTES >> 20)
+                if self.bytes > self.most_bytes:
+                    raise Problem("upload_bytes", name=name, limit=self.most_bytes >> 20)
                 self.hashed.update(chunk)
                 out.write(chunk)
         if target.name in METADATA:
@@ -109,8 +130,16 @@ class _Copy:
         with contextlib.suppress(decode.Unfit):
             width, height = decode.size(str(target))
             self.pixels += width * height
-        if self.pixels > MAX_PIXELS:
-            raise Problem("upload_pixels", name=name, limit=MAX_PIXELS // 1_000_000)
+        if self.pixels > self.most_pixels:
+            raise Problem("upload_pixels", name=name, limit=self.most_pixels // 1_000_000)
+
+    def _free(self, target: pathlib.Path) -> pathlib.Path:
+        """``target``, or with a number where two files of one upload have the same name."""
+        free = target
+        while free.exists():
+            self.numbers[target] += 1
+            free = target.with_stem(f"{target.stem}-{self.numbers[target] + 1}")
+        return free
 
 
 def _check(archive: zipfile.ZipFile) -> None:
@@ -142,12 +171,3 @@ def _wanted_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.Zip
 def _wanted(name: str) -> bool:
     return name in METADATA or name.lower().endswith(SUFFIXES)
 
-
-def _free(target: pathlib.Path) -> pathlib.Path:
-    """``target``, or with a number where two files of one upload have the same name."""
-    number = 2
-    free = target
-    while free.exists():
-        free = target.with_stem(f"{target.stem}-{number}")
-        number += 1
-    return free

@@ -16,7 +16,7 @@ WARN_ABAR, REFUSE_ABAR = 0.01, 0.1
 def check(config: TrainConfig, pictures: Pictures | None = None) -> list[Notice]:
     """Notices about what will be done differently from what was asked. ``pictures`` None leaves the data's checks out.
 
-    Raises Problem: "terminal_abar" (the schedule never reaches noise), "no_cuda", "no_mps", "bf16_unsupported".
+    Raises Problem: "terminal_abar" (the schedule never reaches noise), "no_device", "bf16_unsupported".
     """
     return [*_schedule(config), *_machine(config), *(_data(config, pictures) if pictures is not None else [])]
 
@@ -34,6 +34,8 @@ def _schedule(config: TrainConfig):
 
 def _machine(config: TrainConfig):
     device = resolve_device(config)
+    if config.mixed_precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise Problem("bf16_unsupported", "mixed_precision", value="bf16")
     if config.mixed_precision == "fp16" and device != "cuda":
         yield Notice("fp16_off", {"device": device})
     if config.push_to_hub and config.hub_model_id == PLACEHOLDER_HUB_ID:
@@ -60,6 +62,8 @@ def resolve_device(config: TrainConfig) -> str:
 
 def resolve_precision(config: TrainConfig, device: str) -> str | None:
     """ "no", "fp16" or "bf16"; None where "auto" on a CPU has to be measured."""
+    if config.mixed_precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise Problem("bf16_unsupported", "mixed_precision", value="bf16")
     if config.mixed_precision == "fp16" and device != "cuda":
         return "no"
     if config.mixed_precision != "auto":

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import math
+import queue
+import threading
 import time
 from collections.abc import Iterator
 
@@ -46,8 +48,9 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
                 work.listen()
                 if work.due(plan["validate_every"]):
                     yield from work.validate()
-                if work.asked("sample") or work.due(plan["save_image_every"]):
+                if work.asked("sample") or work.due(plan["save_image_every"]) or work.preview_is_missing():
                     yield from work.preview()
+                    work.listen()
                 if work.asked("save") or work.due(plan["checkpoint_every"]):
                     yield from work.save()
                 if work.at_the_end() or work.wishes["stop"]:
@@ -100,6 +103,11 @@ class _Work:
     def due(self, every: int) -> bool:
         """At every ``every``-th step and at the end, except where a checkpoint says that it was done before."""
         return self.state.step != self.resumed_at and (self.state.step % every == 0 or self.at_the_end())
+
+    def preview_is_missing(self) -> bool:
+        """Whether the run was stopped in the middle of this step's preview."""
+        due = self.state.step % self.plan["save_image_every"] == 0 or self.at_the_end()
+        return due and self.state.step == self.resumed_at and not self.run.sample_path(self.state.step).exists()
 
     def asked(self, wish: str) -> bool:
         """Whether somebody asked for it since the last time."""
@@ -196,7 +204,7 @@ class _Work:
         if self.main:
             self.run.forget_after(self.state.step)
             self.close()
-            self.metrics = self.run.open_metrics(self.state.step)
+            self.metrics = self.run.open_metrics(self.state.step if checkpoints else -1)  # without one, step 0 is measured again
 
     def finish(self) -> Iterator[Event]:
         """Save what is not saved yet, publish if asked, and say how it ended."""
@@ -222,23 +230,31 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
     yield from check(config, pictures)
     device = resolve_device(config)
     processes = PartialState(cpu=device == "cpu")
-    if run.plan is not None:
-        return run.plan
-    box: list = [None]
+    box: list = [run.plan if processes.is_main_process else None]
     if processes.is_main_process:
-        control.progress("rehearsal")
-        measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
-        plan = plans.make_plan(config, pictures, measured, device, processes.num_processes)
-        yield events.Planned(plan, plans.is_long(config, plan))
-        while plans.is_long(config, plan) and not control.wishes()["go"]:
-            if control.stopping():
-                raise Stopped
-            control.wait()
-        run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source})
-        box = [plan]
+        if box[0] is None:
+            control.progress("rehearsal")
+            measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
+            box = [plans.make_plan(config, pictures, measured, device, processes.num_processes)]
+        yield from _ask_if_long(config, box[0], control)
+        box = [box[0] | {"agreed": True}]
+        run.note(plan=box[0], data={"fingerprint": pictures.fingerprint, **pictures.source})
     if processes.num_processes > 1:
         broadcast_object_list(box)
+    for field, here in (("device", device), ("processes", processes.num_processes)):
+        if box[0][field] != here:  # it would go on as another run: other kernels, other batches
+            raise Problem("plan_changed", "device", what=field, value=here, planned=box[0][field])
     return box[0]
+
+
+def _ask_if_long(config: TrainConfig, plan: dict, control: Control) -> Iterator[Event]:
+    """Tell the plan, and wait for the go of somebody where the run is long. Raises Stopped."""
+    long = plans.is_long(config, plan) and not plan["agreed"]
+    yield events.Planned(plan, long)
+    while long and not control.wishes()["go"]:
+        if control.stopping():
+            raise Stopped
+        control.wait()
 
 
 def make_accelerator(plan: dict) -> Accelerator:
@@ -256,7 +272,21 @@ def publish(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
         yield events.Notice(reason.code, reason.values)
         return
     control.progress("publishing")
+    outcome: queue.Queue[str | Problem] = queue.Queue()
+    threading.Thread(target=_publish, args=(run, outcome), name="publish", daemon=True).start()
+    while outcome.empty():
+        if control.stopping():
+            yield events.Notice("hub_given_up")
+            return
+        control.wait()
+    told = outcome.get()
+    yield events.Notice(told.code, told.values) if isinstance(told, Problem) else events.Published(told)
+
+
+def _publish(run: Run, outcome: queue.Queue) -> None:
     try:
-        yield events.Published(hub.publish(run))
+        outcome.put(hub.publish(run))
     except Problem as problem:
-        yield events.Notice(problem.code, problem.values)
+        outcome.put(problem)
+    except Exception as error:  # whatever it is, the run itself is well
+        outcome.put(Problem("hub_refused", reason=f"{type(error).__name__}: {error}"))

@@ -1,4 +1,4 @@
-"""The optimisers of a run: AdamW for everything, or Muon for the weight matrices and AdamW for the rest."""
+"""The optimisers of a run: AdamW for everything, or Muon for the convolutions and AdamW for the rest."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,17 +9,17 @@ from torch import nn
 from ddpm_app.config import TrainConfig
 
 MATRIX_SIDE = 16
-"""Weights whose smaller side is shorter than this have too few directions to be worth orthogonalising."""
+"""Convolutions whose smaller side is shorter than this have too few directions to be worth orthogonalising."""
 
 
 def make_optimizers(config: TrainConfig, parameters: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
     """AdamW, followed by Muon where the config asks for it. Each keeps its peak rate as its groups' ``lr``."""
     parameters = list(parameters)
-    matrices = [p for p in parameters if config.optimizer == "muon" and p.ndim == 4 and min(len(p), p[0].numel()) >= MATRIX_SIDE]
-    chosen = {id(p) for p in matrices}
+    convolutions = [p for p in parameters if config.optimizer == "muon" and p.ndim == 4 and min(len(p), p[0].numel()) >= MATRIX_SIDE]
+    chosen = {id(p) for p in convolutions}
     rest = [p for p in parameters if id(p) not in chosen]
     adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay, fused=fused)
-    return [adamw, ConvMuon(matrices, config.muon_learning_rate, config.weight_decay)] if matrices else [adamw]
+    return [adamw, ConvMuon(convolutions, config.muon_learning_rate, config.weight_decay)] if convolutions else [adamw]
 
 
 class ConvMuon(torch.optim.Muon):

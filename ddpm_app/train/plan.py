@@ -169,6 +169,7 @@ def _with_length(config: TrainConfig, plan: dict[str, Any], done: int) -> dict[s
         "checkpoint_every": checkpoint_every,
         "validate_every": max(1, total // VALIDATIONS),
         "total_seconds": ends + per_step * (total - done),
+        "agreed": False,
     }
 
 
@@ -203,8 +204,8 @@ class _Saved:
 def estimate(config: TrainConfig, images: int) -> dict[str, Any]:
     """What a config means, without training: parameters, steps_per_epoch, flops (one step), memory_bytes, step_seconds and
     seconds (None until this machine's speed is known). The network is only counted, on the meta device."""
-    with torch.device("meta"):
-        unet = model.build_unet(config)
+    with torch.device("meta"):  # no weights are drawn there: a run beside it keeps its random numbers
+        unet = model.unet_of(config)
         batch = torch.zeros(batches.batch_size(config, images), config.channels, config.image_size, config.image_size)
         saved = _Saved()
         with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ddpm_app import runs
-from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
 from ddpm_app.ui.history import History
 
@@ -32,7 +31,7 @@ class Board:
         self._clock = clock
         self._lock = threading.RLock()
         self._versions = itertools.count(1)
-        self._listed: tuple[float, list[Run]] = (-math.inf, [])
+        self._listed: tuple[float, list[Run], Run | None] = (-math.inf, [], None)
         self._shots: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
         self._histories: dict[str, History] = {}
         self._briefs: tuple[float, list[dict[str, Any]]] = (-math.inf, [])
@@ -41,19 +40,19 @@ class Board:
 
     def names(self) -> list[str]:
         """Names of all runs, the one that changed last first."""
-        return [run.name for run in self._runs()]
+        return [run.name for run in self._runs()[0]]
 
     def refresh(self) -> None:
         """Forget what was seen: the next answer is read anew (after a start, a rename, a move to the trash)."""
         with self._lock:
-            self._listed = self._briefs = (-math.inf, [])
+            self._listed, self._briefs = (-math.inf, [], None), (-math.inf, [])
             self._shots = OrderedDict((name, (-math.inf, shot)) for name, (_, shot) in self._shots.items())
 
     def snapshot(self, name: str = "") -> dict[str, Any]:
         """The run of that name; of "" or an unknown name, the one at work or the newest.
 
         ``version`` changes when anything a page shows has changed, and differs between runs. Without any run ``name`` is "".
-        All of status.json (state, step, loss, ...) with name, version, active, plan, config, data, samples (steps), log (lines),
+        All of status.json (state, step, loss, ...) with name, version, active, plan, config, created, data, samples (steps), log (lines),
         saved (a pipeline exists), wishes, read (bytes of metrics taken in).
         """
         with self._lock:
@@ -99,7 +98,7 @@ class Board:
         with self._lock:
             seen, found = self._briefs
             if self._clock() - seen >= REFRESH_SECONDS:
-                found = [self._brief(run) for run in self._runs()]
+                found = [self._brief(run) for run in self._runs()[0]]
                 self._briefs = (self._clock(), found)
             return found
 
@@ -120,20 +119,19 @@ class Board:
             "saved": saved,
         }
 
-    def _runs(self) -> list[Run]:
+    def _runs(self) -> tuple[list[Run], Run | None]:
+        """All runs, and the one that is shown where nobody chose."""
         with self._lock:
-            seen, found = self._listed
+            seen, found, first = self._listed
             if self._clock() - seen >= REFRESH_SECONDS:
                 found = runs.list_runs(self.runs_dir)
-                self._listed = (self._clock(), found)
-            return found
+                first = next((run for run in found[:5] if run.active), found[0] if found else None)
+                self._listed = (self._clock(), found, first)
+            return found, first
 
     def _choose(self, name: str) -> Run | None:
-        try:
-            return runs.find(self.runs_dir, name)
-        except Problem:
-            found = self._runs()
-            return next((run for run in found[:5] if run.active), found[0] if found else None)
+        found, first = self._runs()
+        return next((run for run in found if run.name == name), first)
 
     def _look(self, run: Run) -> dict[str, Any]:
         record, status = run.record, run.status
@@ -149,6 +147,7 @@ class Board:
             "active": status["state"] in runs.ACTIVE,
             "plan": record.get("plan") or {},
             "config": record.get("config", {}),
+            "created": record.get("created", 0.0),
             "data": record.get("data", {}),
             "samples": [int(p.stem[5:]) for p in run.samples],
             "log": run.log_tail(),

@@ -1,16 +1,17 @@
 """The Dataset tab's handlers: open a data set, turn its pages, look at one picture, take an upload."""
 
 import os
+import threading
 from typing import Any
 
 import gradio as gr
 
 from ddpm_app.config import BUILT_IN, from_dict
 from ddpm_app.data import cache
-from ddpm_app.text import t
+from ddpm_app.text import spell_bytes, t
 from ddpm_app.ui import drawings, guard, shelf
 from ddpm_app.ui.header import said
-from ddpm_app.ui.studio import Studio, megabytes, problem_of
+from ddpm_app.ui.studio import Studio, problem_of
 
 PAGE = 24
 OPENING_SECONDS = 4
@@ -23,6 +24,8 @@ class Browser:
     def __init__(self, studio: Studio):
         self.studio = studio
         self.shelf = studio.shelf
+        self.uploads = studio.runs_dir / ".uploads"
+        self.one_upload = threading.Lock()
 
     def source(self, key: str) -> Any:
         """The opened source, or None."""
@@ -34,7 +37,10 @@ class Browser:
         values = dict(zip(shelf.FIELDS, given, strict=True))
         try:
             config = from_dict({"block_out_channels": [8], "attention_levels": [0], "norm_num_groups": 8, **values})
-            key = self.shelf.ask(guard.check_data(self.studio, config, visitor), again)
+            config = guard.check_data(self.studio, config, visitor)
+            if self.studio.public and sum(size for _, size, _ in cache.caches()) > guard.CACHE_BYTES:
+                cache.clear_cache()
+            key = self.shelf.ask(config, again)
         except Exception as error:
             return [gr.skip(), gr.skip(), gr.skip(), said(problem_of(error), lang)]
         self.shelf.get(key).opened.wait(OPENING_SECONDS)
@@ -45,7 +51,7 @@ class Browser:
         entry = self.shelf.get(key)
         if entry is None:
             return [gr.skip(), gr.skip(), gr.skip()]
-        problem = said(entry.problem, lang) if entry.problem else ""
+        problem = said(guard.told(self.studio, entry.problem), lang) if entry.problem else ""
         return [key if entry.source is not None else gr.skip(), key if entry.ended.is_set() else "", problem]
 
     def follow(self, snapshot: dict[str, Any], lang: str, key: str) -> list[Any]:
@@ -112,10 +118,13 @@ class Browser:
 
     def upload(self, visitor: str, lang: str, files: list[str] | None) -> list[Any]:
         """Uploaded files as a folder of pictures, whose name goes into the form."""
-        from ddpm_app.data.upload import import_upload
+        from ddpm_app.data.upload import import_upload, keep_newest
 
         try:
-            folder = import_upload(files or [], guard.uploads_of(self.studio, visitor))
+            with self.one_upload:  # so that all that are being unpacked take no more room than one
+                folder = import_upload(files or [], guard.uploads_of(self.studio, visitor), guard.UPLOAD_SHARE if self.studio.public else 1)
+                if self.studio.public:
+                    keep_newest(self.uploads, guard.UPLOADS_KEPT, guard.UPLOADS_BYTES)
         except Exception as error:
             return [said(problem_of(error), lang), gr.skip()]
         return ["", folder.name if self.studio.public else str(folder)]
@@ -127,10 +136,13 @@ class Browser:
         return drawings.cache_line(str(cache.cache_folder()), sum(size for _, size, _ in cache.caches()), lang)
 
     def clear(self, lang: str) -> list[str]:
-        """Empty the cache."""
+        """Empty the cache, and throw away uploads but the latest, which may be on show."""
+        from ddpm_app.data.upload import keep_newest
+
         try:
             guard.refuse_in_public(self.studio)
-            return [said(t("ui.dataset.cleared", lang, size=megabytes(cache.clear_cache()))), self.cache(lang)]
+            freed = cache.clear_cache() + keep_newest(self.uploads, 1)
+            return [said(t("ui.dataset.cleared", lang, size=spell_bytes(freed))), self.cache(lang)]
         except Exception as error:
             return [said(problem_of(error), lang), self.cache(lang)]
 

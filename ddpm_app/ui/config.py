@@ -210,8 +210,7 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
         values = restored(kept)
         name = kept["preset"] if values and kept.get("preset") in presets.PRESETS else presets.FIRST
         shown = form.texts(presets.build(name)) | values
-        wanted = problems(shown | {"output_dir": "x"})
-        if not wanted and not problems(shown):
+        if not problems(shown):
             shown = form.texts(form.read(list(shown.values())))
         return [name, *shown.values()]
 

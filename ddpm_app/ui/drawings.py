@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 
 from ddpm_app.problems import Problem
-from ddpm_app.text import t, tell
+from ddpm_app.text import spell_bytes, t, tell
 from ddpm_app.ui.shelf import Entry
-from ddpm_app.ui.studio import megabytes, problem_of
+from ddpm_app.ui.studio import problem_of
 
 THUMBNAIL = 128
 SEEN = 256
@@ -158,4 +158,4 @@ def progress(entry: Entry, lang: str) -> str:
 
 def cache_line(path: str, size: int, lang: str) -> str:
     """Where decoded pictures lie, and how much they take."""
-    return f'<p class="quiet">{t("ui.dataset.cache", lang, path=html.escape(path), size=megabytes(size))}</p>'
+    return f'<p class="quiet">{t("ui.dataset.cache", lang, path=html.escape(path), size=spell_bytes(size))}</p>'

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,16 @@ EXACT_PIXELS = 24_000
 """Sheets up to this size travel without loss: hard pixels show every error of a compressed colour."""
 
 
-def scripted(script: str, value: Any = None, **options: Any) -> gr.HTML:
-    """A gr.HTML that the JavaScript file ``assets/js/<script>`` draws from ``value``."""
-    code = (SCRIPTS / script).read_text(encoding="utf-8")
+def scripted(script: str, value: Any = None, live: bool = False, **options: Any) -> gr.HTML:
+    """A gr.HTML that the JavaScript file ``assets/js/<script>`` draws from ``value``. ``live``: see ``following``."""
+    code = (SCRIPTS / script).read_text(encoding="utf-8") + (following(options["elem_id"], "draw();") if live else "")
     return gr.HTML(value, html_template="", js_on_load=code, apply_default_css=False, **options)
+
+
+def following(elem_id: str, then: str = "") -> str:
+    """The js_on_load of a gr.HTML whose value comes with the page's tick (see assets/js/live.js and ``Shared.live``)."""
+    take = f"if (news && {json.dumps(elem_id)} in news) {{ props.value = news[{json.dumps(elem_id)}]; {then} }}"
+    return f"const take = (news) => {{ {take} }};\naddEventListener('live', (event) => take(event.detail));\ntake(window.liveParts);\n"
 
 
 def player(picture: Callable[[dict[str, str]], str] | None = None, **options: Any) -> gr.HTML:
@@ -29,14 +36,14 @@ def player(picture: Callable[[dict[str, str]], str] | None = None, **options: An
     return scripted("film.js", server_functions=[picture] if picture else None, **options)
 
 
-def reel(name: str, frames: list[dict[str, str]], alt: str, lang: str = "en", **options: Any) -> dict[str, Any]:
-    """A value for ``player``. ``frames``: dicts of "caption" and "src" or "key". Where ``name`` stays, the viewer's place stays.
+def reel(name: str, alt: str, lang: str = "en", **options: Any) -> dict[str, Any]:
+    """A value for ``player``. Where ``name`` stays, the viewer's place stays.
 
-    Options: ``rows`` [(label, colour)] beside the picture, ``pace`` in ms per frame, ``autoplay``.
+    Options: ``frames``, dicts of "caption" and "src"; or ``steps``, the keys of the pictures, with one ``caption`` where {}
+    stands for the step; ``rows`` [(label, colour)] beside the picture, ``pace`` in ms per frame, ``autoplay``.
     """
     return {
         "name": name,
-        "frames": frames,
         "alt": alt,
         "words": {"play": t("ui.film.play", lang), "pause": t("ui.film.pause", lang)},
         **options,
@@ -72,20 +79,19 @@ class Recorder:
         self.frames: list[dict[str, Any]] = []
 
     def add(self, step: int, timestep: int, x: list[Image.Image], x0: list[Image.Image], lang: str = "en") -> None:
-        """Take the frame of ``step`` (from 1) if it is one of those kept."""
-        if step in self._keep:
-            rows = [[_small(image) for image in row[:MAX_PICTURES]] for row in (x, x0)]
-            caption = t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep)
-            self.frames.append({"caption": caption, "src": data_uri(sheet(rows), small=True)})
+        """Take the frame of a ``step`` that is wanted."""
+        rows = [[_small(image) for image in row[:MAX_PICTURES]] for row in (x, x0)]
+        caption = t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep)
+        self.frames.append({"caption": caption, "src": data_uri(sheet(rows), small=True)})
 
     def wants(self, step: int) -> bool:
-        """Whether ``step`` is one of those kept."""
+        """Whether ``step`` (from 1) is one of those kept."""
         return step in self._keep
 
     def reel(self, name: str, lang: str = "en", autoplay: bool = True) -> dict[str, Any]:
         """The film as a value for ``player``."""
         rows = [(t("ui.film.noisy", lang), "noise"), (t("ui.film.guess", lang), "prediction")]
-        return reel(name, self.frames, t("ui.film.alt", lang), lang, rows=rows, pace=160, autoplay=autoplay)
+        return reel(name, t("ui.film.alt", lang), lang, frames=self.frames, rows=rows, pace=160, autoplay=autoplay)
 
 
 def _small(image: Image.Image) -> Image.Image:

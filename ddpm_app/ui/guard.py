@@ -2,9 +2,8 @@
 
 import dataclasses
 import hashlib
-import ipaddress
-import os
 import pathlib
+import re
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -21,19 +20,27 @@ CAPS: dict[str, float] = {
     "train_batch_size": 64,
     "eval_batch_size": 32,
     "gradient_accumulation_steps": 4,
-    "max_train_steps": 3000,
     "max_train_minutes": 5,
     "num_train_timesteps": 1000,
+    "checkpoints_total_limit": 2,
     "preview_images": 16,
     "preview_inference_steps": 50,
     "layers_per_block": 2,
     "threads": 0,
 }
 """The greatest value of a setting in public mode."""
+NEEDED = ("max_train_minutes", "checkpoints_total_limit")
+"""Settings that must be given in public mode: every run ends soon, and so does the room it takes."""
 MAX_CHANNELS = 256
 MAX_IMAGES, MAX_STEPS = 16, 100
 """Pictures and steps of one request to sample in public mode."""
 UPLOAD_MB = {False: 2048, True: 64}
+UPLOAD_SHARE = 0.1
+"""The limits of an upload in public mode, as a share of those at home."""
+UPLOADS_KEPT = 3
+UPLOADS_BYTES, CACHE_BYTES = 2 * 2**30, 4 * 2**30
+"""In public mode: uploads of one visitor, bytes of all uploads, bytes of decoded pictures."""
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/'\"\n]+/)+")
 
 
 def upload_bytes(public: bool) -> int:
@@ -67,8 +74,12 @@ def uploads_of(studio: Studio, visitor: str) -> pathlib.Path:
 
 def check_data(studio: Studio, config: TrainConfig, visitor: str) -> TrainConfig:
     """The settings with a data set that this visitor may use. In public mode that is the built-in one or an own upload,
-    chosen by its name from a list made here: no path of a visitor is ever opened. Raises Problem("public_data")."""
-    if not studio.public or config.dataset_name == BUILT_IN:
+    chosen by its name from a list made here: no path of a visitor is ever opened. Raises Problem: "public_data", or "public_cap" for
+    pictures too large."""
+    if not studio.public:
+        return config
+    _hold_to_cap(config, "image_size")
+    if config.dataset_name == BUILT_IN:
         return config
     own = {path.name: path for path in uploads_of(studio, visitor).glob("upload-*")}
     if not visitor or config.dataset_name not in own:
@@ -81,18 +92,44 @@ def check_config(studio: Studio, config: TrainConfig, visitor: str) -> TrainConf
     config = check_data(studio, config, visitor)
     if not studio.public:
         return config
-    for name, most in CAPS.items():
-        value = getattr(config, name)
-        if value is not None and value > most:
-            raise Problem("public_cap", name, value=value, limit=most)
-    if config.max_train_steps is None and config.max_train_minutes is None:
-        raise Problem("public_length", "max_train_minutes", limit=CAPS["max_train_minutes"])
+    for name in NEEDED:
+        if getattr(config, name) is None:
+            raise Problem("public_needs", name, limit=CAPS[name])
+    for name in CAPS:
+        _hold_to_cap(config, name)
     widest = max(config.unet_shape.block_out_channels)
     if widest > MAX_CHANNELS:
         raise Problem("public_cap", "block_out_channels" if config.block_out_channels else "unet", value=widest, limit=MAX_CHANNELS)
     if config.push_to_hub or config.hub_push_every_save:
         raise Problem("public_hub", "push_to_hub", value=True)
     return config
+
+
+def _hold_to_cap(config: TrainConfig, name: str) -> None:
+    value = getattr(config, name)
+    if value is not None and value > CAPS[name]:
+        raise Problem("public_cap", name, value=value, limit=CAPS[name])
+
+
+def without_folders(value: Any) -> Any:
+    """A text where of every path its last part stays."""
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+
+
+def told(studio: Studio, problem: Problem) -> Problem:
+    """The problem as this page may tell it: in public mode without paths of this server."""
+    if not studio.public:
+        return problem
+    return Problem(problem.code, problem.field, **{name: without_folders(value) for name, value in problem.values.items()})
+
+
+def for_strangers(studio: Studio, snapshot: dict[str, Any]) -> dict[str, Any]:
+    """A run's snapshot whose error, in public mode, tells no paths of this server."""
+    error = snapshot.get("error")
+    if not studio.public or not error:
+        return snapshot
+    values = {name: without_folders(value) for name, value in error.get("values", {}).items()}
+    return snapshot | {"error": error | {"values": values}, "traceback": None}
 
 
 def check_request(num_images: int, num_inference_steps: int) -> None:
@@ -107,8 +144,10 @@ class HostCheck:
     """Answers only requests whose Host is one this server was started for. Without it a stranger's web page whose name is
     made to point at this machine (DNS rebinding) counts as the same origin and could drive the studio."""
 
-    def __init__(self, app: ASGIApp, names: frozenset[str], any_address: bool, share: bool):
-        self.app, self.names, self.any_address, self.share = app, names, any_address, share
+    NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not self.allowed(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
@@ -118,25 +157,10 @@ class HostCheck:
 
     def allowed(self, host: str) -> bool:
         name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
-        if name in self.names or self.share and name.endswith(".gradio.live"):
-            return True
-        return self.any_address and _is_address(name.strip("[]"))  # a rebound name is never an address
+        return name in self.NAMES
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def host_check(host: str, share: bool) -> list[Any]:
-    """The middleware for ``launch(app_kwargs=...)``. A server on all addresses answers to any address and to its own name."""
-    everywhere = host in ("0.0.0.0", "::", "[::]")
-    names = {"localhost", "127.0.0.1", "[::1]", "testserver", host.lower(), os.environ.get("SPACE_HOST", "").lower()} - {""}
-    if everywhere:
-        import socket
-
-        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-    return [Middleware(HostCheck, names=frozenset(names), any_address=everywhere, share=share)]
+def host_check(opened: bool) -> list[Any]:
+    """The middleware for ``launch(app_kwargs=...)``. A page opened to others goes by names that nobody here knows (a proxy's, a
+    Space's), and is guarded by its password or by the rules of public mode: only one for this machine alone is checked."""
+    return [] if opened else [Middleware(HostCheck)]

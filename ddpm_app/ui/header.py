@@ -6,15 +6,20 @@ from typing import Any
 
 import gradio as gr
 
-from ddpm_app import runs
+from ddpm_app import runs, text
 from ddpm_app.problems import Problem
-from ddpm_app.text import t, tell
+from ddpm_app.text import lasting, t, tell, words_for
 from ddpm_app.ui import guard
-from ddpm_app.ui.studio import FOLLOW, Shared, Studio, lasting, problem_of, words
+from ddpm_app.ui.film import following
+from ddpm_app.ui.studio import FOLLOW, Shared, Studio, problem_of, words
 
 MARK = (
     '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
     '<path fill="currentColor" opacity=".75" d="M17 16C20 5 28 3 30 6s-2 11-9 11c5 1 7 5 5 8s-7 2-9-6z"/></svg>'
+)
+STATUS = (
+    f'<div class="studio-bar"><div class="studio-brand">{MARK}<span>DDPM Studio</span></div>'
+    '<div class="studio-now" role="status">${value.line}</div></div>${value.bar}'
 )
 RESUMABLE = ("stopped", "interrupted", "failed")
 BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
@@ -23,6 +28,12 @@ BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
 AT_ONCE = "() => document.querySelector('#status .bar')?.classList.add('asked')"
 """Start moves the bar in the browser, before the server answers."""
 ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
+
+
+def language(request: gr.Request) -> str:
+    """The visitor's language: ``?lang=`` of the address, else the browser's, else English."""
+    asked = [request.query_params.get("lang", ""), *request.headers.get("accept-language", "").split(",")]
+    return next((lang for a in asked for lang in text.LANGUAGES if a.strip().lower().startswith(lang)), "en")
 
 
 def new_visitor() -> str:
@@ -41,28 +52,27 @@ def build(studio: Studio, shared: Shared) -> dict[str, gr.Button]:
     """Draw the header; returns its buttons by name. ``wire`` makes them work once the form exists."""
     with gr.Column(elem_id="header"):
         with gr.Row(elem_id="header-row"):
-            shared.status = status = gr.HTML(elem_id="status", min_width=0)
+            gr.HTML({"line": "", "bar": ""}, html_template=STATUS, js_on_load=following("status"), elem_id="status", min_width=0)
             with gr.Row(elem_id="buttons"):
                 buttons = {
                     name: gr.Button(
                         words(f"ui.header.{name}"),
                         variant="primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary",
-                        visible=name == "start",
                         elem_id=f"button-{name}",
                         min_width=0,
                     )
                     for name in BUTTONS
                 }
         shared.message = gr.HTML(elem_id="message")
-        notes = gr.HTML(elem_id="notes")
+        gr.HTML(js_on_load=following("notes"), elem_id="notes")
 
     def draw(snapshot: dict[str, Any], lang: str, visitor: str) -> list[Any]:
         now = running(studio, snapshot)
         mine = not now.get("name") or guard.may_stop(studio, runs.Run(studio.runs_dir / now["name"]), visitor)
-        shown = visible(now, mine)
-        return [status_html(now, lang), notes_html(now, lang, shown), *(gr.update(visible=name in shown) for name in BUTTONS)]
+        shown = visible(now, mine) - ({"pause"} if studio.public else set())
+        return [status_of(now, lang), notes_html(now, lang, shown), " ".join(sorted(shown))]
 
-    shared.each_tick(draw, [status, notes, *buttons.values()], [shared.visitor])
+    shared.live(draw, ["status", "notes", "can"], [shared.visitor])
     return buttons
 
 
@@ -85,12 +95,9 @@ def visible(now: dict[str, Any], mine: bool) -> set[str]:
 
 
 # ---- what it says ------------------------------------------------------------------------------------------------------
-def status_html(now: dict[str, Any], lang: str) -> str:
-    """Name, state, how far, how long, and the bar."""
-    return (
-        f'<div class="studio-bar"><div class="studio-brand">{MARK}<span>DDPM Studio</span></div>'
-        f'<div class="studio-now" role="status">{_line(now, lang)}</div></div>{_bar(now, lang)}'
-    )
+def status_of(now: dict[str, Any], lang: str) -> dict[str, str]:
+    """What ``STATUS`` shows: "line" with name, state, how far, how long; and the "bar"."""
+    return {"line": _line(now, lang), "bar": _bar(now, lang)}
 
 
 def _line(now: dict[str, Any], lang: str) -> str:
@@ -148,7 +155,7 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
         parts.append(f'<div class="note warn" role="alert">{html.escape(asked)}</div>')
     if now.get("state") == "failed" and now.get("error"):
         error = now["error"]
-        told = tell(Problem(error["code"], error.get("field"), **error.get("values", {})), lang)
+        told = words_for(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
         trace = (
             f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>"
             if now.get("traceback")
@@ -157,7 +164,7 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
         parts.append(f'<div class="note bad" role="alert">{html.escape(told)}{trace}</div>')
     if now.get("state") == "interrupted" and "resume" in shown:
         parts.append(f'<div class="note warn">{html.escape(t("ui.header.interrupted", lang, name=now["name"]))}</div>')
-    told = [t(f"notice.{notice['code']}", lang, **notice.get("values", {})) for notice in now.get("notices") or []]
+    told = [words_for(f"notice.{one['code']}", lang, one.get("values", {}), one["code"]) for one in now.get("notices") or []]
     if told:
         lines = "".join(f'<div class="note">{html.escape(line)}</div>' for line in told)
         parts.append(f'<details class="notes"><summary>{t("ui.header.notices", lang, count=len(told))}</summary>{lines}</details>')
@@ -174,13 +181,13 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
 
     def start(visitor: str, lang: str, typed: str, *given: Any) -> list[Any]:
         try:
-            config = shared.form.read(given, free=shared.form.values(given)["output_dir"] != typed)
+            config = shared.form.read(given, free=studio.public or shared.form.values(given)["output_dir"] != typed)
             run = studio.jobs.start(guard.check_config(studio, config, visitor), owner=visitor)
         except Exception as error:
             return [said(problem_of(error), lang), *[gr.skip()] * (len(outputs) - 1)]
-        first = status_html({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
-        buttons_now = [gr.update(visible=False), gr.update(visible=False), gr.update(visible=True)]
-        return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), None, first, *buttons_now]
+        first = status_of({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
+        news = {"news": {"status": first, "can": "stop"}}
+        return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), None, news]
 
     def act(name: str):
         def click(selected: str, visitor: str, lang: str) -> str:
@@ -188,6 +195,8 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
                 now = running(studio, studio.board.snapshot(selected))
                 run = runs.find(studio.runs_dir, now.get("name", ""))
                 guard.require_owner(studio, run, visitor)
+                if name == "pause":  # a paused run keeps everybody else waiting
+                    guard.refuse_in_public(studio)
                 ACTIONS[name](studio, run, visitor)
             except Exception as error:
                 return said(problem_of(error), lang)
@@ -202,8 +211,7 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
         shared.tabs,
         shared.form.components["output_dir"],
         shared.seen,  # emptied: the next tick sends everything, also where it looks as before Start
-        shared.status,
-        *(buttons[name] for name in ("start", "resume", "stop")),
+        shared.feed,
     ]
     buttons["start"].click(None, js=AT_ONCE, api_visibility="private")
     buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick).then(

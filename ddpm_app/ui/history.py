@@ -12,7 +12,7 @@ READ_SECONDS = 0.3
 CHUNK_BYTES = 1 << 18
 BUCKETS = 512
 SMOOTHING_ROWS = 20
-RAW_POINTS, LINE_POINTS, RATE_POINTS, VALIDATION_POINTS = 240, 120, 60, 60
+RAW_POINTS, LINE_POINTS, RATE_POINTS, VALIDATION_POINTS = 160, 90, 30, 40
 
 
 class Curve:
@@ -41,12 +41,12 @@ class Curve:
             self._rows_per_bucket *= 2
         self._buckets.append([1, step, value, step, value, step, value])
 
-    def means(self, points: int) -> tuple[list[float], list[float]]:
+    def means(self, points: int) -> tuple[list[int], list[float]]:
         """Steps and mean values, at most ``points`` of them, and the last bucket always."""
         groups = self._groups(points)
-        return [round(g[5] / g[0], 1) for g in groups], [short(g[6] / g[0]) for g in groups]
+        return [round(g[5] / g[0]) for g in groups], [short(g[6] / g[0]) for g in groups]
 
-    def extremes(self, points: int) -> tuple[list[float], list[float]]:
+    def extremes(self, points: int) -> tuple[list[int], list[float]]:
         """Steps and values, at most ``points``, which keep the lowest and highest of each stretch: no spike is lost."""
         if len(self._buckets) <= points and self._rows_per_bucket == 1:
             return self.means(points)
@@ -124,7 +124,7 @@ class History:
         return self._average
 
     def series(self) -> dict[str, Any]:
-        """What the plots show, at most 600 points in all: pairs of lists (steps, values), and the loss by timestep band."""
+        """What the plots show, at most 400 points in all: pairs of lists (steps, values), and the loss by timestep band."""
         bands = [(step, [short(v) for v in values]) for step, values in self.bands]
         return {
             "raw": self.raw.extremes(RAW_POINTS),

@@ -1,5 +1,6 @@
 """What the settings mean: steps, epochs, parameters, memory and time, as the Config tab's panel."""
 
+import contextlib
 import functools
 import html
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 from ddpm_app import jobs, runs
 from ddpm_app.config import TrainConfig, problems
 from ddpm_app.problems import Problem
-from ddpm_app.text import t, tell
+from ddpm_app.text import lasting, t, tell
 from ddpm_app.ui import guard
-from ddpm_app.ui.studio import Studio, lasting, problem_of
+from ddpm_app.ui.studio import Studio, problem_of
 
 WARM_SECONDS = 60
 ESTIMATED = (
@@ -81,8 +82,9 @@ def _time(studio: Studio, config: TrainConfig, known: dict[str, Any], lang: str)
 def _speed(studio: Studio) -> float:
     """Operations per second that this machine reached in its newest rehearsed run, or in a short measurement."""
     for run in runs.list_runs(studio.runs_dir):
-        if run.plan:
-            return _estimate(run.config, run.plan["images"])["flops"] / run.plan["step_seconds"]
+        with contextlib.suppress(Problem, KeyError):  # another version's settings or plan
+            if run.plan:
+                return _estimate(run.config, run.plan["images"])["flops"] / run.plan["step_seconds"]
     jobs.engine()
     from ddpm_app.train.plan import machine_speed
 

@@ -1,5 +1,6 @@
 """What the Runs tab does with a run: handlers that find it by name in the server's own list."""
 
+import dataclasses
 import pathlib
 import shutil
 import tempfile
@@ -11,12 +12,11 @@ from PIL import Image
 
 from ddpm_app import hub, plots, runs
 from ddpm_app.problems import Problem
-from ddpm_app.text import t
+from ddpm_app.text import spell_bytes, t
 from ddpm_app.ui import guard
 from ddpm_app.ui.film import data_uri
 from ddpm_app.ui.header import said
 from ddpm_app.ui.studio import Shared, Studio, problem_of
-from ddpm_app.ui.train import spell_bytes
 
 THUMB_SIDE = 144
 
@@ -39,8 +39,11 @@ def doing(studio: Studio, act: Callable[..., list[Any]], outputs: list) -> Calla
 def resume(studio: Studio, run: runs.Run, lang: str, visitor: str, kind: str | None = None, amount: float | None = None) -> list[Any]:
     """Go on with a run, for longer where ``kind`` names the setting and ``amount`` its value."""
     guard.require_owner(studio, run, visitor)
-    if studio.public and kind and amount > guard.CAPS[kind]:
-        raise Problem("public_cap", kind, value=amount, limit=guard.CAPS[kind])
+    if kind and amount is None:
+        raise Problem("string_too_short", kind)
+    most = guard.CAPS["max_train_minutes"]
+    if studio.public and kind and (kind != "max_train_minutes" or amount > most):
+        raise Problem("public_needs", "max_train_minutes", limit=most)
     studio.jobs.resume(run.name, visitor, **({kind: int(amount) if kind == "max_train_steps" else amount} if kind else {}))
     return [said(t("ui.runs.resumed", lang, name=run.name)), run.name, run.name, gr.Tabs(selected="train")]
 
@@ -49,7 +52,10 @@ def copier(shared: Shared) -> Callable[..., list[Any]]:
     """The action that puts a run's settings into the form."""
 
     def copy(studio: Studio, run: runs.Run, lang: str, visitor: str) -> list[Any]:
-        return [said(t("ui.runs.copied", lang, name=run.name)), gr.Tabs(selected="config"), *shared.form.fill(run.config)]
+        config = run.config
+        if studio.public:  # an upload goes by its name there
+            config = dataclasses.replace(config, dataset_name=guard.without_folders(config.dataset_name))
+        return [said(t("ui.runs.copied", lang, name=run.name)), gr.Tabs(selected="config"), *shared.form.fill(config)]
 
     return copy
 
@@ -80,12 +86,14 @@ def rename(studio: Studio, run: runs.Run, lang: str, visitor: str, name: str) ->
 def publish(studio: Studio, run: runs.Run, lang: str, visitor: str, repository: str) -> list[Any]:
     """Upload the run's pipeline, to ``repository`` where one is given."""
     guard.refuse_in_public(studio)
-    if repository.strip() and not run.active:
+    if run.active:
+        raise Problem("run_busy", "output_dir", value=run.name)
+    if repository.strip():
         run.note(config=run.config.to_dict() | {"hub_model_id": repository.strip()})
     if problem := hub.ready(run.config):
         raise problem
     url = hub.publish(run)
-    run.tell(published=url)
+    run.tell(state=run.status["state"], published=url)  # tell() names this process as the one at work
     return [said(t("ui.train.published", lang, url=url)), gr.update(visible=False)]
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 
 from ddpm_app import runs
-from ddpm_app.text import t
+from ddpm_app.text import lasting, spell_bytes, t
+from ddpm_app.ui import guard
 from ddpm_app.ui import run_actions as actions
 from ddpm_app.ui.film import scripted
 from ddpm_app.ui.header import said
 from ddpm_app.ui.run_actions import doing
-from ddpm_app.ui.studio import Shared, Studio, lasting, words
-from ddpm_app.ui.train import spell_bytes
+from ddpm_app.ui.studio import Shared, Studio, words
 
 CARDS = 24
 """Runs listed before "show all"."""
@@ -42,7 +42,7 @@ def build(studio: Studio, shared: Shared) -> None:
         run = next((one for one in briefs if one["name"] == chosen), None)
         shown = briefs if everything else briefs[:CARDS]
         return [
-            {"chosen": chosen, "cards": [card(one, lang) for one in shown]},
+            {"chosen": chosen, "cards": [card(one, lang) for one in shown], "alt": t("ui.runs.thumb", lang, name="{}")},
             gr.update(visible=len(shown) < len(briefs)),
             gr.update(value=empty_state(lang), visible=not briefs),
             gr.update(visible=run is not None),
@@ -70,7 +70,7 @@ def build(studio: Studio, shared: Shared) -> None:
 def able(run: dict[str, Any] | None) -> dict[str, bool]:
     """Which buttons make sense for a run, by name; "open" and "copy" always do."""
     idle, saved = bool(run and not run["active"]), bool(run and run["saved"])
-    return {"resume": idle and run["state"] != "finished", "longer": idle, "zip": saved, "rename": idle, "publish": saved, "trash": idle}
+    return {"resume": idle and run["state"] != "finished", "longer": idle, "zip": saved, "rename": idle, "publish": idle and saved, "trash": idle}
 
 
 def _detail(studio: Studio) -> types.SimpleNamespace:
@@ -85,7 +85,8 @@ def _detail(studio: Studio) -> types.SimpleNamespace:
         }
     parts.archive = gr.DownloadButton("zip", elem_id="runs-archive", elem_classes="unseen")
     with gr.Group(visible=False) as parts.panels["longer"]:
-        lengths = [(words("ui.runs.minutes"), "max_train_minutes"), (words("ui.runs.steps"), "max_train_steps")]
+        kinds = [(words("ui.runs.minutes"), "max_train_minutes"), (words("ui.runs.steps"), "max_train_steps")]
+        lengths = kinds[:1] if studio.public else kinds
         parts.kind = gr.Radio(lengths, value="max_train_minutes", label=words("ui.runs.how_long"))
         parts.amount = gr.Number(1, label=words("ui.runs.amount"), elem_id="runs-amount")
         parts.train_on = gr.Button(words("ui.runs.train_on"), variant="primary", elem_id="runs-train-on")
@@ -151,9 +152,8 @@ def _trash(studio: Studio, shared: Shared, redrawn: Any) -> None:
 def card(one: dict[str, Any], lang: str) -> dict[str, Any]:
     """A run's card. Of a run at work it leaves out what changes with every step: the header shows that."""
     config = one["config"]
-    lines = [
-        t("ui.runs.card_data", lang, size=config.get("image_size", "?"), data=config.get("dataset_name", "?"), unet=config.get("unet", "?"))
-    ]
+    data = guard.without_folders(config.get("dataset_name", "?"))
+    lines = [t("ui.runs.card_data", lang, size=config.get("image_size", "?"), data=data, unet=config.get("unet", "?"))]
     if not one["active"]:
         loss = f"{one['loss']:.3g}" if isinstance(one.get("loss"), float) else "–"
         lines.append(t("ui.runs.card_step", lang, step=one["step"], loss=loss))
@@ -164,8 +164,7 @@ def card(one: dict[str, Any], lang: str) -> dict[str, Any]:
         "told": t(f"ui.state.{one['state']}", lang),
         "lines": lines,
         "sample": one["sample"],
-        "made": one["created"],
-        "alt": t("ui.runs.thumb", lang, name=one["name"]),
+        "made": round(one["created"]),
     }
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import gradio as gr
 
 from ddpm_app import jobs
-from ddpm_app.problems import Problem
+from ddpm_app.config import from_dict
 from ddpm_app.runs import Run
-from ddpm_app.text import t, tell
+from ddpm_app.text import lasting, t, tell
 from ddpm_app.ui import guard, sources
 from ddpm_app.ui.film import Recorder, data_uri, player
-from ddpm_app.ui.studio import Shared, Studio, lasting, problem_of, words
+from ddpm_app.ui.studio import Shared, Studio, problem_of, words
 
 STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 1000}
 """Steps that a sampler usually wants."""
@@ -170,9 +170,6 @@ def _draw(studio: Studio, asked: dict[str, Any], visitor: str, lang: str, stop: 
             yield {"status": progress(line, 0)}
     yield {"status": progress(t("ui.sample.loading", lang), 0)}
     model = load(place, asked["weights"] if sources.has_raw(studio, asked["source"]) else "ema")
-    steps, limit = request.num_inference_steps, model.scheduler.config.num_train_timesteps
-    if steps > limit:
-        raise Problem("preview_steps", "num_inference_steps", value=steps, other="num_train_timesteps", timesteps=limit)
     recorder, began, shown, images = Recorder(request.num_inference_steps), time.monotonic(), 0.0, []
     for frame, images_so_far in jobs.DEVICE.slices(sample.draw(model, request)):
         images = images_so_far
@@ -234,18 +231,20 @@ _loaded: list[tuple[Any, Any]] = []
 
 
 def load(place: pathlib.Path | str, weights: str) -> Any:
-    """``sample.load`` on the best device there is; the last model is kept in memory."""
+    """``sample.load`` on the best device there is; the last model is kept in memory. A download keeps no device from training."""
     jobs.engine()
-    import torch
-
     from ddpm_app import sample
+    from ddpm_app.train.check import resolve_device
 
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not pathlib.Path(place).is_dir():
+        place = sample.fetch(str(place))
     key = (str(place), weights, version(place))
-    if not _loaded or _loaded[0][0] != key:
+    kept = next(iter(_loaded), (None, None))
+    if kept[0] != key:
         with jobs.DEVICE:
-            _loaded[:] = [(key, sample.load(place, weights, device))]
-    return _loaded[0][1]
+            kept = (key, sample.load(place, weights, resolve_device(from_dict({"device": "auto"}))))
+        _loaded[:] = [kept]
+    return kept[1]
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------------

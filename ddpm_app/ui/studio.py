@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ddpm_app import jobs, runs, text
-from ddpm_app.config import FIELDS, FieldInfo, TrainConfig, problems
+from ddpm_app.config import FIELDS, FieldInfo, TrainConfig, from_dict
 from ddpm_app.problems import Problem
 from ddpm_app.ui.board import Board
 from ddpm_app.ui.shelf import Shelf
@@ -75,12 +75,8 @@ class Form:
 
     def read(self, given: Sequence[Any], free: bool = False) -> TrainConfig:
         """The settings in the form. ``free``: under a run name that no run has. Raises the first Problem."""
-        values = self.values(given)
-        if free:
-            values["output_dir"] = runs.free_name(self.runs_dir, values["output_dir"])
-        for problem in problems(values):
-            raise problem
-        return TrainConfig(**values)
+        config = from_dict(self.values(given))  # before the name is looked up: what is no plain name is no business of the disk's
+        return from_dict(config.to_dict() | {"output_dir": runs.free_name(self.runs_dir, config.output_dir)}) if free else config
 
     def texts(self, config: TrainConfig) -> dict[str, str | bool]:
         """A config as the form's values, under a run name that is free."""
@@ -94,11 +90,12 @@ class Form:
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """A part of the page that follows a run: see ``Shared.each_tick``."""
+    """A part of the page that follows a run: see ``Shared.live`` (outputs are elem_ids) and ``Shared.each_tick``."""
 
     draw: Callable[..., Sequence[Any]]
-    outputs: list[gr.components.Component]
+    outputs: list[Any]
     inputs: list[gr.components.Component]
+    live: bool
 
 
 @dataclasses.dataclass
@@ -109,7 +106,8 @@ class Shared:
     browser. ``kept``: the edited form, kept by the browser. ``seen``: prints of what the ticks have sent; a handler that sets
     an output of a tick itself empties it, so that the next tick sends everything.
     ``lang``: the visitor's language. ``tabs``: the gr.Tabs, with the ids "dataset", "config", "train", "sample", "runs".
-    ``message``: an HTML line in the header for the outcome of a click (see header.said), under ``status``. ``opened``: the gr.Tab by id.
+    ``message``: an HTML line in the header for the outcome of a click (see header.said). ``feed``: brings the live parts.
+    ``opened``: the gr.Tab by id.
     ``restored``: the event after which the form holds what the browser kept. ``later``: called once all tabs are drawn, for
     listeners that need a part of another tab.
     """
@@ -117,12 +115,12 @@ class Shared:
     selected: gr.BrowserState
     visitor: gr.BrowserState
     kept: gr.BrowserState
-    seen: gr.JSON
+    seen: gr.Textbox
     lang: gr.State
+    feed: gr.HTML
     tabs: gr.Tabs | None = None
     form: Form | None = None
     message: gr.HTML | None = None
-    status: gr.HTML | None = None
     opened: dict[str, gr.Tab] = dataclasses.field(default_factory=dict)
     restored: gr.events.Dependency | None = None
     ticks: list[Tick] = dataclasses.field(default_factory=list)
@@ -132,29 +130,15 @@ class Shared:
         """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer; it
         returns a list with a value or gr.update per output. ``snapshot`` is Board.snapshot(selected).
 
-        All parts travel in one request, and what a viewer already has is not sent again: ``draw`` need not compare.
+        For what changes now and then: a tick that finds news asks for them in a second request. What a viewer already has
+        is not sent again, and viewers with the same inputs share one drawing: ``draw`` need not compare.
         """
-        self.ticks.append(Tick(draw, list(outputs), list(inputs)))
+        self.ticks.append(Tick(draw, list(outputs), list(inputs), live=False))
 
-
-def lasting(seconds: float, lang: str = "en") -> str:
-    """A length of time in words that fit it: "8 s", "4 min 10 s", "2 h 05 min", "52 h"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return text.t("ui.time.seconds", lang, seconds=rest)
-    if minutes < 60:
-        return text.t("ui.time.minutes", lang, minutes=minutes, seconds=rest)
-    hours = seconds / 3600
-    return (
-        text.t("ui.time.hours_minutes", lang, hours=minutes // 60, minutes=minutes % 60)
-        if hours < 10
-        else text.t("ui.time.hours", lang, hours=round(hours))
-    )
-
-
-def megabytes(size: int) -> str:
-    """A number of bytes as people read it."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    def live(self, draw: Callable[..., Sequence[Any]], elem_ids: list[str], inputs: Sequence = ()) -> None:
+        """As ``each_tick``, for what changes at every step: the values of gr.HTMLs made with ``film.following``, which the
+        tick brings itself."""
+        self.ticks.append(Tick(draw, elem_ids, list(inputs), live=True))
 
 
 def problem_of(error: Exception) -> Problem:

@@ -8,11 +8,11 @@ from PIL import Image
 
 from ddpm_app import plots, runs
 from ddpm_app.problems import Problem
-from ddpm_app.text import t, table
+from ddpm_app.text import lasting, spell_bytes, t, words_for
 from ddpm_app.ui import guard
-from ddpm_app.ui.film import data_uri, player, reel, scripted
+from ddpm_app.ui.film import data_uri, following, player, reel, scripted
 from ddpm_app.ui.header import said
-from ddpm_app.ui.studio import FOLLOW, Shared, Studio, lasting, words
+from ddpm_app.ui.studio import FOLLOW, Shared, Studio, words
 
 TIMELINE_FRAMES = 60
 GREATEST_SIDE = 1024
@@ -29,39 +29,38 @@ def build(studio: Studio, shared: Shared) -> None:
             )
             preview = gr.Button(words("ui.train.sample_now"), scale=1, min_width=110, size="md", elem_id="sample-now")
             save = gr.Button(words("ui.train.save_now"), scale=1, min_width=110, size="md", elem_id="save-now")
-        figures = gr.HTML(elem_id="train-figures", padding=False)
+        gr.HTML(js_on_load=following("train-figures"), elem_id="train-figures", padding=False)
         with gr.Row(elem_classes="train-board"):
             with gr.Column(scale=3, min_width=320, elem_classes="card"):
-                charts = scripted("chart.js", elem_id="train-charts")
+                scripted("chart.js", live=True, elem_id="train-charts")
             with gr.Column(scale=2, min_width=280, elem_classes="card"):
-                heading = gr.HTML(elem_id="train-previews-heading", padding=False)
-                previews = player(preview_picture(studio), elem_id="train-previews")
+                gr.HTML(js_on_load=following("train-previews-heading"), elem_id="train-previews-heading", padding=False)
+                player(preview_picture(studio), live=True, elem_id="train-previews")
         with gr.Accordion(words("ui.train.log"), open=False, elem_id="train-log-box"):
-            log = gr.HTML(elem_id="train-log", padding=False)
+            gr.HTML(js_on_load=following("train-log"), elem_id="train-log", padding=False)
 
-    def draw(shot: dict[str, Any], lang: str, selected: str) -> list[Any]:
-        if not shot["name"]:
-            return [gr.update(value=empty_state(lang), visible=True), gr.update(visible=False), *[gr.skip()] * 8]
+    def live(shot: dict[str, Any], lang: str) -> list[Any]:
         series = studio.board.series(shot["name"])
         frame = plots.training(series, shot["plan"], shot["config"].get("num_train_timesteps", 1000), lang)
         elsewhere = studio.board.snapshot("")  # the header tells of the run at work, else of the one on show
         failure = elsewhere["active"] and elsewhere["name"] != shot["name"]
+        figures = told(shot, series, lang, failure) if shot["name"] else ""
+        return [figures, frame, previews_heading(shot, lang), timeline(shot, lang), log_lines(shot)]
+
+    def draw(shot: dict[str, Any], lang: str, selected: str) -> list[Any]:
+        if not shot["name"]:
+            return [gr.update(value=empty_state(lang), visible=True), gr.update(visible=False), *[gr.skip()] * 3]
         choices = [(t("ui.train.newest", lang), ""), *((name, name) for name in studio.board.names())]
         chosen = selected if selected in dict(choices).values() else ""
         return [
             gr.update(visible=False),
             gr.update(visible=True),
             gr.update(choices=choices, value=chosen),
-            gr.update(interactive=shot["active"]),
-            gr.update(interactive=shot["active"]),
-            told(shot, series, lang, failure),
-            frame,
-            previews_heading(shot, lang),
-            timeline(shot, lang),
-            log_lines(shot),
+            *[gr.update(interactive=shot["active"] and shot["state"] != "paused")] * 2,
         ]
 
-    shared.each_tick(draw, [empty, board, chooser, preview, save, figures, charts, heading, previews, log], [shared.selected])
+    shared.live(live, ["train-figures", "train-charts", "train-previews-heading", "train-previews", "train-log"])
+    shared.each_tick(draw, [empty, board, chooser, preview, save], [shared.selected])
     chooser.input(lambda name: name or FOLLOW, [chooser], [shared.selected], show_progress="hidden", api_visibility="private")
     for button, wish in ((preview, "sample"), (save, "save")):
         button.click(
@@ -106,8 +105,8 @@ def timeline(shot: dict[str, Any], lang: str) -> dict[str, Any]:
     steps = shot["samples"]
     stride = -(-len(steps) // TIMELINE_FRAMES) or 1
     kept = steps[::-1][::stride][::-1]
-    frames = [{"key": str(step), "caption": t("ui.train.preview_step", lang, step=f"{step:,}")} for step in kept]
-    return reel(shot["name"], frames, t("ui.train.preview_alt", lang), lang, pace=350)
+    caption = t("ui.train.preview_step", lang, step="{}")
+    return reel(shot["name"], t("ui.train.preview_alt", lang), lang, steps=kept, caption=caption, pace=350, made=shot["created"])
 
 
 def previews_heading(shot: dict[str, Any], lang: str) -> str:
@@ -177,14 +176,6 @@ def remarks(shot: dict[str, Any], lang: str, failure: bool) -> str:
     return "".join(parts)
 
 
-def words_for(key: str, lang: str, values: dict[str, Any], otherwise: str) -> str:
-    """The sentence of a code that a run's file holds; another version's unknown code or values show as they are."""
-    try:
-        return t(key, lang, **values) if key in table("en") else f"{otherwise} {values}"
-    except (KeyError, IndexError, ValueError):
-        return f"{otherwise} {values}"
-
-
 def log_lines(shot: dict[str, Any]) -> str:
     """The end of the log."""
     return f'<pre class="log" tabindex="0">{html.escape(chr(10).join(shot["log"]))}</pre>'
@@ -196,12 +187,6 @@ def empty_state(lang: str) -> str:
 
 
 DASH = "–"
-
-
-def spell_bytes(count: float) -> str:
-    """A number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
-    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if count >= size), ("kB", 1e3))
-    return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
 
 
 def spell_count(count: float) -> str:

@@ -24,6 +24,7 @@ from ddpm_app.data import preprocess  # noqa: E402
 
 TUTORIAL = dict(prediction_type="epsilon", beta_schedule="linear", learning_rate=1e-4, lr_warmup_steps=500, train_batch_size=16,
                 optimizer="adamw", weight_decay=1e-2, use_ema=False, loss_weighting="none")
+RESULTS = ROOT / "tests" / "benchmarks" / "frechet.md"
 REAL_SEEDS = (901, 902)
 """Specimens drawn from these seeds are in no data set: held out by construction."""
 
@@ -55,7 +56,9 @@ def main() -> None:
     parser.add_argument("--presets", default="first-butterflies,butterflies-64")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    lines = ["| preset | minutes | steps | real against real | this preset | the tutorial's recipe |", "|---|---|---|---|---|---|"]
+    heads = ["| preset | minutes | steps | real against real | this preset | the tutorial's recipe |", "|---|---|---|---|---|---|"]
+    kept = RESULTS.read_text().splitlines() if RESULTS.is_file() else []
+    rows = {line.split("`")[1]: line for line in kept if line.startswith("| `")}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.presets.split(","):
             config = presets.build(name)
@@ -71,14 +74,14 @@ def main() -> None:
                 if args.write and recipe == "ours":
                     sheet = sample.grid(images[:32], columns=8)
                     sheet.resize((sheet.width * 2, sheet.height * 2), 0).save(ROOT / "assets" / "readme" / f"{name}.png", optimize=True)
-            lines.append(f"| `{name}` | {seconds['ours'] / 60:.1f} | {runs_of['ours'].plan['total_steps']} | {floor:.3f} | "
+            rows[name] = (f"| `{name}` | {seconds['ours'] / 60:.1f} | {runs_of['ours'].plan['total_steps']} | {floor:.3f} | "
                          f"{far['ours']:.3f} ({far['ours'] / floor:.1f} x) | {far['tutorial']:.3f} ({far['tutorial'] / floor:.0f} x) |")
-            print(lines[-1], flush=True)
+            print(rows[name], flush=True)
     machine = f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}, torch {torch.__version__}, {args.count} pictures each"
-    table = "\n".join([*lines, "", f"Frechet distance, random-feature kind (tests/benchmarks/distance.py); {machine}."])
+    table = "\n".join([*heads, *rows.values(), "", f"Frechet distance, random-feature kind (tests/benchmarks/distance.py); {machine}."])
     print(table)
     if args.write:
-        (ROOT / "tests" / "benchmarks" / "frechet.md").write_text(table + "\n")
+        RESULTS.write_text(table + "\n")
 
 
 def cpu_name() -> str:

@@ -86,25 +86,38 @@ class Viewer:
 
     async def call(self, event: str, elem_id: str = "") -> Answer:
         """Set off the last listener of that event (of that component) that asks the server, as gradio's page does: join
-        the queue, read the stream, put what comes into the components."""
+        the queue and read the stream, or ask directly; put what comes into the components."""
         known = [(d, *target) for d in self.config["dependencies"] if d["backend_fn"] for target in d["targets"]]
         d, trigger, _ = next(one for one in reversed(known) if one[2] == event and one[1] == self.ids.get(elem_id, one[1]))
         asked = {"data": [self.values[key] for key in d["inputs"]], "fn_index": d["id"], "trigger_id": trigger, "session_hash": self.session}
         began = time.perf_counter()
-        joined = (await self.client.post(f"{self.api}/queue/join", json=asked)).raise_for_status()
-        told = (await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})).raise_for_status()
+        path = "queue/join" if d["queue"] else f"run/{d['api_name']}"
+        answers = [(await self.client.post(f"{self.api}/{path}", json=asked)).raise_for_status()]
+        if d["queue"]:
+            told = (await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})).raise_for_status()
+            messages = [json.loads(line[5:]) for line in told.content.split(b"\n") if line.startswith(b"data:")]
+            done = next(message for message in messages if message["msg"] == "process_completed")
+            if not done["success"]:
+                raise SystemExit(f"the page's {d['api_name']} failed: {done['output']}")
+            news, answers = done["output"]["data"], [*answers, told]
+        else:
+            news = answers[0].json()["data"]
         seconds = time.perf_counter() - began
-        messages = [json.loads(line[5:]) for line in told.content.split(b"\n") if line.startswith(b"data:")]
-        done = next(message for message in messages if message["msg"] == "process_completed")
-        if not done["success"]:
-            raise SystemExit(f"the page's {d['api_name']} failed: {done['output']}")
-        news = done["output"]["data"]
+        old = [self.values[key] for key in d["outputs"]]
         for key, value in zip(d["outputs"], news, strict=True):
             update = value if isinstance(value, dict) and value.get("__type__") == "update" else {"value": value}
             self.values[key] = update.get("value", self.values[key])
-        heads = sum(len(name) + len(value) + 4 for answer in (joined, told) for name, value in answer.headers.raw)
-        sent, packed = joined.num_bytes_downloaded + told.num_bytes_downloaded, len(joined.content) + len(zlib.compress(told.content))
-        return Answer(heads + sent, heads + packed, any(value not in STAYS for value in news), seconds)
+        heads = sum(len(name) + len(value) + 4 for answer in answers for name, value in answer.headers.raw)
+        sent, packed = sum(one.num_bytes_downloaded for one in answers), sum(len(zlib.compress(one.content)) for one in answers)
+        return Answer(heads + sent, heads + packed, any(new not in (*STAYS, was) for new, was in zip(news, old, strict=True)), seconds)
+
+    async def tick(self) -> Answer:
+        """One second of the page: the tick, and the parts it calls stale."""
+        first = await self.call("tick")
+        if "stale" not in self.values[self.ids["feed"]]:
+            return first
+        rest = await self.call("click", "feed")
+        return Answer(*(a + b for a, b in zip(first, rest, strict=True)))
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +140,7 @@ async def audience(url: str, count: int) -> AsyncIterator[list[Answer]]:
         async with viewer(url) as one:
             while True:
                 due = time.perf_counter() + 1
-                answers.append(await one.call("tick"))
+                answers.append(await one.tick())
                 await asyncio.sleep(due - time.perf_counter())
 
     watching = [asyncio.create_task(watch(k / count)) for k in range(count)]
@@ -169,14 +182,14 @@ async def ticked(steps: int, count: int) -> list[str]:
             async with viewer(url) as one:
                 for _ in range(90):  # a long run's curves are read over some seconds
                     await asyncio.sleep(1)
-                    if not (await one.call("tick")).news:
+                    if not (await one.tick()).news:
                         break
                 answers: dict[str, list[Answer]] = {"nothing new": [], "training": []}
                 for k in range(2 * count):
                     if k >= count:
                         train_a_second(run, steps + ROWS_PER_TICK * (k - count), picture if k % 3 == 0 else None)
                     await asyncio.sleep(1)
-                    answers["training" if k >= count else "nothing new"].append(await one.call("tick"))
+                    answers["training" if k >= count else "nothing new"].append(await one.tick())
     return [tick_row(f"run of {steps:,} steps, {when}", found) for when, found in answers.items()]
 
 
