@@ -203,7 +203,8 @@ def test_in_public_nobody_pauses(runs_dir):
 
 
 def test_an_error_tells_strangers_no_paths(public, home):
-    shot = {"error": {"code": "folder_missing", "field": "dataset_name", "values": {"value": "/srv/my runs/.uploads/ab/upload-1"}}, "traceback": "/srv"}
+    error = {"code": "folder_missing", "field": "dataset_name", "values": {"value": "/srv/my runs/.uploads/ab/upload-1"}}
+    shot = {"error": error, "traceback": "/srv"}
     assert guard.for_strangers(home, shot) == shot
     assert "/srv" not in str(guard.for_strangers(public, shot)) and "upload-1" in str(guard.for_strangers(public, shot))
     problem = Problem("crash", reason="OSError: no such file: '/srv/a/b.png', see https://a.example/b/c of huggan/butterflies")

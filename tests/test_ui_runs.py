@@ -162,9 +162,8 @@ def test_publishing_needs_a_repository_and_puts_it_into_the_run(studio, monkeypa
 @pytest.mark.parametrize("state", ["interrupted", "finished"])
 def test_a_published_run_stays_as_it_was(studio, monkeypatch, state):
     run = runs.find(studio.runs_dir, "one")
-    at_work(run, **({"pid": 2**22 + 1} if state == "interrupted" else {}))
-    if state == "finished":
-        run.tell(state=state)
+    at_work(run)
+    run.tell(**({"pid": 2**22 + 1} if state == "interrupted" else {"state": state}))
     monkeypatch.setattr(hub, "ready", lambda config: None)
     monkeypatch.setattr(hub, "publish", lambda run: "https://hub/me/it")
     assert "https://hub/me/it" in do(studio, actions.publish, "me/it")[0]
