@@ -1,6 +1,5 @@
 """Rows become plot frames: small JSON that assets/js/chart.js draws. The colour code of the whole app is here."""
 
-import json
 import math
 from typing import Any
 
@@ -100,13 +99,3 @@ def frame(charts: list[dict[str, Any]], lang: str = "en") -> dict[str, Any]:
     """What chart.js takes: the plots and the few words it shows."""
     words = {"log": t("ui.train.scale_log", lang), "linear": t("ui.train.scale_linear", lang), "empty": t("ui.train.chart_empty", lang)}
     return {"charts": charts, "words": words}
-
-
-def points(frame: dict[str, Any]) -> int:
-    """Number of points over all plots of a frame."""
-    return sum(len(part["y"]) for one in frame["charts"] for part in one["lines"])
-
-
-def payload(frame: dict[str, Any]) -> int:
-    """Bytes of a frame as it travels."""
-    return len(json.dumps(frame, separators=(",", ":")))

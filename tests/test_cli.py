@@ -239,7 +239,7 @@ def test_a_terminal_is_asked(run_cli, work, monkeypatch, answer, wish):
     main, other = pty.openpty()
     os.write(main, answer)
     work.told = LONG
-    work.during = lambda run, control: [thread.join() for thread in threading.enumerate() if thread.name == "answer"]
+    work.during = lambda run, control: (run.tell(state="waiting"), [t.join() for t in threading.enumerate() if t.name == "answer"])
     with os.fdopen(other) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
         status, _, err = run_cli("train", "--preset", "tutorial-128")

@@ -19,8 +19,12 @@ pytestmark = pytest.mark.usefixtures("no_rehearsal")
 
 def stop_at(run, step):
     """Train until ``step`` steps are done, then stop as a person does."""
-    told = train(run, act=lambda event, hand: hand.wish(stop=isinstance(event, events.Stepped) and event.step == step))
-    assert told[-1] == events.Ended(step, "stopped")
+
+    def act(event, hand):
+        if isinstance(event, events.Stepped) and event.step == step:
+            hand.wish(stop=True)
+
+    assert train(run, act=act)[-1] == events.Ended(step, "stopped")
 
 
 def leave_at(run, step):

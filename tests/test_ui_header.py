@@ -42,17 +42,17 @@ def test_every_state_and_phase_has_words(state, phase):
         "total": None if phase == "download" else 10,
     }
     now |= {"step": 5, "total_steps": 20, "images_per_second": 31.4, "eta_seconds": 75}
-    told = header.status_html(now, "en")
+    told = "".join(header.status_of(now, "en").values())
     assert "<img" not in told and "&lt;img" in told
     assert (f'class="state {state}"') in told
 
 
 def test_progress_is_of_the_phase_then_of_the_run():
     preparing = {"name": "a", "active": True, "state": "preparing", "done": 1, "total": 4}
-    assert "width:25.0%" in header.status_html(preparing, "en")
-    assert 'class="bar open"' in header.status_html(preparing | {"total": None}, "en")
-    assert "width:50.0%" in header.status_html({"name": "a", "active": True, "state": "training", "step": 5, "total_steps": 10}, "en")
-    assert 'class="bar still"' in header.status_html({}, "en")
+    assert "width:25.0%" in header.status_of(preparing, "en")["bar"]
+    assert 'class="bar open"' in header.status_of(preparing | {"total": None}, "en")["bar"]
+    assert "width:50.0%" in header.status_of({"name": "a", "active": True, "state": "training", "step": 5, "total_steps": 10}, "en")["bar"]
+    assert 'class="bar still"' in header.status_of({}, "en")["bar"]
 
 
 def test_an_error_is_plain_and_its_traceback_folded():

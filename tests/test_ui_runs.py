@@ -115,7 +115,7 @@ def test_in_public_longer_is_minutes_only(studio, monkeypatch):
     monkeypatch.setattr(Jobs, "resume", lambda *given, **longer: pytest.fail("a run of any length"))
     studio.public = True
     runs.find(studio.runs_dir, "one").begin(owner="me")
-    assert "max_train_minutes" in do(studio, actions.resume, "max_train_steps", 40.0, visitor="me")[0]
+    assert "max_train_minutes" in do(studio, actions.resume, "max_train_steps", 4.0, visitor="me")[0]
 
 
 def test_strangers_see_an_upload_s_name_and_no_folders(studio):

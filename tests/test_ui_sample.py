@@ -92,7 +92,7 @@ def test_a_download_leaves_the_device_to_training(studio, monkeypatch):
     assert asked == [("user/name", False)]
 
 
-def test_a_visitor_gets_the_own_model_when_another_loads_one(studio, monkeypatch, tmp_path):
+def test_a_visitor_gets_their_own_model_while_another_loads_one(studio, monkeypatch, tmp_path):
     from ddpm_app import sample as engine
 
     monkeypatch.setattr(sample, "_loaded", [])

@@ -1,4 +1,5 @@
 import pytest
+import ui_kit
 from fabricated import at_work, make_run
 
 from ddpm_app import plots
@@ -20,16 +21,15 @@ def shot_of(studio, **news):
 
 def test_the_timeline_is_thinned_and_keeps_the_latest(studio):
     make_run(studio.runs_dir, steps=10)
-    frames = train.timeline(shot_of(studio, samples=list(range(0, 1000, 5))), "en")["frames"]
-    assert len(frames) <= train.TIMELINE_FRAMES
-    assert frames[-1]["key"] == "995"
-    assert [int(frame["key"]) for frame in frames] == sorted(int(frame["key"]) for frame in frames)
+    steps = train.timeline(shot_of(studio, samples=list(range(0, 1000, 5))), "en")["steps"]
+    assert len(steps) <= train.TIMELINE_FRAMES
+    assert steps[-1] == 995 and steps == sorted(steps)
 
 
 @pytest.mark.parametrize("samples", [[], [0], [0, 30]])
 def test_few_previews_are_all_there(studio, samples):
     make_run(studio.runs_dir, steps=10)
-    assert [int(frame["key"]) for frame in train.timeline(shot_of(studio, samples=samples), "en")["frames"]] == samples
+    assert train.timeline(shot_of(studio, samples=samples), "en")["steps"] == samples
 
 
 def test_a_preview_comes_as_a_data_uri_and_only_from_a_run(studio):
@@ -90,6 +90,17 @@ def test_a_new_run_of_the_same_name_has_a_film_of_its_own(studio):
     assert train.timeline(studio.board.snapshot("one"), "en")["made"] == before["made"] + 30
 
 
+@pytest.mark.parametrize(("state", "possible"), [("training", True), ("paused", False), ("stopped", False)])
+def test_only_a_run_that_goes_on_can_be_asked(runs_dir, state, possible):
+    at_work(run := make_run(runs_dir, steps=3, previews=0))
+    run.tell(state=state)
+    demo, _ = ui_kit.build(runs_dir)
+    [rest] = [fn for fn in demo.fns.values() if getattr(fn.fn, "__qualname__", "") == "Ticker.rest"]
+    given = [component.value if not component.stateful else "" for component in rest.inputs[3:]]
+    shown = dict(zip([part.elem_id for part in rest.outputs], rest.fn("", "en", "", *given), strict=True))
+    assert shown["sample-now"]["interactive"] == shown["save-now"]["interactive"] == possible
+
+
 @pytest.mark.parametrize("wish", ["sample", "save"])
 def test_a_wish_reaches_the_run(studio, wish):
     run = make_run(studio.runs_dir, "one", steps=3)
@@ -109,7 +120,8 @@ def test_in_public_only_the_owner_wishes(studio):
     assert run.wishes["save"] == 1
 
 
-def test_the_plots_of_a_snapshot_stay_within_600_points(studio):
+def test_the_plots_of_a_snapshot_stay_within_400_points(studio):
     make_run(studio.runs_dir, steps=3000)
     shot = studio.board.snapshot()
-    assert plots.points(plots.training(studio.board.series(), shot["plan"], 1000)) <= 600
+    charts = plots.training(studio.board.series(), shot["plan"], 1000)["charts"]
+    assert sum(len(line["y"]) for chart in charts for line in chart["lines"]) <= 400

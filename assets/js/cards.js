@@ -13,7 +13,9 @@ async function thumb(card, box) {
     box.replaceChildren(image);
   } catch (error) { thumbs.delete(id); }
 }
-function fill(button, card) {
+function fill(button, { ...card }) {
+  const latest = window.liveParts?.["runs-latest"]; // the run at work
+  if (latest?.name === card.name) card.sample = latest.sample;
   const text = make("span", "text");
   text.append(make("b", "name", card.name), make("span", `state ${card.state}`, card.told), ...card.lines.map((line) => make("small", "", line)));
   button.lastElementChild.replaceWith(text);
@@ -41,4 +43,5 @@ function draw() {
   if (buttons.length !== element.children.length || buttons.some((b, k) => b !== element.children[k])) element.replaceChildren(...buttons);
 }
 watch("value", draw);
+addEventListener("live", (event) => { if (event.detail && "runs-latest" in event.detail) draw(); });
 draw();

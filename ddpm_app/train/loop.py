@@ -48,7 +48,7 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
                 work.listen()
                 if work.due(plan["validate_every"]):
                     yield from work.validate()
-                if work.asked("sample") or work.due(plan["save_image_every"]) or work.preview_is_missing():
+                if work.asked("sample") or work.due(plan["save_image_every"]) or work.preview_is_missing:
                     yield from work.preview()
                     work.listen()
                 if work.asked("save") or work.due(plan["checkpoint_every"]):
@@ -104,11 +104,6 @@ class _Work:
         """At every ``every``-th step and at the end, except where a checkpoint says that it was done before."""
         return self.state.step != self.resumed_at and (self.state.step % every == 0 or self.at_the_end())
 
-    def preview_is_missing(self) -> bool:
-        """Whether the run was stopped in the middle of this step's preview."""
-        due = self.state.step % self.plan["save_image_every"] == 0 or self.at_the_end()
-        return due and self.state.step == self.resumed_at and not self.run.sample_path(self.state.step).exists()
-
     def asked(self, wish: str) -> bool:
         """Whether somebody asked for it since the last time."""
         asked, self.wishes_met[wish] = self.wishes[wish] > self.wishes_met[wish], self.wishes[wish]
@@ -157,7 +152,7 @@ class _Work:
     # ---- one step ---------------------------------------------------------------------------------------------------
     def step(self) -> Iterator[Event]:
         """One optimiser step over all pictures of its batches: the gradient is that of their mean loss."""
-        state, accelerator = self.state, self.accelerator
+        state, accelerator, self.preview_is_missing = self.state, self.accelerator, False
         parts = self.batches.indices(state.step)
         images, loss = sum(map(len, parts)), 0.0
         for k, indices in enumerate(parts):
@@ -200,6 +195,9 @@ class _Work:
         if checkpoints:
             self.state.load(checkpoints[-1])
         self.resumed_at = self.state.step if checkpoints else None
+        # Stopped in the middle of a preview. All processes look before the main one draws it.
+        due = self.state.step % self.plan["save_image_every"] == 0 or self.at_the_end()
+        self.preview_is_missing = bool(checkpoints) and due and not self.run.sample_path(self.state.step).exists()
         self.accelerator.wait_for_everyone()
         if self.main:
             self.run.forget_after(self.state.step)
@@ -249,7 +247,9 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
 
 def _ask_if_long(config: TrainConfig, plan: dict, control: Control) -> Iterator[Event]:
     """Tell the plan, and wait for the go of somebody where the run is long. Raises Stopped."""
-    long = plans.is_long(config, plan) and not plan["agreed"]
+    if plan["agreed"]:
+        return
+    long = plans.is_long(config, plan)
     yield events.Planned(plan, long)
     while long and not control.wishes()["go"]:
         if control.stopping():

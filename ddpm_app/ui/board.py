@@ -64,6 +64,7 @@ class Board:
                     "active": False,
                     "plan": {},
                     "config": {},
+                    "created": 0.0,
                     "data": {},
                     "samples": [],
                     "log": [],

@@ -40,7 +40,8 @@ def reel(name: str, alt: str, lang: str = "en", **options: Any) -> dict[str, Any
     """A value for ``player``. Where ``name`` stays, the viewer's place stays.
 
     Options: ``frames``, dicts of "caption" and "src"; or ``steps``, the keys of the pictures, with one ``caption`` where {}
-    stands for the step; ``rows`` [(label, colour)] beside the picture, ``pace`` in ms per frame, ``autoplay``.
+    stands for the step; ``rows`` [(label, colour)] beside the picture, ``pace`` in ms per frame, ``autoplay``;
+    ``made``, which tells the pictures of two films of one name apart.
     """
     return {
         "name": name,

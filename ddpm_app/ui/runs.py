@@ -53,6 +53,12 @@ def build(studio: Studio, shared: Shared) -> None:
 
     buttons = [parts.buttons[name] for name in able(None)]
     drawn = [cards, more, empty, detail, parts.facts, parts.other, *buttons]
+    def latest(shot: dict[str, Any], lang: str) -> list[Any]:
+        """The newest preview of the run at work."""
+        shot = studio.board.snapshot("")
+        return [{"name": shot["name"], "sample": shot["samples"][-1]} if shot["active"] and shot["samples"] else None]
+
+    shared.live(latest, ["runs-latest"])
     shared.each_tick(lambda shot, lang, *given: draw(lang, *given), drawn, [chosen, everything])
 
     def redrawn(event: Any) -> None:
@@ -150,7 +156,7 @@ def _trash(studio: Studio, shared: Shared, redrawn: Any) -> None:
 
 # ---- what is drawn --------------------------------------------------------------------------------------------------------
 def card(one: dict[str, Any], lang: str) -> dict[str, Any]:
-    """A run's card. Of a run at work it leaves out what changes with every step: the header shows that."""
+    """A run's card. Of a run at work it leaves out what changes all the time: see ``latest``, and the header."""
     config = one["config"]
     data = guard.without_folders(config.get("dataset_name", "?"))
     lines = [t("ui.runs.card_data", lang, size=config.get("image_size", "?"), data=data, unet=config.get("unet", "?"))]
@@ -163,7 +169,7 @@ def card(one: dict[str, Any], lang: str) -> dict[str, Any]:
         "state": one["state"],
         "told": t(f"ui.state.{one['state']}", lang),
         "lines": lines,
-        "sample": one["sample"],
+        "sample": None if one["active"] else one["sample"],
         "made": round(one["created"]),
     }
 
