@@ -12,7 +12,7 @@ from typing import Any
 from ddpm_app import jobs
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
-from ddpm_app.text import t
+from ddpm_app.text import lasting, t
 from ddpm_app.train import events
 from ddpm_app.train.events import Event
 
@@ -73,7 +73,7 @@ class Screen:
             case events.Notice():
                 self.line(t(f"notice.{event.code}", **event.values))
             case events.Planned(plan=plan):
-                self.line(t("cli.planned", steps=plan["total_steps"], time=duration(plan["total_seconds"]), device=plan["device"]))
+                self.line(t("cli.planned", steps=plan["total_steps"], time=lasting(plan["total_seconds"]), device=plan["device"]))
             case events.Started(step=step, total=total):
                 if step:
                     self.line(t("cli.goes_on", step=step))
@@ -84,14 +84,6 @@ class Screen:
                 self.line(t("cli.rolled_back", step=event.step, failed=event.failed_step, factor=event.factor))
             case events.Published():
                 self.line(t("cli.published", url=event.url))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as words of a fitting size, such as "5 min"."""
-    for key, unit, least in (("days", 86400, 4), ("hours", 3600, 2), ("minutes", 60, 2)):
-        if seconds >= least * unit:
-            return t(f"cli.{key}", count=round(seconds / unit))
-    return t("cli.seconds", count=round(seconds))
 
 
 class TerminalControl(jobs.RunControl):
@@ -190,7 +182,7 @@ def drive(run: Run, yes: bool) -> int:
 
 def _consent(run: Run, plan: dict[str, Any], yes: bool, screen: Screen) -> Problem | None:
     """Ask whether a long run may begin. Without a terminal nobody can answer: the run is stopped and the reason returned."""
-    problem = Problem("no_consent", time=duration(plan["total_seconds"]), device=plan["device"])
+    problem = Problem("no_consent", time=lasting(plan["total_seconds"]), device=plan["device"])
     if yes:
         run.wish(go=True)
     elif sys.stdin is not None and sys.stdin.isatty():

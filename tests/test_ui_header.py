@@ -17,7 +17,6 @@ NASTY = "<img src=x onerror=alert(1)>"
         ("waiting", {"go", "stop"}),
         ("training", {"pause", "stop"}),
         ("paused", {"unpause", "stop"}),
-        ("stopping", {"stop"}),
         ("stopped", {"start", "resume"}),
         ("interrupted", {"start", "resume"}),
         ("failed", {"start", "resume"}),
