@@ -220,6 +220,8 @@ class Run:
 
     def forget_after(self, step: int) -> None:
         """Remove preview pictures and checkpoints of steps later than ``step``: a resumed run makes them again."""
+        for part in (self.path / "checkpoints").glob(".step-*"):  # half-written by a killed process
+            shutil.rmtree(part)
         for path in [*self.samples, *self.checkpoints]:
             if _step(path) > step:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -387,7 +389,10 @@ def restore(runs_dir: pathlib.Path, name: str) -> Run:
         raise Problem("run_missing", value=name, known=", ".join(run.name for run in trash(runs_dir)) or "-")
     target = pathlib.Path(runs_dir) / free_name(runs_dir, name.rpartition("~")[0])
     os.replace(found.path, target)
-    return Run(target)
+    run = Run(target)
+    if config := run.record.get("config"):
+        run.note(config=config | {"output_dir": run.name})
+    return run
 
 
 def empty_trash(runs_dir: pathlib.Path) -> int:

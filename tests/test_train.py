@@ -428,7 +428,7 @@ def test_stop_while_paused(runs_dir, tiny, undisturbed):
 @pytest.fixture
 def poisoned(monkeypatch):
     """Spoils the loss where ``when(step, rate_factor)`` says so (steps from 1); ``how`` is what becomes of the losses."""
-    here = types.SimpleNamespace(when=lambda step, factor: False, how=lambda loss: loss * float("nan"))
+    here = types.SimpleNamespace(when=lambda step, factor: False, how=lambda loss: loss * float("nan"), spoilt=0)
     step, real = loop._Work.step, loop.picture_losses
 
     def spied(self):
@@ -437,7 +437,11 @@ def poisoned(monkeypatch):
 
     def spoilt(*args):
         loss = real(*args)
-        return here.how(loss) if here.when(here.step, here.factor) else loss
+        if not here.when(here.step, here.factor):
+            return loss
+        here.spoilt += 1
+        assert here.spoilt < 10, "it goes back for ever"
+        return here.how(loss)
 
     monkeypatch.setattr(loop._Work, "step", spied)
     monkeypatch.setattr(loop, "picture_losses", spoilt)

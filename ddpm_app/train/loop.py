@@ -228,21 +228,32 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
     yield from check(config, pictures)
     device = resolve_device(config)
     processes = PartialState(cpu=device == "cpu")
-    box: list = [run.plan if processes.is_main_process else None]
-    if processes.is_main_process:
-        if box[0] is None:
-            control.progress("rehearsal")
-            measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
-            box = [plans.make_plan(config, pictures, measured, device, processes.num_processes)]
-        yield from _ask_if_long(config, box[0], control)
-        box = [box[0] | {"agreed": True}]
-        run.note(plan=box[0], data={"fingerprint": pictures.fingerprint, **pictures.source})
-    if processes.num_processes > 1:
-        broadcast_object_list(box)
+    box: list = [None]
+    try:
+        if processes.is_main_process:
+            box = [(yield from _plan(config, run, control, pictures, device, processes.num_processes))]
+    finally:  # also when it was stopped or failed: the other processes wait for this
+        if processes.num_processes > 1:
+            broadcast_object_list(box)
+    if box[0] is None:
+        raise Stopped
     for field, here in (("device", device), ("processes", processes.num_processes)):
         if box[0][field] != here:  # it would go on as another run: other kernels, other batches
             raise Problem("plan_changed", "device", what=field, value=here, planned=box[0][field])
     return box[0]
+
+
+def _plan(config: TrainConfig, run: Run, control: Control, pictures: Pictures, device: str, processes: int) -> Iterator[Event]:
+    """The run's plan, made by a rehearsal where it has none, agreed to by somebody where it is long."""
+    plan = run.plan
+    if plan is None:
+        control.progress("rehearsal")
+        measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
+        plan = plans.make_plan(config, pictures, measured, device, processes)
+    yield from _ask_if_long(config, plan, control)
+    plan = plan | {"agreed": True}
+    run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source})
+    return plan
 
 
 def _ask_if_long(config: TrainConfig, plan: dict, control: Control) -> Iterator[Event]:
