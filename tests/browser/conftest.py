@@ -13,7 +13,8 @@ import urllib.request
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]
 STARTING_SECONDS = 120
 PATIENCE_MS = 60_000
 """How long an expectation may take on a busy machine."""
@@ -57,7 +58,7 @@ def studio(tmp_path_factory):
 def chromium():
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip("no Chromium installed")
+        pytest.fail("no Chromium installed: apt-get install chromium", pytrace=False)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

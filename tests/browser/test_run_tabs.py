@@ -1,7 +1,6 @@
 """Train, Sample and Runs in a real browser, on run folders made without training."""
 
 import json
-import shutil
 import time
 import urllib.request
 import zipfile
@@ -9,28 +8,16 @@ import zipfile
 import pytest
 import ui_kit
 from fabricated import at_work, make_run, preview_png
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from ddpm_app import runs
 from ddpm_app.jobs import RunControl
 from ddpm_app.ui import style
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning"),
 ]
 
@@ -47,18 +34,10 @@ def server(tmp_path_factory):
     demo.close()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def visit(server, browser):
+def visit(server, chromium):
     """Opens pages of one visitor at a tab; at the end no page may have complained."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
     complaints = []
 
@@ -241,8 +220,8 @@ def test_open_goes_to_the_curves_of_that_run(visit):
     expect(page.locator("#train-figures")).to_contain_text("of 60")
 
 
-def test_nothing_sticks_out_of_a_phone(server, browser):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+def test_nothing_sticks_out_of_a_phone(server, chromium):
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
     page.set_default_timeout(PATIENCE_MS)
     page.goto(server[0])
     for name, part in (("Train", "#train-charts svg"), ("Sample", "#sample-draw"), ("Runs", ".run-card")):
