@@ -31,6 +31,8 @@ VALIDATION_PICTURES = 16
 """Pictures of each kind (training, held-out) in a validation."""
 LONG_SECONDS = 3600
 """A run without max_train_minutes that is expected to take longer asks first."""
+SLOW_SECONDS = 5
+"""A step slower than this is timed once: it tells enough, and a person waits for it."""
 FORWARD_SHARE = 0.33
 """A forward pass costs about a third of a training step."""
 
@@ -56,7 +58,8 @@ def rehearse(config: TrainConfig, pictures: Pictures, device: str, stopping: Cal
     precision = min(timed, key=timed.__getitem__)
     if len(choices) > 1:
         _remember(config, precision)
-    if device == "cpu" and not config.threads and cores() > 1:  # on a busy machine threads that wait for each other lose to a single one
+    # On a busy machine threads that wait for each other lose to a single one.
+    if device == "cpu" and not config.threads and cores() > 1 and timed[precision] < SLOW_SECONDS:
         torch.set_num_threads(1)
         alone = _time_steps(config, unet, optimizers, loader, device, precision, stopping)
         if alone > timed[precision]:
@@ -93,8 +96,8 @@ def _time_steps(config, unet, optimizers, loader, device, precision, stopping) -
             ema.step(unet.parameters())
 
     ema = model.make_ema(unet, config.ema_window) if config.use_ema else None
-    step(0)
-    return _timed(lambda: step(1), device, repeats=3)
+    first = _timed(lambda: step(0), device, repeats=1)
+    return first if first > SLOW_SECONDS else _timed(lambda: step(1), device, repeats=3)
 
 
 def _timed(call: Callable[[], Any], device: str, repeats: int) -> float:
