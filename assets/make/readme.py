@@ -37,7 +37,8 @@ def filled(text: str) -> str:
     """The README with its tables as the code has them now."""
     measured = (ROOT / "tests" / "benchmarks" / "frechet.md").read_text(encoding="utf-8").strip()
     for name, table in (("settings", settings()), ("presets", preset_table()), ("frechet", measured)):
-        text = re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m, table=table: m[1] + table + m[2], text, flags=re.S)
+        text, found = re.subn(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, flags=re.S)
+        assert found == 1, f"README.md has no place for the table {name}"
     return text
 
 
