@@ -14,9 +14,12 @@ from ddpm_app.problems import Problem
 BUILT_IN = "butterflies"
 """The ``dataset_name`` of the specimens that ship with the app."""
 
+BUILT_IN_256 = "butterflies-256"
+"""Specimens of the same kinds at 256 px, drawn when they are first asked for."""
+
 PLACEHOLDER_HUB_ID = "<your-username>/<my-awesome-model>"
 FORMAT_VERSION = 1
-GROUPS = ("data", "model", "diffusion", "training", "saving", "hub", "machine")
+GROUPS = ("kind", "data", "conditioning", "model", "autoencoder", "diffusion", "training", "saving", "hub", "machine")
 
 
 def setting(default: Any, group: str, help: str, advanced: bool = False, **bounds) -> Any:
@@ -45,6 +48,8 @@ MaybeInt = Annotated[int | None, Maybe]
 MaybeFloat = Annotated[float | None, Maybe]
 MaybeBool = Annotated[bool | None, Maybe]
 MaybeInts = Annotated[tuple[int, ...] | None, BeforeValidator(_split_commas)]
+Section = Literal["all", "ends", "down", "mid", "up", "attention", "encoder", "decoder"]
+Sections = Annotated[tuple[Section, ...], BeforeValidator(_split_commas)]
 
 
 class UNetShape(NamedTuple):
@@ -62,6 +67,7 @@ UNETS = {
     "tiny": UNetShape((32, 64, 64), 1, (), 32, 8),
     "small": UNetShape((32, 64, 128, 128), 1, (), 64, 16),
     "medium": UNetShape((64, 128, 192, 256), 2, (4,), 64, 32),
+    "latent": UNetShape((64, 128, 192), 1, (2, 3), 64, 16),
     "tutorial": UNetShape((128, 128, 256, 256, 512, 512), 2, (5,), 8, 32),
 }
 
@@ -73,6 +79,12 @@ class TrainConfig:
     Raises Problem (with ``field``, ``code`` and values) when a value is out of bounds or two don't fit each other.
     """
 
+    # kind
+    objective: Literal["diffusion", "autoencoder"] = setting("diffusion", "kind", "What is trained: a diffusion model, or the autoencoder (VAE) whose latents one can be trained on.")
+    vae: MaybeStr = setting(None, "kind", "Autoencoder whose latents are learnt: butterflies-vae (built in), an autoencoder run, a folder, or a Hub id; empty learns pixels.")
+    conditioning: Literal["none", "labels", "text"] = setting("none", "kind", "What the pictures are asked for by: nothing, labels, or words (text).")
+    init_from: MaybeStr = setting(None, "kind", "Model to go on from: butterflies-64 (built in), a run, a folder, or a Hub id; its parts and schedule replace the settings. Empty starts from nothing.")
+    trainable: Sections = setting(("all",), "kind", "Parts that learn, the rest is frozen: all, or any of ends, down, mid, up, attention (UNet), encoder, decoder (autoencoder).", min_length=1)
     # data
     dataset_name: str = setting("huggan/smithsonian_butterflies_subset", "data", "Pictures to learn from: butterflies (built in), a Hub id, or a folder.", min_length=1)
     split: str = setting("train", "data", "Split of a Hub data set to train on.", advanced=True, min_length=1)
@@ -84,14 +96,23 @@ class TrainConfig:
     random_flip: bool = setting(True, "data", "Mirror half of the pictures at random.")
     channels: Annotated[Literal[3, 1], BeforeValidator(_digits_to_int)] = setting(3, "data", "3 for colour, 1 for greyscale.", advanced=True)
     validation_share: float = setting(0.05, "data", "Share of the pictures kept out of training, so that overfitting shows.", ge=0, le=0.5, advanced=True)
+    # conditioning
+    caption_template: str = setting("{caption}", "conditioning", "Text of each picture: {caption} and {label} stand for its own; without them all share this text. Empty is the empty prompt.", max_length=1000)
+    text_encoder: MaybeStr = setting(None, "conditioning", "Frozen CLIP text encoder and tokenizer: a folder or a Hub id such as openai/clip-vit-base-patch32; empty takes the built-in butterflies-clip.")
+    condition_dropout: float = setting(0.1, "conditioning", "Share of labels or texts left out in training, so that guidance works.", ge=0, le=1)
+    preview_guidance_scale: float = setting(3.0, "conditioning", "Guidance of the previews: 1 follows label or text plainly, more exaggerates it.", ge=0, le=100)
     # model
-    unet: Literal["tiny", "small", "medium", "tutorial"] = setting("tutorial", "model", "Named size of the UNet; the explicit values below replace its parts.")
+    unet: Literal["tiny", "small", "medium", "latent", "tutorial"] = setting("tutorial", "model", "Named size of the UNet; the explicit values below replace its parts.")
     block_out_channels: MaybeInts = setting(None, "model", "Channels of each level, finest first, such as 64,128,192; empty takes the named size's.", advanced=True, min_length=1, max_length=8)
     layers_per_block: MaybeInt = setting(None, "model", "ResNet layers per level; empty takes the named size's.", advanced=True, ge=1, le=8)
     attention_levels: MaybeInts = setting(None, "model", "Levels with self-attention, counted from 1, such as 3,4; 0 for none; empty takes the named size's.", advanced=True)
     attention_head_dim: MaybeInt = setting(None, "model", "Channels per attention head; empty takes the named size's.", advanced=True, ge=1, le=512)
     norm_num_groups: MaybeInt = setting(None, "model", "Groups of GroupNorm, a divisor of every channel count; empty takes the named size's.", advanced=True, ge=1, le=256)
     dropout: float = setting(0.0, "model", "Share of activations dropped while training.", ge=0, lt=1, advanced=True)
+    # autoencoder
+    vae_channels: Annotated[tuple[int, ...], BeforeValidator(_split_commas)] = setting((16, 32, 64, 64), "autoencoder", "Channels of each level, finest first; each level after the first halves the picture's side.", min_length=1, max_length=6)
+    latent_channels: int = setting(4, "autoencoder", "Channels of a latent.", ge=1, le=64)
+    kl_weight: float = setting(1e-4, "autoencoder", "Weight of the KL term, which keeps latents near a normal distribution; too much of it washes out colours.", ge=0, le=1)
     # diffusion
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = setting("epsilon", "diffusion", "What the UNet guesses: the noise, the velocity, or the clean picture (sample).")
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = setting("linear", "diffusion", "How the noise grows with the timestep.")
@@ -171,8 +192,8 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FieldInfo:
-    """What the form, the terminal and the README know of a field. ``kind`` is "bool", "int", "float", "str", "ints" or
-    "choice"; ``minimum`` and ``maximum`` are None where there is no bound."""
+    """What the form, the terminal and the README know of a field. ``kind`` is "bool", "int", "float", "str", "ints",
+    "choice" or "choices" (any of ``choices``); ``minimum`` and ``maximum`` are None where there is no bound."""
 
     name: str
     kind: str
@@ -190,33 +211,50 @@ def _describe(name: str, info) -> FieldInfo:
     args = typing.get_args(info.annotation)
     optional = type(None) in args
     kind = next((a for a in args if a is not type(None)), info.annotation) if optional else info.annotation
-    literal = typing.get_origin(kind) is Literal
-    kind_name = "choice" if literal else "ints" if typing.get_origin(kind) is tuple else kind.__name__
+    many = typing.get_origin(kind) is tuple
+    one = typing.get_args(kind)[0] if many else kind
+    literal = typing.get_origin(one) is Literal
+    kind_name = ("choices" if many else "choice") if literal else "ints" if many else kind.__name__
     bound = {key: getattr(m, key) for m in info.metadata for key in ("ge", "gt", "le", "lt") if getattr(m, key, None) is not None}
-    return FieldInfo(name, kind_name, info.default, optional, typing.get_args(kind) if literal else (),
+    return FieldInfo(name, kind_name, info.default, optional, typing.get_args(one) if literal else (),
                      bound.get("ge", bound.get("gt")), bound.get("le", bound.get("lt")), info.description, **info.json_schema_extra)
 
 
 FIELDS: dict[str, FieldInfo] = {name: _describe(name, info) for name, info in TrainConfig.__pydantic_fields__.items()}
 
 
+UNET_FIELDS = ("unet", "block_out_channels", "layers_per_block", "attention_levels", "attention_head_dim", "norm_num_groups", "dropout")
+SCHEDULE_FIELDS = ("prediction_type", "beta_schedule", "num_train_timesteps")
+VAE_NORM_GROUPS = 8
+
+
+def idle(values: dict[str, Any]) -> set[str]:
+    """Settings that change nothing with the answers in ``values`` to what is trained, by what it is asked for, and from what."""
+    groups: dict[str, set[str]] = {group: {f.name for f in FIELDS.values() if f.group == group} for group in GROUPS}
+    if values.get("objective") == "autoencoder":
+        return {"vae", "conditioning", "label_column", "caption_column", "preview_inference_steps", "preview_sampler",
+                *groups["conditioning"], *groups["model"], *groups["diffusion"], *(groups["autoencoder"] - {"kl_weight"} if values.get("init_from") else ())}
+    if values.get("init_from"):
+        return {"vae", "conditioning", "text_encoder", "channels", *UNET_FIELDS, *SCHEDULE_FIELDS, *groups["autoencoder"]}
+    unused = {"none": {*groups["conditioning"], "label_column", "caption_column"}, "labels": {"caption_template", "text_encoder", "caption_column"}}
+    return groups["autoencoder"] | unused.get(str(values.get("conditioning")), set())
+
+
 def _misfits(config: TrainConfig):
     """Pairs of values that can't work together, each as a Problem that names both fields."""
-    shape = config.unet_shape
-    channels_field = "block_out_channels" if config.block_out_channels else "unet"
-    levels = len(shape.block_out_channels)
-    if config.image_size % 2 ** (levels - 1):
-        yield Problem("size_depth", "image_size", other=channels_field, value=config.image_size, levels=levels, divisor=2 ** (levels - 1),
-                      suggestion=max(1, round(config.image_size / 2 ** (levels - 1))) * 2 ** (levels - 1))
-    for channels in shape.block_out_channels:
-        if channels < 1 or channels % shape.norm_num_groups:
-            yield Problem("groups_channels", channels_field, other="norm_num_groups", value=channels, groups=shape.norm_num_groups)
-            break
-    for level in dict.fromkeys((*shape.attention_levels, levels)):  # the middle of every UNet attends, at the last level's width
-        if not 1 <= level <= levels:
-            yield Problem("attention_level", "attention_levels", other=channels_field, value=level, levels=levels)
-        elif shape.block_out_channels[level - 1] % shape.attention_head_dim:
-            yield Problem("head_channels", "attention_head_dim", other=channels_field, value=shape.attention_head_dim, channels=shape.block_out_channels[level - 1])
+    autoencoder = config.objective == "autoencoder"
+    if not config.init_from:
+        yield from _autoencoder_misfits(config) if autoencoder else _unet_misfits(config)
+    known = ("all", "encoder", "decoder") if autoencoder else ("all", "ends", "down", "mid", "up", "attention")
+    for section in config.trainable:
+        if section not in known:
+            yield Problem("trainable_kind", "trainable", other="objective", value=section, objective=config.objective, known=", ".join(known))
+    if (config.vae or autoencoder) and not config.init_from and config.channels != 3:
+        yield Problem("vae_grey", "channels", other="objective" if autoencoder else "vae", value=config.channels)
+    try:
+        config.caption_template.format(caption="", label="")
+    except (KeyError, IndexError, ValueError, AttributeError):
+        yield Problem("caption_template", "caption_template", value=config.caption_template)
     if config.optimizer == "muon" and config.mixed_precision == "fp16":
         yield Problem("muon_fp16", "optimizer", other="mixed_precision", value="muon")
     if config.max_train_steps is not None and config.max_train_minutes is not None:
@@ -226,6 +264,38 @@ def _misfits(config: TrainConfig):
     name = config.output_dir
     if name != name.strip() or name.startswith((".", "-")) or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
         yield Problem("run_name", "output_dir", value=name)
+
+
+def _autoencoder_misfits(config: TrainConfig):
+    levels = len(config.vae_channels)
+    if config.image_size % 2 ** (levels - 1):
+        yield _indivisible(config, "vae_channels", 2 ** (levels - 1), levels)
+    for channels in config.vae_channels:
+        if channels < 1 or channels % VAE_NORM_GROUPS:
+            yield Problem("vae_width", "vae_channels", value=channels, groups=VAE_NORM_GROUPS)
+            break
+
+
+def _indivisible(config: TrainConfig, other: str, divisor: int, levels: int) -> Problem:
+    suggestion = max(1, round(config.image_size / divisor)) * divisor
+    return Problem("size_depth", "image_size", other=other, value=config.image_size, levels=levels, divisor=divisor, suggestion=suggestion)
+
+
+def _unet_misfits(config: TrainConfig):
+    shape = config.unet_shape
+    channels_field = "block_out_channels" if config.block_out_channels else "unet"
+    levels = len(shape.block_out_channels)
+    if not config.vae and config.image_size % 2 ** (levels - 1):  # with an autoencoder train.check knows the size
+        yield _indivisible(config, channels_field, 2 ** (levels - 1), levels)
+    for channels in shape.block_out_channels:
+        if channels < 1 or channels % shape.norm_num_groups:
+            yield Problem("groups_channels", channels_field, other="norm_num_groups", value=channels, groups=shape.norm_num_groups)
+            break
+    for level in dict.fromkeys((*shape.attention_levels, levels)):  # the middle of every UNet attends, at the last level's width
+        if not 1 <= level <= levels:
+            yield Problem("attention_level", "attention_levels", other=channels_field, value=level, levels=levels)
+        elif shape.block_out_channels[level - 1] % shape.attention_head_dim:
+            yield Problem("head_channels", "attention_head_dim", other=channels_field, value=shape.attention_head_dim, channels=shape.block_out_channels[level - 1])
 
 
 def problems(values: dict[str, Any]) -> list[Problem]:

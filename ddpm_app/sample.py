@@ -3,19 +3,19 @@
 import dataclasses
 import math
 import pathlib
-import re
+import types
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
-from huggingface_hub import errors, snapshot_download
-from huggingface_hub.utils import httpx
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 
 from ddpm_app import diffusion
 from ddpm_app.data.preprocess import to_display
+from ddpm_app.model import pipeline, places
+from ddpm_app.model.pipeline import Model
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
 
@@ -25,7 +25,11 @@ SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What to draw. Picture i comes from a generator seeded with ``seed + i``, so it doesn't depend on how many are
-    drawn or on ``batch_size``. ``eta`` (0 to 1) is DDIM's share of fresh noise (arXiv 2010.02502)."""
+    drawn or on ``batch_size``. ``eta`` (0 to 1) is DDIM's share of fresh noise (arXiv 2010.02502).
+
+    Of a model with words each picture takes the next text of ``prompt``, of one with labels the next number in ``labels`` (-1: none;
+    empty: every label in turn). ``guidance_scale`` (0 to 100): 0 asks for nothing, 1 asks plainly, more exaggerates what is asked
+    for against ``negative_prompt`` (classifier-free guidance, arXiv 2207.12598)."""
 
     num_images: int = 4
     sampler: str = "dpmpp_2m"
@@ -33,9 +37,13 @@ class Request:
     eta: float = 0.0
     seed: int = 0
     batch_size: int = 16
+    prompt: tuple[str, ...] = ()
+    negative_prompt: str = ""
+    labels: tuple[int, ...] = ()
+    guidance_scale: float = 3.0
 
     def __post_init__(self):
-        bounds = dict(num_images=(1, 1024), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1), batch_size=(1, 1024))
+        bounds = dict(num_images=(1, 1024), guidance_scale=(0, 100), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1), batch_size=(1, 1024))
         for field, (low, high) in bounds.items():
             value = getattr(self, field)
             if value > high:
@@ -49,7 +57,7 @@ class Request:
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """One denoising step: ``step`` of ``total`` (1 to total) at ``timestep``; ``x`` is what the next step starts from and
-    ``x0`` the guess of the clean pictures, both [N, C, H, W]."""
+    ``x0`` the guess of what is clean, both [N, C, H, W], pictures or latents as the model's codec has them."""
 
     step: int
     total: int
@@ -58,67 +66,19 @@ class Frame:
     x0: Tensor
 
 
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """A model to sample from: the UNet in eval mode and the scheduler it was trained with."""
-
-    unet: UNet2DModel
-    scheduler: DDPMScheduler
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of a picture."""
-        side = self.unet.config.sample_size
-        height, width = side if isinstance(side, (list, tuple)) else (side, side)
-        return self.unet.config.in_channels, height, width
-
-
-def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu") -> Loaded:
-    """A run's folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
+def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu", runs_dir: pathlib.Path | None = None) -> Model:
+    """A shipped model, a run's name or folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
 
     Reads safetensors only, and never runs code from the folder. Raises Problem: "model_missing", "no_snapshot" (the run
-    has saved nothing yet), "no_raw_weights", "no_network".
+    has saved nothing yet), "no_raw_weights", "no_network", "model_unreadable", "model_is_autoencoder".
     """
-    path = pathlib.Path(source)
+    folder = places.find(source, runs_dir)
     checkpoint = None
-    if (path / "status.json").is_file():
-        run = Run(path)
-        if weights == "raw":
-            checkpoint = next(reversed(run.checkpoints), None)
-        path = run.pipeline
-        if not path.is_dir():
-            raise Problem("no_snapshot", value=run.name)
-    elif not str(source) or not path.is_dir():
-        path = fetch(str(source))
-    if weights == "raw" and checkpoint is None:
-        raise Problem("no_raw_weights", value=str(source))
-    try:
-        scheduler = DDPMScheduler.from_pretrained(path, **_part(path, "scheduler"))
-        unet = UNet2DModel.from_pretrained(checkpoint or path, use_safetensors=True, **_part(checkpoint or path, "unet"))
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise Problem("model_unreadable", value=str(source), reason=str(error).splitlines()[0]) from error
-    return Loaded(unet.eval().requires_grad_(False).to(device), scheduler)
-
-
-def _part(folder: pathlib.Path, name: str) -> dict[str, str]:
-    """Where a part of a pipeline lies: in a folder of its own, or, in the oldest pipelines, among the others."""
-    return {"subfolder": name} if (folder / name).is_dir() else {}
-
-
-def fetch(hub_id: str) -> pathlib.Path:
-    """The folder of a pipeline downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles.
-
-    Raises Problem: "model_missing", "no_network", "model_unreadable"."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
-        raise Problem("model_missing", value=hub_id)
-    try:
-        return pathlib.Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise Problem("model_missing", value=hub_id) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, httpx.TransportError) as error:
-        raise Problem("no_network", value=hub_id) from error
-    except errors.HfHubHTTPError as error:
-        raise Problem("model_unreadable", value=hub_id, reason=str(error).splitlines()[0]) from error
+    if weights == "raw":
+        here = places.local(source, runs_dir)
+        if here is None or not (checkpoint := next(reversed(Run(here).checkpoints), None)):
+            raise Problem("no_raw_weights", value=str(source))
+    return pipeline.load(folder, str(source), unet=checkpoint).to(device)
 
 
 def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler:
@@ -132,10 +92,25 @@ def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMSched
     return DPMSolverMultistepScheduler(**shared, trained_betas=betas, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
 
 
+class Guided:
+    """A UNet with what is asked of it filled in: ``guided(x, t).sample``. Unlike the pipelines of diffusers it also takes a scale below 1."""
+
+    def __init__(self, unet: torch.nn.Module, asked: dict[str, Tensor], blank: dict[str, Tensor], scale: float):
+        self.unet, self.scale = unet, scale
+        self.alone = asked if scale == 1 else blank if scale == 0 else None
+        self.both = {name: torch.cat([blank[name], asked[name]]) for name in asked}
+
+    def __call__(self, x: Tensor, t: Tensor) -> Any:
+        if self.alone is not None or not self.both:
+            return self.unet(x, t, **(self.alone or {}))
+        plain, wanted = self.unet(torch.cat([x, x]), t, **self.both).sample.chunk(2)
+        return types.SimpleNamespace(sample=plain + self.scale * (wanted - plain))
+
+
 @torch.no_grad()
-def denoise(unet: torch.nn.Module, noise: Tensor, sampler, num_inference_steps: int, generators: list[torch.Generator] | None = None,
+def denoise(unet: torch.nn.Module | Guided, noise: Tensor, sampler, num_inference_steps: int, generators: list[torch.Generator] | None = None,
             eta: float = 0.0) -> Iterator[Frame]:
-    """From pure noise [N, C, H, W] to pictures in ``num_inference_steps`` frames."""
+    """From pure noise [N, C, H, W] to pictures, or their latents, in ``num_inference_steps`` frames."""
     sampler.set_timesteps(num_inference_steps, device=noise.device)
     options = {"eta": eta} if isinstance(sampler, DDIMScheduler) else {}
     x, steps = noise, sampler.timesteps
@@ -150,16 +125,18 @@ def denoise(unet: torch.nn.Module, noise: Tensor, sampler, num_inference_steps: 
         yield Frame(k + 1, len(steps), int(t), x, x0)
 
 
-def sample(model: Loaded, request: Request) -> Iterator[Frame]:
+def sample(model: Model, request: Request) -> Iterator[Frame]:
     """Draw the request's pictures batch by batch. Each frame holds the batch it belongs to; the last frame of each batch
     holds finished pictures. ``step`` and ``total`` count over all batches.
 
-    Raises Problem("preview_steps") for more steps than the model was trained with.
+    Raises Problem: "preview_steps" (more steps than the model was trained with), "label_unknown".
     """
     known = model.scheduler.config.num_train_timesteps
     if request.num_inference_steps > known:
         raise Problem("preview_steps", "num_inference_steps", other="num_train_timesteps", value=request.num_inference_steps, timesteps=known)
     device = model.unet.device
+    asked = model.conditioning.asked(request.num_images, request.prompt, request.labels)
+    blank = model.conditioning.blank(request.num_images, request.negative_prompt)
     batches = math.ceil(request.num_images / request.batch_size)
     for b in range(batches):
         first = b * request.batch_size
@@ -167,16 +144,21 @@ def sample(model: Loaded, request: Request) -> Iterator[Frame]:
         generators = [torch.Generator().manual_seed(request.seed + first + i) for i in range(count)]
         noise = torch.cat([torch.randn((1, *model.shape), generator=g) for g in generators]).to(device)
         sampler = make_sampler(request.sampler, model.scheduler)
-        for frame in denoise(model.unet, noise, sampler, request.num_inference_steps, generators, request.eta):
+        unet = Guided(model.unet, _part(asked, first, count, device), _part(blank, first, count, device), request.guidance_scale)
+        for frame in denoise(unet, noise, sampler, request.num_inference_steps, generators, request.eta):
             yield dataclasses.replace(frame, step=b * frame.total + frame.step, total=batches * frame.total)
 
 
-def draw(model: Loaded, request: Request) -> Iterator[tuple[Frame, list[Image.Image]]]:
+def _part(arguments: dict[str, Tensor], first: int, count: int, device: torch.device) -> dict[str, Tensor]:
+    return {name: values[first : first + count].to(device) for name, values in arguments.items()}
+
+
+def draw(model: Model, request: Request) -> Iterator[tuple[Frame, list[Image.Image]]]:
     """As ``sample``, with all pictures finished so far beside each frame."""
     done: list[Image.Image] = []
     for frame in sample(model, request):
         if frame.step % (frame.total // math.ceil(request.num_images / request.batch_size)) == 0:
-            done = done + to_images(frame.x)
+            done = done + to_images(model.codec.decode(frame.x))
         yield frame, done
 
 

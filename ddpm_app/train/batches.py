@@ -9,6 +9,7 @@ import torch
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.pictures import Pictures
+from ddpm_app.model.codec import Examples
 
 
 def batch_size(config: TrainConfig, pictures: int) -> int:
@@ -23,10 +24,13 @@ def steps_per_epoch(config: TrainConfig, pictures: int, processes: int = 1) -> i
 
 
 class Batches:
-    """The batches of a run for one of ``processes`` processes. Step k is the same whenever and wherever it is asked for."""
+    """The batches of a run for one of ``processes`` processes. Step k is the same whenever and wherever it is asked for.
+    ``examples``: what is denoised for each picture, where that isn't the picture itself."""
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, device: torch.device, rank: int = 0, processes: int = 1):
+    def __init__(self, config: TrainConfig, pictures: Pictures, device: torch.device, rank: int = 0, processes: int = 1,
+                 examples: Examples | None = None):
         self.config, self.pictures, self.device, self.rank, self.processes = config, pictures, device, rank, processes
+        self.examples = examples or pictures
         self.size = batch_size(config, len(pictures.train))
         self.per_epoch = steps_per_epoch(config, len(pictures.train), processes)
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
@@ -47,14 +51,23 @@ class Batches:
             batches = [np.resize(np.concatenate([b, order]), math.ceil(len(b) / self.processes) * self.processes) for b in batches]
         return [b[self.rank :: self.processes] for b in batches]
 
-    def load(self, step: int, batch: int, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Clean pictures x0 and noise eps [B, C, H, W], float32, and timesteps [B], int64, on the device."""
-        key = (self.config.seed, step, batch, self.rank)
+    def dropped(self, step: int, batch: int, count: int) -> np.ndarray | None:
+        """Which pictures of the batch keep their label or text to themselves [count]."""
+        draw = diffusion.generator(self.config.seed, "drop", step, batch, self.rank)
+        return (torch.rand(count, generator=draw) < self.config.condition_dropout).numpy() if self.config.condition_dropout else None
+
+    def pictures_of(self, step: int, batch: int, indices: np.ndarray) -> torch.Tensor:
+        """The clean batch x0 [B, C, H, W], float32, on the device."""
         flips = None
         if self.config.random_flip:
-            flips = (torch.rand(len(indices), generator=diffusion.generator(key[0], "flip", *key[1:])) < 0.5).numpy()
-        x0 = self.pictures.tensors(indices, flips).to(self.device, non_blocking=True)
-        draw = diffusion.generator(key[0], "noise", *key[1:], device=self.device)
+            draw = diffusion.generator(self.config.seed, "flip", step, batch, self.rank)
+            flips = (torch.rand(len(indices), generator=draw) < 0.5).numpy()
+        return self.examples.tensors(indices, flips).to(self.device, non_blocking=True)
+
+    def load(self, step: int, batch: int, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Clean pictures x0 and noise eps [B, C, H, W], float32, and timesteps [B], int64, on the device."""
+        x0 = self.pictures_of(step, batch, indices)
+        draw = diffusion.generator(self.config.seed, "noise", step, batch, self.rank, device=self.device)
         eps = torch.randn(x0.shape, generator=draw, device=self.device)
         timesteps = torch.randint(0, self.config.num_train_timesteps, (len(indices),), generator=draw, device=self.device)
         return x0, eps, timesteps

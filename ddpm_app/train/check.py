@@ -22,7 +22,7 @@ def check(config: TrainConfig, pictures: Pictures | None = None) -> list[Notice]
 
 
 def _schedule(config: TrainConfig):
-    abar = diffusion.terminal_abar(config)
+    abar = 0.0 if config.objective == "autoencoder" or config.init_from else diffusion.terminal_abar(config)  # a model brings its own schedule
     values = {"value": config.num_train_timesteps, "other": "beta_schedule", "schedule": config.beta_schedule, "abar": f"{abar:.2g}"}
     if abar > REFUSE_ABAR:
         raise Problem("terminal_abar", "num_train_timesteps", **values)

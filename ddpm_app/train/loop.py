@@ -20,12 +20,15 @@ from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import MetricsWriter, Run
 from ddpm_app.train import events
 from ddpm_app.train import plan as plans
+from ddpm_app.train.autoencoding import Autoencoding
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.check import check, resolve_device
+from ddpm_app.train.denoising import Denoising
 from ddpm_app.train.events import Control, Event
-from ddpm_app.train.measure import Ruler, picture_losses
 from ddpm_app.train.state import TrainState
 
+Objective = Denoising | Autoencoding
+OBJECTIVES = {"diffusion": Denoising, "autoencoder": Autoencoding}
 RATE_FACTOR = 0.5
 """The learning rate is lowered by this after a loss that was not a number."""
 
@@ -39,9 +42,9 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
     """
     pictures = load(config, control.progress, control.stopping)
     with control.device():
-        plan = yield from _prepare(config, run, control, pictures)
+        objective, plan = yield from _prepare(config, run, control, pictures)
         torch.set_num_threads(plan["threads"])
-        with contextlib.closing(_Work(config, run, control, pictures, plan)) as work:
+        with contextlib.closing(_Work(config, run, control, pictures, objective, plan)) as work:
             yield events.Started(work.state.step, plan["total_steps"])
 
             while True:
@@ -63,13 +66,13 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
 class _Work:
     """What the loop's verbs share. On several processes each runs the same verbs; only the main one writes."""
 
-    def __init__(self, config: TrainConfig, run: Run, control: Control, pictures: Pictures, plan: dict):
+    def __init__(self, config: TrainConfig, run: Run, control: Control, pictures: Pictures, objective: Objective, plan: dict):
         self.config, self.run, self.control, self.plan = config, run, control, plan
         self.accelerator = make_accelerator(plan)
-        self.state = TrainState(config, plan["total_steps"], self.accelerator)
+        self.objective = objective
+        self.state = TrainState(config, objective, plan["total_steps"], self.accelerator)
         a = self.accelerator
-        self.batches = Batches(config, pictures, a.device, a.process_index, a.num_processes)
-        self.ruler = Ruler(config, pictures, a.device)
+        self.batches = Batches(objective.config, pictures, a.device, a.process_index, a.num_processes, objective.examples)
         self.main = a.is_main_process
         self.wishes: dict = {}
         self.wishes_met = {"sample": 0, "save": 0}
@@ -114,27 +117,20 @@ class _Work:
         """Loss on fixed noise of the averaged weights."""
         if self.main:
             with self.accelerator.autocast():
-                measured = self.ruler.measure(self.state.averaged(), self.state.step)
+                measured = self.objective.measure(self.state.averaged(), self.state.step)
             losses = {"train_loss": measured.train_loss, "held_out_loss": measured.held_out_loss, "bands": measured.bands}
             self.metrics.add(self.state.step, kind="validation", **losses)
             yield measured
 
     def preview(self) -> Iterator[Event]:
-        """Pictures from the run's own noise; given up when somebody stops the run meanwhile."""
+        """Pictures from the run's own noise, or reconstructions; given up when somebody stops the run meanwhile."""
         if not self.main:
             return
         self.control.progress("preview")
-        config, images = self.config, []
-        network, noise = self.state.averaged(), plans.preview_noise(config).to(self.accelerator.device)
-        for part in torch.arange(len(noise)).split(config.eval_batch_size):
-            generators = [diffusion.generator(config.seed, "preview steps", int(k)) for k in part]
-            sampler = plans.preview_sampler(config)
-            with self.accelerator.autocast():
-                for frame in sample.denoise(network, noise[part], sampler, config.preview_inference_steps, generators):
-                    if _breathe(self.control):
-                        return
-                    pictures = frame.x
-            images += sample.to_images(pictures)
+        with self.accelerator.autocast():
+            for images in self.objective.preview(self.state.averaged()):
+                if images is None and _breathe(self.control):
+                    return
         png = io.BytesIO()
         sample.grid(images).save(png, "PNG")
         yield events.Sampled(self.state.step, self.run.save_sample(self.state.step, png.getvalue()))
@@ -158,14 +154,14 @@ class _Work:
         for k, indices in enumerate(parts):
             last = k == len(parts) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(state.network):
-                x0, eps, timesteps = self.batches.load(state.step, k, indices)
+                batch = self.objective.batch(self.batches, state.step, k, indices)
                 if self.config.dropout:  # it draws from the global generator
                     torch.manual_seed(diffusion.generator(self.config.seed, "dropout", state.step, k, self.batches.rank).initial_seed())
-                part = picture_losses(self.config, state.network, x0, eps, timesteps, self.ruler.abar).sum() / images
+                part = self.objective.losses(state.network, *batch).sum() / images
                 accelerator.backward(part)
             loss += part.detach()
         loss = float(accelerator.reduce(loss, "mean"))
-        norm = float(accelerator.clip_grad_norm_(state.unet.parameters(), self.config.max_grad_norm))
+        norm = float(accelerator.clip_grad_norm_(state.module.parameters(), self.config.max_grad_norm))
         if not math.isfinite(loss) or (not math.isfinite(norm) and accelerator.scaler is None):  # a scaler skips such a step itself
             yield from self.roll_back()
             return
@@ -182,7 +178,7 @@ class _Work:
         failed, factor = self.state.step + 1, self.state.rate_factor * RATE_FACTOR
         if self.state.rate_factor < 1:
             raise Problem("diverged", "learning_rate", value=self.config.learning_rate, step=failed)
-        self.state.unet.zero_grad()
+        self.state.module.zero_grad()
         self.go_back_to_last_checkpoint()
         self.state.rate_factor = factor
         if self.main:  # a row of the step to come: a run resumed from this very checkpoint comes to this point again
@@ -221,17 +217,18 @@ def _breathe(control: Control) -> bool:
 
 
 def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures) -> Iterator[Event]:
-    """Check, rehearse and plan; a run that has a plan keeps it. Returns the plan; raises Stopped."""
+    """Check, load the parts, rehearse and plan; a run that has a plan keeps it. Returns (objective, plan); raises Stopped."""
     known = run.record.get("data", {}).get("fingerprint", pictures.fingerprint)
     if known != pictures.fingerprint:
         raise Problem("data_changed", "dataset_name", value=config.dataset_name)
-    yield from check(config, pictures)
     device = resolve_device(config)
+    objective = OBJECTIVES[config.objective](config, pictures, run.path.parent, device, control.progress, lambda: _breathe(control))
+    yield from (*check(objective.config, pictures), *objective.notices())
     processes = PartialState(cpu=device == "cpu")
     box: list = [None]
     try:
         if processes.is_main_process:
-            box = [(yield from _plan(config, run, control, pictures, device, processes.num_processes))]
+            box = [(yield from _plan(objective, run, control, pictures, processes.num_processes))]
     finally:  # also when it was stopped or failed: the other processes wait for this
         if processes.num_processes > 1:
             broadcast_object_list(box)
@@ -240,16 +237,16 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
     for field, here in (("device", device), ("processes", processes.num_processes)):
         if box[0][field] != here:  # it would go on as another run: other kernels, other batches
             raise Problem("plan_changed", "device", what=field, value=here, planned=box[0][field])
-    return box[0]
+    return objective, box[0]
 
 
-def _plan(config: TrainConfig, run: Run, control: Control, pictures: Pictures, device: str, processes: int) -> Iterator[Event]:
+def _plan(objective: Objective, run: Run, control: Control, pictures: Pictures, processes: int) -> Iterator[Event]:
     """The run's plan, made by a rehearsal where it has none, agreed to by somebody where it is long."""
-    plan = run.plan
+    plan, config = run.plan, objective.config
     if plan is None:
         control.progress("rehearsal")
-        measured = plans.rehearse(config, pictures, device, lambda: _breathe(control))
-        plan = plans.make_plan(config, pictures, measured, device, processes)
+        measured = plans.rehearse(config, objective, pictures, lambda: _breathe(control))
+        plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
     yield from _ask_if_long(config, plan, control)
     plan = plan | {"agreed": True}
     run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source})

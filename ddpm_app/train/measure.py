@@ -7,17 +7,21 @@ from torch import Tensor, nn
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.pictures import Pictures
+from ddpm_app.model.codec import Examples
+from ddpm_app.model.conditioning import Conditions
 from ddpm_app.train.events import Validated
 from ddpm_app.train.plan import VALIDATION_PICTURES
 
 BANDS = 8
 
 
-def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, abar: Tensor) -> Tensor:
+def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, abar: Tensor,
+                   condition: dict[str, Tensor] | None = None) -> Tensor:
     """The loss of each picture [B]: squared error of the network's output against its target, weighted, mean over pixels.
-    ``abar`` is the whole schedule [T]. Noising and error are float32; ``network`` may run under autocast."""
+    ``abar`` is the whole schedule [T]; ``condition`` the network's further arguments. Noising and error are float32; ``network``
+    may run under autocast."""
     level = abar[timesteps]
-    output = network(diffusion.add_noise(x0, eps, level), timesteps).sample
+    output = network(diffusion.add_noise(x0, eps, level), timesteps, **(condition or {})).sample
     wanted = diffusion.target(config.prediction_type, x0, eps, level)
     error = (output.float() - wanted).square().mean(dim=(1, 2, 3))
     return error * diffusion.loss_weight(config.loss_weighting, config.prediction_type, level, config.snr_gamma)
@@ -26,9 +30,8 @@ def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Ten
 class Ruler:
     """The fixed pictures, noise and timesteps of a run."""
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, device: torch.device):
-        self.config, self.pictures, self.device = config, pictures, device
-        self.abar = diffusion.scheduler(config).alphas_cumprod.to(device)
+    def __init__(self, config: TrainConfig, pictures: Pictures, examples: Examples, conditions: Conditions, abar: Tensor):
+        self.config, self.examples, self.conditions, self.abar = config, examples, conditions, abar
         self.kinds = {"train": pictures.train, "held_out": pictures.held_out}
 
     @torch.no_grad()
@@ -47,8 +50,9 @@ class Ruler:
         parts = []
         for first in range(0, len(chosen), self.config.eval_batch_size):
             part = slice(first, first + self.config.eval_batch_size)
-            x0 = self.pictures.tensors(chosen[part])
+            x0 = self.examples.tensors(chosen[part])
             eps = torch.randn(x0.shape, generator=draw)
-            tensors = (t.to(self.device) for t in (x0, eps, timesteps[part]))
-            parts.append(picture_losses(self.config, network, *tensors, self.abar))
+            x0, eps, t = (tensor.to(self.abar.device) for tensor in (x0, eps, timesteps[part]))
+            condition = {name: value.to(self.abar.device) for name, value in self.conditions.arguments(chosen[part]).items()}
+            parts.append(picture_losses(self.config, network, x0, eps, t, self.abar, condition))
         return torch.cat(parts)

@@ -1,6 +1,7 @@
 """What is measured and decided once, before the first step, and written into the run: so that the clock steers nothing
 inside it. Minutes become a number of steps here."""
 
+import copy
 import dataclasses
 import functools
 import json
@@ -15,10 +16,12 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_app import diffusion, model, presets, sample
+from ddpm_app import model, presets
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.cache import cache_folder
 from ddpm_app.data.pictures import Pictures
+from ddpm_app.model.outline import outline
+from ddpm_app.model.unet import freeze, learning
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import Run, write_atomic
 from ddpm_app.train import batches
@@ -42,36 +45,38 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def rehearse(config: TrainConfig, pictures: Pictures, device: str, stopping: Callable[[], bool]) -> dict[str, Any]:
-    """Time two real batches on a throw-away network. Returns step_seconds, forward_seconds (eval_batch_size pictures, once),
-    memory_bytes, precision, threads, parameters. ``stopping`` is asked between steps; raises Stopped."""
+def rehearse(config: TrainConfig, objective: Any, pictures: Pictures, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Time two real batches on a throw-away copy of the objective's network. Returns step_seconds, forward_seconds (one pass of a preview's
+    batch), memory_bytes, precision, threads, parameters. ``stopping`` is asked between steps; raises Stopped."""
     torch.set_num_threads(config.threads or cores())
-    unet = model.build_unet(config).to(device)
+    device = objective.device.type
+    network = copy.deepcopy(objective.module).train()
     if device == "cpu":
-        model.use_plain_attention(unet)
-    optimizers = make_optimizers(config, unet.parameters(), fused=device in ("cpu", "cuda"))
-    loader = batches.Batches(config, pictures, torch.device(device))
+        model.use_plain_attention(network)
+    freeze(network, config.trainable)
+    optimizers = make_optimizers(config, learning(network), fused=device in ("cpu", "cuda"))
+    loader = batches.Batches(objective.config, pictures, objective.device, examples=objective.examples)
+    timing = (config, objective, network, optimizers, loader)
     choices = [known] if (known := resolve_precision(config, device) or _remembered(config)) else ["no", "bf16"]
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    timed = {precision: _time_steps(config, unet, optimizers, loader, device, precision, stopping) for precision in choices}
+    timed = {precision: _time_steps(*timing, precision, stopping) for precision in choices}
     precision = min(timed, key=timed.__getitem__)
     if len(choices) > 1:
         _remember(config, precision)
     # On a busy machine threads that wait for each other lose to a single one.
     if device == "cpu" and not config.threads and cores() > 1 and timed[precision] < SLOW_SECONDS:
         torch.set_num_threads(1)
-        alone = _time_steps(config, unet, optimizers, loader, device, precision, stopping)
+        alone = _time_steps(*timing, precision, stopping)
         if alone > timed[precision]:
             torch.set_num_threads(cores())
         timed[precision] = min(alone, timed[precision])
-    side = (config.channels, config.image_size, config.image_size)
-    count = min(config.eval_batch_size, config.preview_images)
-    with torch.no_grad(), autocast(device, precision):
-        forward = _timed(lambda: unet(torch.zeros(count, *side, device=device), 0), device, repeats=2)
-    memory = torch.cuda.max_memory_allocated() if device == "cuda" else estimate(config, len(pictures.train))["memory_bytes"]
+    network.eval()
+    with autocast(device, precision):
+        forward = _timed(lambda: objective.probe(network, min(config.eval_batch_size, config.preview_images)), device, repeats=2)
+    memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     return {"step_seconds": timed[precision], "forward_seconds": forward, "memory_bytes": memory, "precision": precision,
-            "threads": torch.get_num_threads(), "parameters": model.count_parameters(unet)}
+            "threads": torch.get_num_threads(), "parameters": model.count_parameters(network), "preview_passes": objective.preview_passes}
 
 
 def autocast(device: str, precision: str) -> torch.autocast:
@@ -79,23 +84,26 @@ def autocast(device: str, precision: str) -> torch.autocast:
     return torch.autocast(device, torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "no")
 
 
-def _time_steps(config, unet, optimizers, loader, device, precision, stopping) -> float:
+def _time_steps(config, objective, network, optimizers, loader, precision, stopping) -> float:
+    device = objective.device.type
+    called = objective.trained(network)
+
     def step(k: int) -> None:
         if stopping():
             raise Stopped
         for number, indices in enumerate(loader.indices(k % loader.per_epoch)):
-            x0, eps, timesteps = loader.load(k, number, indices)
+            batch = objective.batch(loader, k, number, indices)
             with autocast(device, precision):
-                output = unet(0.5 * (x0 + eps), timesteps).sample
-            (output.float() - eps).square().mean().backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), config.max_grad_norm)
+                loss = objective.losses(called, *batch).mean()
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
         for optimizer in optimizers:
             optimizer.step()
-        unet.zero_grad()
+        network.zero_grad()
         if ema:
-            ema.step(unet.parameters())
+            ema.step(network.parameters())
 
-    ema = model.make_ema(unet, config.ema_window) if config.use_ema else None
+    ema = model.make_ema(network, config.ema_window) if config.use_ema else None
     first = _timed(lambda: step(0), device, repeats=1)
     return first if first > SLOW_SECONDS else _timed(lambda: step(1), device, repeats=3)
 
@@ -118,7 +126,8 @@ def _memory_file() -> pathlib.Path:
 
 def _machine_key(config: TrainConfig) -> str:
     machine = f"{platform.processor() or platform.machine()} {os.cpu_count()} torch {torch.__version__}"
-    return f"{machine} {tuple(config.unet_shape)} {config.image_size} {config.train_batch_size}"
+    kind = f"{config.objective} {config.vae} {config.conditioning} {config.init_from} {config.vae_channels}"
+    return f"{machine} {kind} {tuple(config.unet_shape)} {config.image_size} {config.train_batch_size}"
 
 
 def _remembered(config: TrainConfig) -> str | None:
@@ -146,7 +155,7 @@ def make_plan(config: TrainConfig, pictures: Pictures, measured: dict[str, Any],
         "images": len(pictures.train),
         "held_out": len(pictures.held_out),
         "batch_size": batches.batch_size(config, len(pictures.train)),
-        "preview_seconds": measured["forward_seconds"] * config.preview_inference_steps * parts,
+        "preview_seconds": measured["forward_seconds"] * measured["preview_passes"] * parts,
         "save_seconds": 0.05 + measured["parameters"] * 4 * 6 / 500e6,
     }
     return _with_length(config, plan, done=0)
@@ -204,23 +213,30 @@ class _Saved:
         return tensor
 
 
-def estimate(config: TrainConfig, images: int) -> dict[str, Any]:
-    """What a config means, without training: parameters, steps_per_epoch, flops (one step), memory_bytes, step_seconds and
-    seconds (None until this machine's speed is known). The network is only counted, on the meta device."""
-    with torch.device("meta"):  # no weights are drawn there: a run beside it keeps its random numbers
-        unet = model.unet_of(config)
-        batch = torch.zeros(batches.batch_size(config, images), config.channels, config.image_size, config.image_size)
-        saved = _Saved()
-        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
-            unet(batch, torch.zeros(len(batch), dtype=torch.long)).sample.mean().backward()
-    parameters = model.count_parameters(unet)
-    copies = 4 + config.use_ema + 1  # weights, gradients, two moments, the average, the network that draws
+def estimate(config: TrainConfig, images: int, labels: int = 0, runs_dir: pathlib.Path | None = None) -> dict[str, Any] | None:
+    """What a config means, without training: parameters, trainable, steps_per_epoch, flops (one step), memory_bytes. The network is only
+    counted, on the meta device. None where it stands on a part that isn't on this machine yet."""
+    found = outline(config, batches.batch_size(config, images), labels, runs_dir)
+    if found is None:
+        return None
+    network, arguments = found  # no weights are drawn there: a run beside it keeps its random numbers
+    freeze(network, config.trainable)
+    saved = _Saved()
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
+        network(**arguments).sample.mean().backward()
     return {
-        "parameters": parameters,
+        "parameters": model.count_parameters(network),
+        "trainable": sum(p.numel() for p in learning(network)),
         "steps_per_epoch": batches.steps_per_epoch(config, images),
         "flops": counter.get_total_flops() * config.gradient_accumulation_steps,
-        "memory_bytes": saved.bytes + 4 * copies * parameters,
+        "memory_bytes": saved.bytes + _weights_bytes(config, network),
     }
+
+
+def _weights_bytes(config: TrainConfig, network: torch.nn.Module) -> int:
+    """Weights, their average, the network that draws; and gradients and two moments of what learns."""
+    learns = sum(p.numel() for p in learning(network))
+    return 4 * ((2 + config.use_ema) * model.count_parameters(network) + 3 * learns)
 
 
 @functools.cache
@@ -232,14 +248,3 @@ def machine_speed() -> float:
     batch = torch.zeros(config.train_batch_size, config.channels, config.image_size, config.image_size, device=device)
     seconds = _timed(lambda: unet(batch, 0).sample.mean().backward(), device, repeats=3)
     return estimate(config, config.train_batch_size)["flops"] / seconds
-
-
-def preview_noise(config: TrainConfig) -> torch.Tensor:
-    """The noise that every preview of a run starts from [preview_images, C, H, W]."""
-    key = diffusion.generator(config.seed, "preview")
-    return torch.randn((config.preview_images, config.channels, config.image_size, config.image_size), generator=key)
-
-
-def preview_sampler(config: TrainConfig):
-    """The sampler that draws a run's previews."""
-    return sample.make_sampler(config.preview_sampler, diffusion.scheduler(config))

@@ -1,40 +1,43 @@
 """All that a step changes, and how it goes into a checkpoint and comes back bit for bit."""
 
+import copy
 import pathlib
+from typing import Any
 
 import safetensors.torch
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMPipeline, UNet2DModel
 from diffusers.optimization import get_scheduler
 from safetensors import SafetensorError
 
-from ddpm_app import diffusion, model
+from ddpm_app import model
 from ddpm_app.config import TrainConfig
+from ddpm_app.model.unet import freeze, learning
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run, folder_atomic
 from ddpm_app.train.optimizer import make_optimizers
 
 
 class TrainState:
-    """The network, its average, the optimiser, and ``step``, the number of steps done. ``drawing`` is a second network in
-    eval mode that holds the averaged weights for previews, validation and saving, so that the live one is left alone."""
+    """``module``, the objective's network, its average, the optimiser, and ``step``, the number of steps done. ``drawing`` is a second
+    network in eval mode that holds the averaged weights for previews, validation and saving, so that the live one is left alone."""
 
-    def __init__(self, config: TrainConfig, total_steps: int, accelerator: Accelerator):
-        self.config, self.accelerator = config, accelerator
+    def __init__(self, config: TrainConfig, objective: Any, total_steps: int, accelerator: Accelerator):
+        self.config, self.objective, self.accelerator = config, objective, accelerator
         self.step, self.rate_factor = 0, 1.0
-        self.unet = model.build_unet(config)
+        self.module = objective.module
         if accelerator.device.type == "cpu":
-            model.use_plain_attention(self.unet)
-        self.unet.to(accelerator.device).train()
-        self.drawing = UNet2DModel.from_config(self.unet.config).to(accelerator.device).eval().requires_grad_(False)
-        self.ema = model.make_ema(self.unet, config.ema_window) if config.use_ema else None
-        optimizers = make_optimizers(config, self.unet.parameters(), fused=accelerator.device.type in ("cpu", "cuda"))
+            model.use_plain_attention(self.module)
+        self.module.to(accelerator.device).train()
+        self.drawing = copy.deepcopy(self.module).eval().requires_grad_(False)
+        freeze(self.module, config.trainable)
+        self.ema = model.make_ema(self.module, config.ema_window) if config.use_ema else None
+        optimizers = make_optimizers(config, learning(self.module), fused=accelerator.device.type in ("cpu", "cuda"))
         for optimizer in optimizers:  # each learns its groups' initial_lr; the course is the same for all
             schedule = get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps)
         self._course = schedule.lr_lambdas[0]
         # Only AdamW goes through accelerate: what it adds is fp16's gradient scaling, which Muon is refused with.
-        self.network, adamw = accelerator.prepare(self.unet, optimizers[0])
+        self.network, adamw = accelerator.prepare(objective.trained(self.module), optimizers[0])
         self.optimizers = [adamw, *optimizers[1:]]
 
     def rate(self) -> float:
@@ -48,14 +51,14 @@ class TrainState:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate
             optimizer.step()
-        self.unet.zero_grad()
+        self.module.zero_grad()
         if self.ema:
-            self.ema.step(self.unet.parameters())
+            self.ema.step(self.module.parameters())
         self.step += 1
 
-    def averaged(self) -> UNet2DModel:
+    def averaged(self) -> torch.nn.Module:
         """``drawing`` with the weights as they are now: averaged where the run keeps an average."""
-        source = self.ema.shadow_params if self.ema else self.unet.parameters()
+        source = self.ema.shadow_params if self.ema else self.module.parameters()
         with torch.no_grad():
             for mine, theirs in zip(self.drawing.parameters(), source, strict=True):
                 mine.copy_(theirs)
@@ -66,13 +69,13 @@ class TrainState:
         try:
             path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
             with folder_atomic(run.pipeline) as part:
-                DDPMPipeline(self.averaged(), diffusion.scheduler(self.config)).save_pretrained(part)
+                self.objective.save(self.averaged(), part)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors tell of a full disk each in its way
             raise Problem("save_failed", reason=str(error).splitlines()[0]) from error
         return path
 
     def _fill(self, folder: pathlib.Path) -> None:
-        self.unet.save_pretrained(folder / "unet")
+        self.module.save_pretrained(folder / self.objective.part)
         rest = {"optimizers": [o.state_dict() for o in self.optimizers], "step": self.step, "rate_factor": self.rate_factor}
         if self.accelerator.scaler is not None:
             rest["scaler"] = self.accelerator.scaler.state_dict()
@@ -83,8 +86,8 @@ class TrainState:
 
     def load(self, folder: pathlib.Path) -> None:
         """Continue from a checkpoint."""
-        weights = safetensors.torch.load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
-        self.unet.load_state_dict(weights)
+        weights = safetensors.torch.load_file(folder / self.objective.part / "diffusion_pytorch_model.safetensors")
+        self.module.load_state_dict(weights)
         rest = torch.load(folder / "training.pt", map_location="cpu", weights_only=True)
         for optimizer, saved in zip(self.optimizers, rest["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

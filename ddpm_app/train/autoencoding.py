@@ -1,0 +1,135 @@
+"""What an autoencoder run learns: to give pictures back from few numbers (arXiv 1312.6114, as latent diffusion uses it: 2112.10752)."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor, nn
+
+from ddpm_app import diffusion, sample
+from ddpm_app.config import TrainConfig
+from ddpm_app.data.pictures import Pictures
+from ddpm_app.model import pipeline
+from ddpm_app.model.vae import build_vae, scaled
+from ddpm_app.problems import Problem
+from ddpm_app.train.batches import Batches
+from ddpm_app.train.events import Notice, Validated
+from ddpm_app.train.plan import VALIDATION_PICTURES
+
+SCALE_PICTURES = 256
+"""Training pictures from which the scaling factor is measured."""
+
+
+class Reconstruction(nn.Module):
+    """There and back as one call, as DistributedDataParallel wants it."""
+
+    def __init__(self, vae: AutoencoderKL):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures [B, 3, H, W] as (reconstructions, mean, log of the variance); decoded is mean + std * ``noise``, or the mean."""
+        posterior = self.vae.encode(x).latent_dist
+        z = posterior.mean if noise is None else posterior.mean + posterior.std * noise
+        return self.vae.decode(z).sample, posterior.mean, posterior.logvar
+
+
+class Autoencoding:
+    """The objective of an autoencoder: absolute error of the pixels and of the differences between neighbours, which keeps edges sharp,
+    plus ``kl_weight`` times the mean KL divergence of a latent from a normal distribution."""
+
+    part = "vae"
+    preview_passes = 1
+
+    def __init__(self, config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
+                 breathe: Callable[[], bool]):
+        self.config, self.pictures, self.device = config, pictures, torch.device(device)
+        if config.init_from:
+            self.module = pipeline.load_vae(config.init_from, runs_dir, "init_from").vae
+            if not isinstance(self.module, AutoencoderKL):
+                raise Problem("vae_kind", "init_from", value=config.init_from, kind=type(self.module).__name__)
+        else:
+            self.module = build_vae(config)
+        self.module.to(device)
+        self.examples = pictures
+        widths = self.module.config.block_out_channels
+        if config.image_size % 2 ** (len(widths) - 1):
+            factor = 2 ** (len(widths) - 1)
+            raise Problem("vae_factor", "image_size", other="init_from", value=config.image_size, factor=factor,
+                          suggestion=max(1, round(config.image_size / factor)) * factor)
+        self.latent = (self.module.config.latent_channels, *[config.image_size // 2 ** (len(widths) - 1)] * 2)
+
+    def notices(self) -> Iterator[Notice]:
+        """Nothing to say."""
+        yield from ()
+
+    def trained(self, module: AutoencoderKL) -> nn.Module:
+        """What is called, and wrapped where several processes train."""
+        return Reconstruction(module)
+
+    def batch(self, batches: Batches, step: int, number: int, indices) -> tuple:
+        """The arguments of ``losses`` for batch ``number`` of ``step``, on the device."""
+        draw = diffusion.generator(self.config.seed, "noise", step, number, batches.rank, device=self.device)
+        return batches.pictures_of(step, number, indices), torch.randn((len(indices), *self.latent), generator=draw, device=self.device)
+
+    def losses(self, network: nn.Module, x: Tensor, noise: Tensor | None) -> Tensor:
+        """The loss of each picture [B]."""
+        y, mean, logvar = (output.float() for output in network(x, noise))
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean((1, 2, 3))
+        return reconstruction_losses(x, y) + self.config.kl_weight * kl
+
+    @torch.no_grad()
+    def measure(self, module: AutoencoderKL, step: int) -> Validated:
+        """Reconstruction error of the means; there are no noise levels, so no bands."""
+        found = {}
+        for kind, among in (("train", self.pictures.train), ("held_out", self.pictures.held_out)):
+            parts = [reconstruction_losses(x, self._there_and_back(module, x)) for x in self._some(among, VALIDATION_PICTURES)]
+            found[kind] = float(torch.cat(parts).mean()) if parts else None
+        return Validated(step, found["train"], found["held_out"], ())
+
+    def _some(self, among: np.ndarray, count: int) -> list[Tensor]:
+        """Batches of pictures spread evenly over ``among``."""
+        chosen = among[np.linspace(0, len(among) - 1, min(count, len(among))).round().astype(int)] if len(among) else among
+        size = self.config.eval_batch_size
+        return [self.pictures.tensors(chosen[k : k + size]).to(self.device) for k in range(0, len(chosen), size)]
+
+    def _there_and_back(self, module: AutoencoderKL, x: Tensor) -> Tensor:
+        return module.decode(module.encode(x).latent_dist.mean).sample.float()
+
+    @torch.no_grad()
+    def probe(self, module: AutoencoderKL, count: int) -> None:
+        """One pass over ``count`` preview pictures."""
+        self._there_and_back(module, torch.zeros(count, 3, self.config.image_size, self.config.image_size, device=self.device))
+
+    @torch.no_grad()
+    def preview(self, module: AutoencoderKL) -> Iterator[list[Image.Image] | None]:
+        """None after each slice of work, then pictures, each original followed by its reconstruction."""
+        among, images = self.pictures.held_out if len(self.pictures.held_out) else self.pictures.train, []
+        for x in self._some(among, self.config.preview_images):
+            y = self._there_and_back(module, x)
+            yield None
+            for pair in zip(sample.to_images(x), sample.to_images(y), strict=True):
+                images += pair
+        yield images
+
+    @torch.no_grad()
+    def save(self, module: AutoencoderKL, folder: pathlib.Path) -> None:
+        """Write ``module`` with a scaling factor measured on the training pictures."""
+        latents = torch.cat([module.encode(x).latent_dist.mean for x in self._some(self.pictures.train, SCALE_PICTURES)])
+        scaled(module, latents).save_pretrained(folder)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks by name."""
+        return {"vae": self.module}
+
+
+def reconstruction_losses(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute error of each picture [B] and of the differences between its neighbouring pixels, across and down."""
+    across = ((y - x)[..., 1:] - (y - x)[..., :-1]).abs().mean((1, 2, 3))
+    down = ((y - x)[..., 1:, :] - (y - x)[..., :-1, :]).abs().mean((1, 2, 3))
+    return (y - x).abs().mean((1, 2, 3)) + across + down
+
+
