@@ -2,15 +2,28 @@
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
 from ddpm_app.text import t
 
-TAGS = ["unconditional-image-generation", "diffusion-models-class", "ddpm", "ddpm-studio"]
+TAGS = ["diffusion-models-class", "ddpm-studio"]
+TASKS = {"text": "text-to-image", "labels": "unconditional-image-generation", "none": "unconditional-image-generation"}
+OWN = ', custom_pipeline="{repo}", trust_remote_code=True'
+USES = {
+    "DDPMPipeline": ("DDPMPipeline", "", "pipeline().images[0]"),
+    "LDMPipeline": ("LDMPipeline", "", "pipeline().images[0]"),
+    "StableDiffusionPipeline": ("StableDiffusionPipeline", "", 'pipeline("{prompt}", guidance_scale=3).images[0]'),
+    "labels": ("DiffusionPipeline", OWN, "pipeline(labels=[0], guidance_scale=3).images[0]"),
+    "text": ("DiffusionPipeline", OWN, 'pipeline("{prompt}", guidance_scale=3).images[0]'),
+    "autoencoder": ("AutoencoderKL", "", "pipeline(pictures).sample  # [N, 3, H, W] in [-1, 1]"),
+}
+"""How a pipeline is loaded and called, by its class, or by its condition where it brings its own class."""
 LOCAL_FIELDS = ("output_dir", "dataset_name", "device", "threads")
 """Settings that say more of the machine than of the model: left out of the card."""
 
@@ -81,14 +94,26 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
 
     config, data = run.config, run.record.get("data", {})
     kind, plan = data.get("kind", "folder"), run.plan or {}
-    meta = ModelCardData(license=config.hub_license or None, library_name="diffusers", pipeline_tag="unconditional-image-generation",
+    index = _index(run)
+    condition = "text" if index.get("tokenizer", [None])[0] else "labels" if "id2label" in index else "none"
+    meta = ModelCardData(license=config.hub_license or None, library_name="diffusers", pipeline_tag=TASKS[condition] if index else None,
                          tags=TAGS, datasets=config.dataset_name if kind == "hub" else None)
     rows = [f"| {name} | {value} |" for name, value in config.to_dict().items()
             if value is not None and name not in LOCAL_FIELDS and "hub" not in name]
-    text = t("hub.card", repo=repo_id, name=run.name, size=config.image_size, timesteps=config.num_train_timesteps,
+    name = index.get("_class_name", "autoencoder")
+    loader, more, call = (part.format(repo=repo_id, prompt="a butterfly") for part in USES[condition if isinstance(name, list) else name])
+    text = t("hub.card", repo=repo_id, name=run.name, size=config.image_size, what=t(f"hub.what_{condition if index else 'autoencoder'}"),
+             loader=loader, more=more, call=call,
              data=t(f"hub.data_{kind}", value=config.dataset_name), images=plan.get("images", "?"), step=run.status["step"],
              steps=plan.get("total_steps", "?"), pictures="\n\n".join(f"![{name}]({name})" for name in pictures), settings="\n".join(rows))
     return str(ModelCard(f"---\n{meta.to_yaml()}\n---\n\n{text}"))
+
+
+def _index(run: Run) -> dict[str, Any]:
+    """model_index.json of the run's pipeline; an autoencoder has none."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((run.pipeline / "model_index.json").read_text(encoding="utf-8"))
+    return {}
 
 
 def _pictures(run: Run) -> dict[str, bytes]:

@@ -31,7 +31,7 @@ STATES = (*ACTIVE, "stopped", "finished", "failed", "interrupted")
 TRASH = ".trash"
 QUIET_SECONDS = 120
 """A run of another host counts as interrupted when its heartbeat is older than this."""
-LIBRARIES = ("torch", "torchvision", "diffusers", "accelerate", "datasets", "gradio")
+LIBRARIES = ("torch", "torchvision", "diffusers", "accelerate", "datasets", "transformers", "gradio")
 NO_WISHES = {"stop": False, "pause": False, "go": False, "sample": 0, "save": 0, "owner": None}
 
 

@@ -43,7 +43,7 @@ class Request:
     guidance_scale: float = 3.0
 
     def __post_init__(self):
-        bounds = dict(num_images=(1, 1024), guidance_scale=(0, 100), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1), batch_size=(1, 1024))
+        bounds = dict(num_images=(1, 1024), guidance_scale=(0, 100), batch_size=(1, 1024), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1))
         for field, (low, high) in bounds.items():
             value = getattr(self, field)
             if value > high:

@@ -11,17 +11,19 @@ from PIL import Image
 
 from ddpm_app import diffusion, model, runs, sample
 from ddpm_app.config import from_dict
+from ddpm_app.model.pipeline import Model
 from ddpm_app.problems import Problem
 from ddpm_app.text import tell
+from ddpm_app.train.denoising import preview_noise
 
 TYPES = ("epsilon", "v_prediction", "sample")
 every_type = pytest.mark.parametrize("kind", TYPES)
 every_sampler = pytest.mark.parametrize("name", sample.SAMPLERS)
 
 
-def loaded(kind="epsilon", schedule="squaredcos_cap_v2", channels=3) -> sample.Loaded:
+def loaded(kind="epsilon", schedule="squaredcos_cap_v2", channels=3) -> Model:
     config = from_dict(engine_kit.NETWORK | dict(prediction_type=kind, beta_schedule=schedule, channels=channels))
-    return sample.Loaded(model.build_unet(config).eval().requires_grad_(False), diffusion.scheduler(config))
+    return Model(model.build_unet(config).eval().requires_grad_(False), diffusion.scheduler(config))
 
 
 def generators(count, seed=0):
@@ -227,7 +229,7 @@ def test_request_out_of_bounds(field, value):
 def test_more_steps_than_the_model_knows(name):
     """The model has only so many noise levels; asking for more must not end in an error of diffusers' own."""
     config = from_dict(engine_kit.NETWORK | dict(num_train_timesteps=20, beta_schedule="squaredcos_cap_v2"))
-    it = sample.Loaded(model.build_unet(config).eval(), diffusion.scheduler(config))
+    it = Model(model.build_unet(config).eval(), diffusion.scheduler(config))
     with pytest.raises(Problem) as caught:
         draw(it, num_images=1, sampler=name, num_inference_steps=21)
     assert caught.value.field == "num_inference_steps" and tell(caught.value)
@@ -308,10 +310,8 @@ def test_code_in_a_folder_is_never_run(undisturbed, tmp_path):
 
 def test_previews_can_be_drawn_again(undisturbed):
     """The grid in samples/ is what the pipeline of that step draws from the run's preview noise."""
-    from ddpm_app.train import plan
-
     config, it = undisturbed.config, sample.load(undisturbed.path)
-    frames = sample.denoise(it.unet, plan.preview_noise(config), plan.preview_sampler(config), config.preview_inference_steps)
+    frames = sample.denoise(it.unet, preview_noise(config, it.shape), sample.make_sampler(config.preview_sampler, it.scheduler), config.preview_inference_steps)
     *_, last = itertools.chain(frames)
     ours = np.asarray(sample.grid(sample.to_images(last.x))).astype(int)
     with Image.open(undisturbed.samples[-1]) as kept:

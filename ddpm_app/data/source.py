@@ -16,9 +16,10 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from ddpm_app.config import BUILT_IN, TrainConfig
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
 from ddpm_app.data import cache, columns, decode, fetch
 from ddpm_app.problems import Problem, Stopped
+from ddpm_app.specimens import collection
 from ddpm_app.text import ASSETS
 
 Progress = Callable[[str, int, int | None], None]
@@ -93,7 +94,8 @@ class Source:
 
 
 def originals(config: TrainConfig, progress: Progress | None = None, cancelled: Cancelled | None = None) -> Source:
-    """Open ``config.dataset_name``. ``progress("download", bytes, None)`` is called while a download runs.
+    """Open ``config.dataset_name``. ``progress("download", bytes, None)`` is called while a download runs,
+    ``progress("draw", done, count)`` while specimens are drawn.
 
     Raises Problem in plain words for whatever stands in the way, and Stopped when ``cancelled()`` turned true.
     """
@@ -106,6 +108,8 @@ def originals(config: TrainConfig, progress: Progress | None = None, cancelled: 
         stat = BUILT_IN_FILE.stat()
         spec = dict(path="parquet", split="train", data_files={"train": glob.escape(str(BUILT_IN_FILE))})
         return _open(config, "built-in", spec, cache.key_of(stat.st_size, stat.st_mtime_ns), None, progress, cancelled)
+    if name == BUILT_IN_256:
+        return _open(config, "built-in", *_drawn(256, progress, cancelled), None, progress, cancelled)
     if os.path.isdir(folder):
         return _open_folder(config, folder, progress, cancelled)
     if os.path.isfile(folder):
@@ -117,6 +121,25 @@ def originals(config: TrainConfig, progress: Progress | None = None, cancelled: 
     except HFValidationError as error:
         raise Problem("dataset_not_found", "dataset_name", value=name) from error
     return _open(config, "hub", dict(path=name, split=config.split), None, None, progress, cancelled)
+
+
+def _drawn(size: int, progress: Progress | None, cancelled: Cancelled | None) -> tuple[dict, str]:
+    """The built-in specimens at ``size`` px, drawn once: what `datasets` should open, and its fingerprint. Raises Stopped."""
+    home = cache.cache_folder() / "drawn" / cache.key_of(size, collection.COUNT)
+
+    def told(done: int, count: int) -> None:
+        if cancelled and cancelled():
+            raise Stopped
+        if progress:
+            progress("draw", done, count)
+
+    def build() -> dict:
+        collection.write_parquet(home / "drawn.parquet", size, told)
+        return {"what": f"{collection.COUNT} specimens at {size} px"}
+
+    cache.make(home, build, cancelled)
+    file = home / "drawn.parquet"
+    return dict(path="parquet", split="train", data_files={"train": glob.escape(str(file))}), cache.key_of(size, file.stat().st_mtime_ns)
 
 
 def _open_folder(config: TrainConfig, folder: str, progress: Progress | None, cancelled: Cancelled | None) -> Source:

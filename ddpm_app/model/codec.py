@@ -68,7 +68,8 @@ class Vae:
     def shape(self, channels: int, size: int) -> tuple[int, int, int]:
         """[C, H, W] of the latents of square pictures of ``size``. Raises Problem("vae_factor")."""
         if size % self.factor:
-            raise Problem("vae_factor", "image_size", other="vae", value=size, factor=self.factor, suggestion=max(1, round(size / self.factor)) * self.factor)
+            suggestion = max(1, round(size / self.factor)) * self.factor
+            raise Problem("vae_factor", "image_size", other="vae", value=size, factor=self.factor, suggestion=suggestion)
         return self.channels, size // self.factor, size // self.factor
 
     def to(self, device: str | torch.device) -> "Vae":

@@ -158,6 +158,13 @@ class Text:
         lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False).input_ids] if texts else []
         return [k for k, length in enumerate(lengths) if length > self.longest]
 
+    def unread(self, text: str) -> str:
+        """The end of ``text`` that the encoder doesn't see; "" where all of it fits."""
+        if not self.cut([text]):
+            return ""
+        read = self.tokenizer(text, max_length=self.longest, truncation=True, return_offsets_mapping=True).offset_mapping
+        return text[max(end for _, end in read) :].strip()
+
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:
         """Embeddings [B, L, D] of ``texts``."""

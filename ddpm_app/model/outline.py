@@ -48,7 +48,8 @@ def _unet(config: TrainConfig, count: int, labels: int, runs_dir: pathlib.Path |
         channels, side = config.channels, config.image_size
         if config.vae:
             vae = _settings(config.vae, runs_dir, "vae", "vqvae")
-            channels, side = vae["latent_channels"], side // 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
+            levels = len(vae.get("block_out_channels") or vae["encoder_block_out_channels"])
+            channels, side = vae["latent_channels"], side // 2 ** (levels - 1)
         if config.conditioning == "text":
             words = _settings(config.text_encoder or CLIP, runs_dir, "text_encoder")
             width, tokens = words["hidden_size"], words["max_position_embeddings"]

@@ -148,7 +148,9 @@ def _vae(folder: pathlib.Path) -> AutoencoderKL | AutoencoderTiny:
 
 def _text(folder: pathlib.Path) -> Text:
     from transformers import AutoTokenizer, CLIPTextModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # one per file of a megabyte, into the terminal's own
     encoder = CLIPTextModel.from_pretrained(folder, use_safetensors=True, **_part(folder, "text_encoder")).float()
     return Text(AutoTokenizer.from_pretrained(folder, **_part(folder, "tokenizer")), encoder)
 

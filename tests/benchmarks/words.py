@@ -98,7 +98,8 @@ def show_judge(judge: Judge, data: pictures.Pictures) -> None:
     species, seen = judge.says(data.images[rows])
     asked = [set(grounds(data.captions[i])) for i in rows]
     right = np.mean(species == np.array(data.labels)[rows])
-    print(f"classifier, {len(rows)} held-out specimens: species {right:.1%}, all ground colours {np.mean([a == s for a, s in zip(asked, seen, strict=True)]):.1%}")
+    exactly = np.mean([a == s for a, s in zip(asked, seen, strict=True)])
+    print(f"classifier, {len(rows)} held-out specimens: species {right:.1%}, exactly the ground colours {exactly:.1%}")
     for colour in COLOURS:
         has, said = np.array([colour in a for a in asked]), np.array([colour in s for s in seen])
         if has.any() or said.any():
@@ -128,9 +129,10 @@ def questions(kind: str, data: pictures.Pictures) -> list[Question]:
     colours = [colour for colour in COLOURS if often[colour] >= OFTEN * len(data.train)]
     right = [(i, colours.index(colour)) for i in rows for colour in grounds(data.captions[i]) if colour in colours]
     checks = {"ground colour": [set(grounds(c)) for c in captions], "species": [data.labels[i] for i in rows]}
+    short = tuple(f"a {colour} butterfly" for colour in colours)
     return [
         Question("held-out captions", "prompt", captions, checks, [(i, k) for k, i in enumerate(rows)]),
-        Question("a {colour} butterfly", "prompt", tuple(f"a {c} butterfly" for c in colours), {"ground colour": [{c} for c in colours]}, right),
+        Question("a {colour} butterfly", "prompt", short, {"ground colour": [{colour} for colour in colours]}, right),
     ]
 
 
@@ -185,10 +187,10 @@ def main() -> None:
             print(rows[-1], flush=True)
     kept = RESULTS.read_text().splitlines() if RESULTS.is_file() else []
     kept = [line for line in kept if line.startswith("| `") and line.split("`")[1] != name]
-    heads = ["| model | asked for | looked at | blind | real | " + " | ".join(f"guidance {scale:g}" for scale in SCALES) + " |", "|---" * (5 + len(SCALES)) + "|"]
+    heads = " | ".join(["| model | asked for | looked at | blind | real", *(f"guidance {scale:g}" for scale in SCALES)])
     machine = f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}, torch {torch.__version__}, {args.count} pictures each"
     told = f"Share with what was asked for, by a classifier trained on real specimens (tests/benchmarks/words.py); {machine}."
-    table = "\n".join([*heads, *kept, *rows, "", told])
+    table = "\n".join([f"{heads} |", "|---" * (5 + len(SCALES)) + "|", *kept, *rows, "", told])
     print(table)
     if args.write:
         RESULTS.write_text(table + "\n")
