@@ -2,7 +2,7 @@
 
 `python assets/make/clip.py [--steps N]` writes assets/models/butterflies-clip/: tokenizer/ (one token per word) and text_encoder/
 (a transformers CLIPTextModel in float16). It is trained as CLIP is (arXiv 2103.00020) beside an image encoder that is thrown away,
-on the built-in training split only, and tells how well it finds the held-out specimens' captions. A few minutes on one core.
+on the built-in training split only, and tells how well it finds the held-out specimens' captions. About six minutes on one core.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast 
 from ddpm_app import presets  # noqa: E402
 from ddpm_app.data import pictures  # noqa: E402
 
-OUT = pathlib.Path(os.environ.get("CLIP_OUT", ROOT / "assets" / "models" / "butterflies-clip"))
+OUT = ROOT / "assets" / "models" / "butterflies-clip"
 LENGTH = 32
 """Tokens of a prompt: the longest caption of the set has 18, start and end counted."""
 WIDTH, LAYERS, HEADS = 128, 2, 4
@@ -175,19 +175,17 @@ def report(data: pictures.Pictures, tokenizer: PreTrainedTokenizerFast, text_enc
 
 
 def save(tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel) -> None:
-    """Both in half precision, and without the folder they were made in."""
+    """Both in half precision. The tokenizer's class is called what every release of transformers calls it."""
     shutil.rmtree(OUT, ignore_errors=True)
     tokenizer.save_pretrained(OUT / "tokenizer")
+    settings = OUT / "tokenizer" / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
     text_encoder.half().save_pretrained(OUT / "text_encoder")
-    for file in OUT.rglob("*.json"):
-        values = json.loads(file.read_text())
-        if values.keys() & {"_name_or_path", "name_or_path"}:
-            raise SystemExit(f"{file} names the place it was made in")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1200)
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
     data = pictures.load(presets.build("butterflies-64"))
