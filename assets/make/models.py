@@ -17,8 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 RECIPES = {
     "butterflies-64": dict(preset="butterflies-64", max_train_steps=800),
-    "butterflies-vae": dict(preset="autoencoder-128", max_train_steps=3000),
-    "butterflies-words": dict(preset="words-128", max_train_steps=1500),
+    "butterflies-vae": dict(preset="autoencoder-128", max_train_steps=2800),
+    "butterflies-words": dict(preset="words-128", max_train_steps=3000),
 }
 
 
