@@ -2,6 +2,7 @@
 130 Ctrl-C, 143 SIGTERM. What was asked for goes to stdout, all else to stderr."""
 
 import argparse
+import dataclasses
 import difflib
 import os
 import pathlib
@@ -20,7 +21,7 @@ from ddpm_app.text import t, tell
 
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
-INPUT_CODES = {"usage", "busy", "run_missing", "runs_dir", "model_missing", "not_json", "no_consent"}
+INPUT_CODES = {"usage", "busy", "run_missing", "runs_dir", "model_missing", "model_is_autoencoder", "not_json", "no_consent"}
 """Problems of what was typed, beside those that name a field."""
 
 
@@ -122,6 +123,10 @@ def _add_sample_options(parser: Parser) -> None:
     options = (("num_images", int), ("sampler", str), ("num_inference_steps", int), ("eta", float), ("seed", int), ("batch_size", int))
     for name, kind in options:  # the defaults are sample.Request's
         parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=t(f"cli.sample_{name}"))
+    parser.add_argument("--prompt", action="append", default=argparse.SUPPRESS, metavar="TEXT", help=t("cli.sample_prompt"))
+    parser.add_argument("--negative_prompt", default=argparse.SUPPRESS, metavar="TEXT", help=t("cli.sample_negative_prompt"))
+    parser.add_argument("--labels", default=argparse.SUPPRESS, metavar="NAME,NUMBER", help=t("cli.sample_labels"))
+    parser.add_argument("--guidance_scale", type=float, default=argparse.SUPPRESS, help=t("cli.sample_guidance_scale"))
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help=t("cli.sample_weights"))
     parser.add_argument("--device", default="auto", help=t("field.device"))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("samples"), metavar="DIR", help=t("cli.sample_out"))
@@ -195,15 +200,20 @@ def _stop(args: argparse.Namespace) -> int:
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
 def _sample(args: argparse.Namespace) -> int:
-    given = _given(args, ("num_images", "sampler", "num_inference_steps", "eta", "seed", "batch_size"))
+    given = _given(args, ("num_images", "sampler", "num_inference_steps", "eta", "seed", "batch_size", "prompt", "negative_prompt", "guidance_scale"))
     device = from_dict({"device": args.device})
     from ddpm_app import sample
     from ddpm_app.train.check import resolve_device
 
+    given["prompt"] = tuple(given.get("prompt", ()))
     request = sample.Request(**{"seed": secrets.randbelow(2**32), **given})
-    path = args.runs_dir / args.source
-    source = path if (path / "config.json").is_file() else args.source
-    model = sample.load(source, args.weights, resolve_device(device))
+    model = sample.load(args.source, args.weights, resolve_device(device), args.runs_dir)
+    request = dataclasses.replace(request, labels=_labels(args, model.conditioning))
+    if "num_images" not in given:  # each that is asked for at least once
+        request = dataclasses.replace(request, num_images=max(request.num_images, len(request.prompt), len(request.labels)))
+    if model.conditioning.kind == "text":
+        for end in filter(None, map(model.conditioning.unread, (*request.prompt, request.negative_prompt))):
+            print(t("ui.sample.cut", longest=model.conditioning.longest, text=end), file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
     print(t("cli.seed", seed=request.seed), flush=True)
     screen = Screen()
@@ -216,6 +226,31 @@ def _sample(args: argparse.Namespace) -> int:
     sample.grid(images).save(args.out / "grid.png")
     print(t("cli.sampled", count=len(images), path=args.out))
     return 0
+
+
+ASKING = {"none": (), "labels": ("labels", "guidance_scale"), "text": ("prompt", "negative_prompt", "guidance_scale")}
+"""Options that say what to draw, by what a model is asked by."""
+
+
+def _labels(args: argparse.Namespace, conditioning: Any) -> tuple[int, ...]:
+    """The labels that were typed, by name or number. Raises Problem: "label_unknown", "not_taken" (an option that this model doesn't take)."""
+    given = {name for names in ASKING.values() for name in names if hasattr(args, name)}
+    for name in sorted(given - {*ASKING[conditioning.kind]}):
+        raise Problem("not_taken", name, value=args.source, kind=t(f"cli.asked_by_{conditioning.kind}"))
+    if not hasattr(args, "labels"):
+        return ()
+    numbers = {name: k for k, name in enumerate(conditioning.names)}
+    found = []
+    for part in [args.labels] if args.labels in numbers else args.labels.split(","):  # a name may hold a comma
+        number = numbers.get(part.strip(), part.strip())
+        try:
+            found.append(int(number))
+        except ValueError:
+            found.append(len(numbers))
+        if not -1 <= found[-1] < len(numbers):
+            known = ", ".join(f"{k} {name}" for name, k in numbers.items())
+            raise Problem("label_unknown", "labels", value=part.strip(), known=known)
+    return tuple(found)
 
 
 def _specimens(args: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ UNETS = {
     "tiny": UNetShape((32, 64, 64), 1, (), 32, 8),
     "small": UNetShape((32, 64, 128, 128), 1, (), 64, 16),
     "medium": UNetShape((64, 128, 192, 256), 2, (4,), 64, 32),
-    "latent": UNetShape((64, 128, 192), 1, (2, 3), 64, 16),
+    "latent": UNetShape((48, 96, 112), 1, (3,), 56, 16),
     "tutorial": UNetShape((128, 128, 256, 256, 512, 512), 2, (5,), 8, 32),
 }
 
@@ -160,7 +160,8 @@ class TrainConfig:
     threads: int = setting(0, "machine", "CPU threads of torch; 0 takes one per core.", advanced=True, ge=0, le=1024)
 
     def __post_init__(self):
-        if found := list(_misfits(self)):
+        hidden = idle(dataclasses.asdict(self))
+        if found := [problem for problem in _misfits(self) if problem.field not in hidden]:
             found[0].also = tuple(found[1:])
             raise found[0]
 
@@ -235,7 +236,7 @@ def idle(values: dict[str, Any]) -> set[str]:
         return {"vae", "conditioning", "label_column", "caption_column", "preview_inference_steps", "preview_sampler",
                 *groups["conditioning"], *groups["model"], *groups["diffusion"], *(groups["autoencoder"] - {"kl_weight"} if values.get("init_from") else ())}
     if values.get("init_from"):
-        return {"vae", "conditioning", "text_encoder", "channels", *UNET_FIELDS, *SCHEDULE_FIELDS, *groups["autoencoder"]}
+        return {"vae", "conditioning", "text_encoder", *UNET_FIELDS, *SCHEDULE_FIELDS, *groups["autoencoder"]}
     unused = {"none": {*groups["conditioning"], "label_column", "caption_column"}, "labels": {"caption_template", "text_encoder", "caption_column"}}
     return groups["autoencoder"] | unused.get(str(values.get("conditioning")), set())
 
@@ -259,7 +260,7 @@ def _misfits(config: TrainConfig):
         yield Problem("muon_fp16", "optimizer", other="mixed_precision", value="muon")
     if config.max_train_steps is not None and config.max_train_minutes is not None:
         yield Problem("steps_and_minutes", "max_train_steps", other="max_train_minutes", value=config.max_train_steps, minutes=config.max_train_minutes)
-    if config.preview_inference_steps > config.num_train_timesteps:
+    if config.preview_inference_steps > config.num_train_timesteps and not config.init_from:  # a model brings its own timesteps
         yield Problem("preview_steps", "preview_inference_steps", other="num_train_timesteps", value=config.preview_inference_steps, timesteps=config.num_train_timesteps)
     name = config.output_dir
     if name != name.strip() or name.startswith((".", "-")) or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
@@ -317,7 +318,7 @@ def _from_pydantic(error: dict, values: dict[str, Any]) -> Problem:
     if error["type"] == "unexpected_keyword_argument":
         return Problem("unknown_field", field, value=values.get(field))
     known = {"int_parsing", "int_type", "int_from_float", "float_parsing", "float_type", "bool_parsing", "bool_type", "literal_error",
-             "greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_too_short", "string_too_long", "finite_number"}
+             "greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_short", "string_too_short", "string_too_long", "finite_number"}
     limit = next((v for k, v in error.get("ctx", {}).items() if k in ("ge", "gt", "le", "lt", "expected", "min_length", "max_length")), "")
     return Problem(error["type"] if error["type"] in known else "bad_value", field, value=values.get(field), limit=limit)
 

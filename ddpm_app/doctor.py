@@ -37,6 +37,7 @@ TRIALS = (
         "threads": "told = torch.get_num_threads()",
         "accelerate": "import accelerate; told = accelerate.__version__",
         "diffusers": "import diffusers; diffusers.UNet2DModel, diffusers.DDPMPipeline; told = diffusers.__version__",
+        "transformers": "import transformers; transformers.CLIPTextModel; told = transformers.__version__",
     },
     {
         "numpy": "import numpy; told = numpy.__version__",

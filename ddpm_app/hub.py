@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
 from ddpm_app.text import t
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TAGS = ["diffusion-models-class", "ddpm-studio"]
 TASKS = {"text": "text-to-image", "labels": "unconditional-image-generation", "none": "unconditional-image-generation"}
 OWN = ', custom_pipeline="{repo}", trust_remote_code=True'
@@ -24,6 +26,8 @@ USES = {
     "autoencoder": ("AutoencoderKL", "", "pipeline(pictures).sample  # [N, 3, H, W] in [-1, 1]"),
 }
 """How a pipeline is loaded and called, by its class, or by its condition where it brings its own class."""
+PART_FIELDS = ("vae", "init_from", "text_encoder")
+"""Settings that may name a folder of this machine: the card shows its last name alone."""
 LOCAL_FIELDS = ("output_dir", "dataset_name", "device", "threads")
 """Settings that say more of the machine than of the model: left out of the card."""
 
@@ -33,7 +37,7 @@ def ready(config: TrainConfig) -> Problem | None:
     The code has words both as a problem and as a notice."""
     from huggingface_hub import get_token
 
-    if config.hub_model_id == PLACEHOLDER_HUB_ID or not re.fullmatch(r"[\w.-]+/[\w.-]+", config.hub_model_id):
+    if config.hub_model_id == PLACEHOLDER_HUB_ID or not HUB_ID.fullmatch(config.hub_model_id):
         return Problem("hub_placeholder", "hub_model_id", value=config.hub_model_id)
     if get_token() is None:
         return Problem("not_logged_in")
@@ -98,7 +102,7 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
     condition = "text" if index.get("tokenizer", [None])[0] else "labels" if "id2label" in index else "none"
     meta = ModelCardData(license=config.hub_license or None, library_name="diffusers", pipeline_tag=TASKS[condition] if index else None,
                          tags=TAGS, datasets=config.dataset_name if kind == "hub" else None)
-    rows = [f"| {name} | {value} |" for name, value in config.to_dict().items()
+    rows = [f"| {name} | {_last_name(value) if name in PART_FIELDS else value} |" for name, value in config.to_dict().items()
             if value is not None and name not in LOCAL_FIELDS and "hub" not in name]
     name = index.get("_class_name", "autoencoder")
     loader, more, call = (part.format(repo=repo_id, prompt="a butterfly") for part in USES[condition if isinstance(name, list) else name])
@@ -107,6 +111,10 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
              data=t(f"hub.data_{kind}", value=config.dataset_name), images=plan.get("images", "?"), step=run.status["step"],
              steps=plan.get("total_steps", "?"), pictures="\n\n".join(f"![{name}]({name})" for name in pictures), settings="\n".join(rows))
     return str(ModelCard(f"---\n{meta.to_yaml()}\n---\n\n{text}"))
+
+
+def _last_name(place: str) -> str:
+    return place if HUB_ID.fullmatch(place) else pathlib.PurePath(place).name
 
 
 def _index(run: Run) -> dict[str, Any]:

@@ -45,8 +45,9 @@ def chart(
     }
 
 
-def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang: str = "en") -> dict[str, Any]:
-    """The plots of a run: loss, learning rate, loss by timestep band. ``series`` as ``ui.board.History.series`` gives it."""
+def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang: str = "en", autoencoder: bool = False) -> dict[str, Any]:
+    """The plots of a run: loss, loss by timestep band (an ``autoencoder`` has no timesteps), learning rate. ``series`` as
+    ``ui.board.History.series`` gives it."""
     total = plan.get("total_steps")
     loss = [
         line(t("ui.train.line_raw", lang), "noise", series["raw"], "faint"),
@@ -55,21 +56,13 @@ def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang:
         line(t("ui.train.line_held_out", lang), "held-out", series["held_out"], "dots"),
     ]
     rate = [line(t("ui.train.line_rate", lang), "prediction", series["rate"])]
-    return frame(
-        [
-            chart("loss", t("ui.train.chart_loss", lang), t("ui.train.axis_loss", lang), loss, log=True, x_max=total, wide=True),
-            chart(
-                "bands",
-                t("ui.train.chart_bands", lang),
-                t("ui.train.axis_timestep", lang),
-                bands(series["bands"], timesteps, lang),
-                log=True,
-                x_max=timesteps,
-            ),
-            chart("rate", t("ui.train.chart_rate", lang), t("ui.train.axis_step", lang), rate, x_max=total),
-        ],
-        lang,
-    )
+    title, unit = ("chart_reconstruction", "axis_reconstruction") if autoencoder else ("chart_loss", "axis_loss")
+    charts = [chart("loss", t(f"ui.train.{title}", lang), t(f"ui.train.{unit}", lang), loss, log=True, x_max=total, wide=True)]
+    if not autoencoder:
+        by_band = bands(series["bands"], timesteps, lang)
+        charts.append(chart("bands", t("ui.train.chart_bands", lang), t("ui.train.axis_timestep", lang), by_band, log=True, x_max=timesteps))
+    charts.append(chart("rate", t("ui.train.chart_rate", lang), t("ui.train.axis_step", lang), rate, x_max=total, wide=autoencoder))
+    return frame(charts, lang)
 
 
 def bands(measured: list[tuple[int, list[float]]], timesteps: int, lang: str = "en") -> list[dict[str, Any]]:

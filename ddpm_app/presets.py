@@ -9,7 +9,8 @@ _QUICK: dict[str, Any] = dict(
     lr_warmup_steps=15, preview_inference_steps=12, mixed_precision="auto", push_to_hub=False,
 )
 
-_LATENT = _QUICK | dict(vae="butterflies-vae", unet="latent", train_batch_size=32, save_image_epochs=4, save_model_epochs=8)
+_LATENT = _QUICK | dict(vae="butterflies-vae", unet="latent", preview_inference_steps=20,
+                        save_image_epochs=2, save_model_epochs=4)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "first-butterflies": _QUICK | dict(image_size=32, max_train_minutes=1, save_image_epochs=1, save_model_epochs=2),

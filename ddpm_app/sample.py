@@ -43,7 +43,8 @@ class Request:
     guidance_scale: float = 3.0
 
     def __post_init__(self):
-        bounds = dict(num_images=(1, 1024), guidance_scale=(0, 100), batch_size=(1, 1024), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1))
+        bounds = dict(num_images=(1, 1024), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1), batch_size=(1, 1024),
+                      guidance_scale=(0, 100))
         for field, (low, high) in bounds.items():
             value = getattr(self, field)
             if value > high:
@@ -92,6 +93,18 @@ def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMSched
     return DPMSolverMultistepScheduler(**shared, trained_betas=betas, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
 
 
+def timesteps(sampler: DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler, count: int, device: str | torch.device) -> Tensor:
+    """Set ``sampler`` to ``count`` timesteps, from the noisiest down [count], all of them among those the model was trained with."""
+    known = sampler.config.num_train_timesteps
+    if isinstance(sampler, DPMSolverMultistepScheduler):
+        # Spread evenly inside (0, T): the very first timesteps, where a briefly trained network guesses worst, are left out. diffusers'
+        # own "leading" rounds the distance down, and would begin 200 steps in the middle of the noise and 1,000 at its end.
+        sampler.set_timesteps(timesteps=[k * known // (count + 1) for k in range(count, 0, -1)], device=device)
+    else:
+        sampler.set_timesteps(count, device=device)
+    return sampler.timesteps - max(0, int(sampler.timesteps[0]) - known + 1)  # steps_offset moves the first of all T beyond the last
+
+
 class Guided:
     """A UNet with what is asked of it filled in: ``guided(x, t).sample``. Unlike the pipelines of diffusers it also takes a scale below 1."""
 
@@ -111,9 +124,8 @@ class Guided:
 def denoise(unet: torch.nn.Module | Guided, noise: Tensor, sampler, num_inference_steps: int, generators: list[torch.Generator] | None = None,
             eta: float = 0.0) -> Iterator[Frame]:
     """From pure noise [N, C, H, W] to pictures, or their latents, in ``num_inference_steps`` frames."""
-    sampler.set_timesteps(num_inference_steps, device=noise.device)
+    x, steps = noise, timesteps(sampler, num_inference_steps, noise.device)
     options = {"eta": eta} if isinstance(sampler, DDIMScheduler) else {}
-    x, steps = noise, sampler.timesteps
     for k, t in enumerate(steps):
         output = unet(x, t).sample
         result = sampler.step(output, t, x, generator=generators, **options)

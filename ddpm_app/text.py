@@ -55,3 +55,8 @@ def spell_bytes(count: float) -> str:
     """A number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
     unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if count >= size), ("kB", 1e3))
     return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
+
+
+def spell_count(count: float) -> str:
+    """A large number: 860k, 5.4M, 113M."""
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k"

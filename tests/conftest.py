@@ -74,13 +74,50 @@ def no_rehearsal(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, tiny):
-    """The tiny run as it ends when nobody disturbs it."""
+def parts(tmp_path_factory):
+    """A folder with tiny parts: vae, words, ddpm, stable-diffusion."""
+    import parts_kit
+
+    return parts_kit.fill(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="session")
+def told(drawn, tmp_path_factory):
+    """The folder ``drawn`` with a caption and a kind for each picture."""
+    import parts_kit
+
+    return parts_kit.tell(drawn, tmp_path_factory.mktemp("told"))
+
+
+@pytest.fixture(scope="session")
+def tiny_of(tiny, told, parts):
+    """As ``tiny``, of a kind that parts_kit knows: ``tiny_of("latents", seed=1)``."""
+    import parts_kit
+
+    return lambda kind, **changes: tiny(**parts_kit.changes(kind, told, parts) | changes)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, tiny_of):
+    """The tiny run of a kind as it ends when nobody disturbs it: ``trained("latents")``. Not to be changed."""
     import engine_kit
 
-    with pytest.MonkeyPatch.context() as patch:
-        _begin_at_once(patch)
-        run = engine_kit.new(tmp_path_factory.mktemp("undisturbed"), tiny())
-        engine_kit.train(run)
-    run.tell(state="finished", step=12)
-    return run
+    folder, found = tmp_path_factory.mktemp("trained"), {}
+
+    def train(kind):
+        if kind not in found:
+            with pytest.MonkeyPatch.context() as patch:
+                _begin_at_once(patch)
+                run = engine_kit.new(folder, tiny_of(kind))
+                engine_kit.train(run)
+            run.tell(state="finished", step=12)
+            found[kind] = run
+        return found[kind]
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def undisturbed(trained):
+    """The tiny run in pixels as it ends when nobody disturbs it."""
+    return trained("pixels")

@@ -81,6 +81,14 @@ def train(run: Run, hand: Hand | None = None, act: Callable[[Event, Hand], Any] 
     return told
 
 
+def objective(config: TrainConfig, runs_dir: pathlib.Path | None = None, progress: Callable | None = None):
+    """What the config learns, with its parts and data, as train() makes it."""
+    from ddpm_app.data import pictures
+    from ddpm_app.train.loop import OBJECTIVES
+
+    return OBJECTIVES[config.objective](config, pictures.load(config), runs_dir, "cpu", progress or (lambda *told: None), lambda: False)
+
+
 def new(runs_dir: pathlib.Path, config: TrainConfig, **changes) -> Run:
     """A run folder for ``config`` with ``changes``."""
     return runs.create(runs_dir, from_dict(config.to_dict() | changes))

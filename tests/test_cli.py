@@ -1,5 +1,6 @@
 """The terminal: what is typed, what is printed, the exit status. Training itself is a stand-in, but for the last tests."""
 
+import argparse
 import dataclasses
 import io
 import json
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 from PIL import Image
@@ -80,7 +82,8 @@ def test_presets_are_a_table(capsys):
     assert cli.main(["presets"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == list(presets.PRESETS)
-    assert next(line for line in lines if line.startswith("image_size")).split()[1:] == ["32", "64", "16", "128"]
+    sizes = [str(presets.build(name).image_size) for name in presets.PRESETS]
+    assert next(line for line in lines if line.startswith("image_size")).split()[1:] == sizes and len(set(sizes)) > 3
 
 
 def test_every_setting_can_be_typed():
@@ -384,6 +387,66 @@ def test_sample_takes_a_runs_name_and_a_random_seed(run_cli, finished, pipeline,
 def test_sample_with_bad_input(run_cli, typed, said):
     status, out, err = run_cli("sample", *typed)
     assert status == 2 and out == "" and len(err) == 1 and said in err[0]
+
+
+@pytest.fixture
+def sampled(trained, monkeypatch):
+    """Samples with the tiny trained run of a kind; returns exit status, what was asked, stdout and the lines of stderr."""
+    from ddpm_app import sample
+
+    asked = []
+    draw = sample.draw
+    monkeypatch.setattr(sample, "draw", lambda model, request: asked.append(request) or draw(model, request))
+
+    def call(capsys, tmp_path, kind, *options):
+        run = trained(kind)
+        status = cli.main(["sample", run.name, *options, "--num_inference_steps", "1", "--out", str(tmp_path), "--runs_dir", str(run.path.parent)])
+        out, err = capsys.readouterr()
+        return status, asked.pop() if asked else None, out, [line for line in err.splitlines() if not line.startswith("sampling")]
+
+    return call
+
+
+def test_sample_asks_in_words(sampled, capsys, tmp_path):
+    options = ("--prompt", "red bug", "--prompt", "blue bug", "--negative_prompt", "green", "--guidance_scale", "2.5")
+    status, request, out, err = sampled(capsys, tmp_path, "words", *options)
+    assert status == 0 and not [line for line in err if "tokens" in line] and len(list(tmp_path.glob("0*.png"))) == 4
+    assert (request.prompt, request.negative_prompt, request.guidance_scale) == (("red bug", "blue bug"), "green", 2.5)
+    _, request, _, err = sampled(capsys, tmp_path, "words", *["--prompt", "a bug with many spots"] * 6)
+    assert request.num_images == 6  # each text once, where no number is given
+    assert any("12 tokens" in line and "spots" in line for line in err)
+
+
+@pytest.mark.parametrize(("typed", "numbers"), [("red", (2,)), ("red,0, green ,-1", (2, 0, 1, -1)), ("1", (1,)), ("-1", (-1,))])
+def test_sample_asks_for_labels_by_name_or_number(sampled, capsys, tmp_path, typed, numbers):
+    status, request, _, _ = sampled(capsys, tmp_path, "labels", "--labels", typed)
+    assert status == 0 and request.labels == numbers and request.guidance_scale == 3.0
+
+
+def test_a_label_may_hold_a_comma():
+    conditioning = types.SimpleNamespace(kind="labels", names=("tench, Tinca tinca", "7"))
+    assert cli._labels(argparse.Namespace(labels="tench, Tinca tinca"), conditioning) == (0,)
+    assert cli._labels(argparse.Namespace(labels="7,0"), conditioning) == (1, 0)
+
+
+@pytest.mark.parametrize(("kind", "typed", "said"), [
+    ("labels", ["--labels", "red,zebra"], "--labels names zebra, which this model does not know: use 0 blue, 1 green, 2 red"),
+    ("labels", ["--labels", "3"], "--labels names 3,"), ("labels", ["--labels", "-2"], "--labels names -2,"),
+    ("labels", ["--labels", ""], "--labels names ,"), ("labels", ["--prompt", "red"], "--prompt is given, but labels is asked by labels"),
+    ("words", ["--labels", "red"], "--labels is given, but words is asked by words"),
+    ("pixels", ["--guidance_scale", "2"], "--guidance_scale is given, but tiny is asked by nothing"),
+    ("pixels", ["--negative_prompt", "x"], "--negative_prompt is given, but tiny"),
+    ("words", ["--guidance_scale", "101"], "--guidance_scale is 101"), ("autoencoder", [], "autoencoder is an autoencoder"),
+])
+def test_what_a_model_does_not_take_is_one_line(sampled, capsys, tmp_path, kind, typed, said):
+    status, request, out, err = sampled(capsys, tmp_path / "out", kind, *typed)
+    assert status == 2 and request is None and out == "" and said in err[-1] and not (tmp_path / "out").exists()
+
+
+def test_sample_takes_a_shipped_models_name(run_cli, tmp_path):
+    assert run_cli("sample", "butterflies-64", "--num_images", "1", "--num_inference_steps", "1", "--out", str(tmp_path / "out"))[0] == 0
+    with Image.open(tmp_path / "out" / "grid.png") as picture:
+        assert picture.size == (64, 64)
 
 
 def test_sample_of_a_hub_model_without_a_network(run_cli, monkeypatch):

@@ -29,6 +29,9 @@ OTHER = dict(
     save_image_steps=13, checkpointing_steps=17, checkpoints_total_limit=None, preview_images=4, preview_inference_steps=30,
     preview_sampler="ddim", eval_batch_size=5, push_to_hub=False, hub_model_id="me/butterflies", hub_private_repo=True,
     hub_push_every_save=True, hub_license="apache-2.0", mixed_precision="auto", device="cpu", threads=3,
+    objective="autoencoder", vae="my vae", conditioning="text", init_from="me/model", trainable=("down", "attention"),
+    caption_template="a {label}", text_encoder="openai/clip-vit-base-patch32", condition_dropout=0.25, preview_guidance_scale=7.5,
+    vae_channels=(8, 16), latent_channels=16, kl_weight=0.5,
 )
 
 BESIDE = dict(optimizer=dict(mixed_precision="no"))
@@ -57,7 +60,7 @@ def limits(name: str) -> list[tuple[str, float]]:
 
 NUMBERS = [name for name, info in FIELDS.items() if info.kind in ("int", "float")]
 BOUNDS = [(name, *limit) for name in NUMBERS for limit in limits(name)]
-CHOICES = [name for name, info in FIELDS.items() if info.choices]
+CHOICES = [name for name, info in FIELDS.items() if info.kind == "choice"]
 STRINGS = [name for name, info in FIELDS.items() if info.kind == "str"]
 
 
@@ -78,7 +81,7 @@ def test_tutorial_defaults(name):
 @every_field
 def test_described(name):
     info = FIELDS[name]
-    assert info.kind in ("bool", "int", "float", "str", "ints", "choice")
+    assert info.kind in ("bool", "int", "float", "str", "ints", "choice", "choices")
     assert info.group in GROUPS
     assert len(info.help) > 10 and info.help.endswith(".") and "\n" not in info.help
     assert info.default == getattr(TrainConfig(), name)
@@ -105,6 +108,8 @@ def test_kind_is_the_annotation(name):
         assert all(type(v) is kinds[FIELDS[name].kind] for v in values)
     elif FIELDS[name].kind == "choice":
         assert all(v in FIELDS[name].choices for v in values)
+    elif FIELDS[name].kind == "choices":
+        assert all(isinstance(v, tuple) and set(v) <= set(FIELDS[name].choices) for v in values)
     else:
         assert all(isinstance(v, tuple) for v in values)
 
@@ -143,7 +148,7 @@ def test_nothing_is_none(name, word):
 
 
 def test_all_fields_at_once_survive_json():
-    values = OTHER | dict(max_train_minutes=None, attention_levels=(2, 3), norm_num_groups=8)
+    values = OTHER | dict(max_train_minutes=None, attention_levels=(2, 3), norm_num_groups=8, trainable=("encoder", "decoder"))
     config = from_dict(values)
     assert from_json(config.to_json()) == config
     assert config.to_dict() == {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -222,13 +227,24 @@ def test_name_of_a_run_too_long():
 
 
 @pytest.mark.parametrize("value", ["64,x", "64;128", "1.5", {}])
-@pytest.mark.parametrize("name", ["block_out_channels", "attention_levels"])
+@pytest.mark.parametrize("name", ["block_out_channels", "attention_levels", "vae_channels"])
 def test_not_a_list_of_numbers(name, value):
     assert refused(**{name: value}).field == name
 
 
 def test_too_many_levels():
     assert refused(block_out_channels=(8,) * 9).field == "block_out_channels"
+    assert refused(objective="autoencoder", vae_channels=(8,) * 7).field == "vae_channels"
+
+
+@pytest.mark.parametrize("value", ["nonsense", "down,nonsense", ("down", "nonsense"), 7, None, "", (), [3]])
+def test_not_some_of_the_sections(value):
+    assert refused(trainable=value).field == "trainable"
+
+
+@pytest.mark.parametrize("text", ["down,attention", "down attention", "(down, attention)", "down, attention,"])
+def test_ways_to_type_sections(text):
+    assert from_dict(dict(trainable=text)).trainable == ("down", "attention")
 
 
 @pytest.mark.parametrize("name", [
@@ -302,6 +318,81 @@ def test_preview_steps():
     refused_pair("preview_steps", "preview_inference_steps", "num_train_timesteps", preview_inference_steps=500, num_train_timesteps=400)
 
 
+UNET_SECTIONS, SIDES = ("ends", "down", "mid", "up", "attention"), ("encoder", "decoder")
+
+
+@pytest.mark.parametrize(("objective", "mine", "others"), [("diffusion", UNET_SECTIONS, SIDES), ("autoencoder", SIDES, UNET_SECTIONS)])
+def test_sections_of_the_other_objective(objective, mine, others):
+    assert {*mine, *others, "all"} == set(FIELDS["trainable"].choices)
+    assert from_dict(dict(objective=objective, trainable=("all", *mine))).trainable == ("all", *mine)
+    for section in others:
+        problem = refused_pair("trainable_kind", "trainable", "objective", objective=objective, trainable=(mine[0], section))
+        assert problem.values["value"] == section and all(known in tell(problem) for known in ("all", *mine))
+
+
+@pytest.mark.parametrize(("values", "other"), [(dict(vae="butterflies-vae"), "vae"), (dict(objective="autoencoder"), "objective")])
+def test_autoencoders_take_colour(values, other):
+    refused_pair("vae_grey", "channels", other, channels=1, **values)
+    assert from_dict(dict(channels=1, init_from="me/model")).channels == 1
+
+
+def test_size_and_levels_of_an_autoencoder():
+    problem = refused_pair("size_depth", "image_size", "vae_channels", objective="autoencoder", image_size=100)
+    assert (problem.values["divisor"], problem.values["suggestion"]) == (8, 96)
+    assert from_dict(dict(objective="autoencoder", image_size=24)).image_size == 24, "no matter what the UNet would need"
+    for widths in ((8, 12), (0, 8), (7,)):
+        problem = refused(objective="autoencoder", vae_channels=widths)
+        assert (problem.code, problem.field) == ("vae_width", "vae_channels") and "multiples of 8" in tell(problem)
+
+
+def test_size_in_latents_is_checked_with_the_autoencoder():
+    """Only it knows its factor: see test_pipeline."""
+    assert from_dict(dict(image_size=100, vae="butterflies-vae")).image_size == 100
+
+
+@pytest.mark.parametrize("template", ["{colour}", "{", "}", "{0}", "{}", "{caption.x}", "{caption[0]}", "{label!z}"])
+def test_caption_template(template):
+    problem = refused(conditioning="text", caption_template=template)
+    assert (problem.code, problem.field) == ("caption_template", "caption_template") and "{caption}" in tell(problem)
+
+
+# ---- settings that change nothing ------------------------------------------------------------------------------------
+OF_CONDITIONING = {"caption_template", "text_encoder", "condition_dropout", "preview_guidance_scale"}
+OF_THE_UNET = {"unet", "block_out_channels", "layers_per_block", "attention_levels", "attention_head_dim", "norm_num_groups", "dropout"}
+OF_THE_SCHEDULE, OF_THE_VAE = {"prediction_type", "beta_schedule", "num_train_timesteps"}, {"vae_channels", "latent_channels", "kl_weight"}
+
+
+@pytest.mark.parametrize(("answers", "wanted"), [
+    (dict(), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
+    (dict(vae="butterflies-vae"), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
+    (dict(conditioning="labels"), OF_THE_VAE | {"caption_template", "text_encoder", "caption_column"}),
+    (dict(conditioning="text"), OF_THE_VAE),
+    (dict(init_from="me/model"), OF_THE_UNET | OF_THE_SCHEDULE | OF_THE_VAE | {"vae", "conditioning", "text_encoder"}),
+    (dict(objective="autoencoder"), OF_CONDITIONING | OF_THE_UNET | OF_THE_SCHEDULE | {
+        "vae", "conditioning", "label_column", "caption_column", "loss_weighting", "snr_gamma", "preview_inference_steps", "preview_sampler"}),
+])
+def test_idle(answers, wanted):
+    found = configs.idle(TrainConfig().to_dict() | answers)
+    assert found == wanted and found < set(FIELDS)
+
+
+def test_idle_of_an_autoencoder_that_goes_on():
+    fresh, on = (configs.idle(dict(objective="autoencoder", **more)) for more in ({}, dict(init_from="me/vae")))
+    assert on - fresh == {"vae_channels", "latent_channels"} and "kl_weight" not in on
+
+
+@pytest.mark.parametrize("values", [
+    dict(caption_template="{"), dict(conditioning="labels", caption_template="{"),
+    dict(objective="autoencoder", preview_inference_steps=30, num_train_timesteps=20), dict(objective="autoencoder", caption_template="{"),
+    dict(objective="autoencoder", norm_num_groups=48), dict(init_from="me/model", norm_num_groups=48, image_size=100),
+    dict(init_from="me/model", preview_inference_steps=30, num_train_timesteps=20),
+])
+def test_what_changes_nothing_stands_in_nobodys_way(values):
+    """The form hides it: one would be told of a field that isn't there."""
+    assert from_dict(values)
+    assert configs.problems(values | dict(objective="diffusion", init_from=None, conditioning="text"))
+
+
 # ---- whole files -----------------------------------------------------------------------------------------------------
 def test_all_problems_at_once():
     found = configs.problems(dict(image_size=4, learning_rate="E-4", colour="red"))
@@ -362,5 +453,7 @@ def test_explicit_values_replace_parts(unet):
     assert from_dict(base | dict(attention_levels="0")).unet_shape == UNETS[unet]._replace(attention_levels=())
     assert from_dict(base | dict(attention_head_dim=1)).unet_shape == UNETS[unet]._replace(attention_head_dim=1)
     assert from_dict(base | dict(norm_num_groups=4)).unet_shape == UNETS[unet]._replace(norm_num_groups=4)
-    fewer = from_dict(base | dict(block_out_channels="64,64")).unet_shape
-    assert fewer == UNETS[unet]._replace(block_out_channels=(64, 64), attention_levels=())
+    width = UNETS[unet].block_out_channels[-1]
+    fewer = from_dict(base | dict(block_out_channels=f"{width},{width}")).unet_shape
+    levels = tuple(level for level in UNETS[unet].attention_levels if level <= 2)
+    assert fewer == UNETS[unet]._replace(block_out_channels=(width, width), attention_levels=levels)

@@ -14,7 +14,7 @@ from data_kit import cache_dir, noise, png, settings  # noqa: F401
 from ddpm_app.data import upload
 from ddpm_app.data.pictures import load
 from ddpm_app.data.source import originals
-from ddpm_app.data.upload import import_upload
+from ddpm_app.data.upload import annotate, import_upload
 from ddpm_app.problems import Problem
 from ddpm_app.text import tell
 
@@ -261,3 +261,97 @@ def test_other_uploads_stay_when_one_fails(tmp_path, into):
 
 def test_a_name_too_long_for_the_disk(tmp_path, into):
     refused("cache_unwritable", [zipped(tmp_path / "a.zip", {f"{'x' * 300}.png": io.BytesIO(png()).read()})], into)
+
+
+# ---- captions and labels -----------------------------------------------------------------------------------------------
+def told(folder, **changes):
+    """name -> (caption, label) of all pictures of the set; each must load."""
+    source = originals(settings(folder, **changes))
+    assert len(load(settings(folder, **changes))) == len(source)
+    names = [*(source.label_names or ()), ""]
+    return dict(zip(source.names, zip(source.captions or [""] * len(source), [names[k] for k in source.labels or [-1] * len(source)],
+                                      strict=True), strict=True))
+
+
+def edit(folder, name, **texts):
+    annotate(folder, [(picture, *texts) for picture, texts in told(folder).items()], name, texts)
+
+
+def unpacked(tmp_path, into, **metadata):
+    files = {f"{label}/{i}.png": png(noise(seed=k * 2 + i)) for k, label in enumerate(("cats", "dogs")) for i in range(2)}
+    files |= {name.replace("__", "/").replace("_", "."): text for name, text in metadata.items()}
+    return import_upload([zipped(tmp_path / "a.zip", files)], into)
+
+
+def test_labels_from_sub_folders_survive_a_first_caption(tmp_path, into):
+    folder = unpacked(tmp_path, into)
+    before = originals(settings(folder))
+    edit(folder, "cats/1.png", caption="a \u2028 grey \"cat\"")
+    assert told(folder) == {"cats/0.png": ("", "cats"), "cats/1.png": ("a \u2028 grey \"cat\"", "cats"), "dogs/0.png": ("", "dogs"),
+                            "dogs/1.png": ("", "dogs")}
+    after = originals(settings(folder))
+    assert (after.names, after.labels, after.label_names) == (before.names, before.labels, before.label_names)
+    assert after.fingerprint != before.fingerprint
+    assert names(folder) == ["cats/0.png", "cats/1.png", "dogs/0.png", "dogs/1.png", "metadata.jsonl"]
+
+
+def test_a_label_changes_and_goes(tmp_path, into):
+    folder = unpacked(tmp_path, into)
+    edit(folder, "dogs/1.png", label="wolves")
+    assert told(folder)["dogs/1.png"] == ("", "wolves") and originals(settings(folder)).label_names == ("cats", "dogs", "wolves")
+    edit(folder, "dogs/1.png", label="")
+    assert originals(settings(folder)).labels == [0, 0, 1, -1]
+    for name in ("cats/0.png", "cats/1.png", "dogs/0.png"):
+        edit(folder, name, label="")
+    assert originals(settings(folder)).label_names is None
+
+
+def test_what_else_the_metadata_holds_stays(tmp_path, into):
+    rows = [{"file_name": f"./{name}", "text": "old", "label": k, "weight": 1.5} for k, name in enumerate(("cats/0.png", "dogs/1.png"))]
+    folder = unpacked(tmp_path, into, metadata_jsonl="\n".join(map(json.dumps, rows)))
+    assert told(folder) == {"cats/0.png": ("old", "0"), "dogs/1.png": ("old", "1")}
+    edit(folder, "dogs/1.png", text="new", label="one")
+    assert told(folder) == {"cats/0.png": ("old", "0"), "dogs/1.png": ("new", "one")}
+    kept = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    assert kept[1] == {"file_name": "dogs/1.png", "text": "new", "label": "one", "weight": 1.5}
+
+
+def test_metadata_of_other_kinds_becomes_one_file(tmp_path, into):
+    folder = unpacked(tmp_path, into, metadata_csv="file_name,caption,label\ncats/0.png,one,3\ndogs/0.png,,\n")
+    annotate(folder, [], "dogs/0.png", {"caption": "two"})
+    assert told(folder) == {"cats/0.png": ("one", "3"), "dogs/0.png": ("two", "")}
+    other = unpacked(tmp_path, into / "other", cats__metadata_jsonl='{"file_name": "0.png", "caption": "one"}',
+                     dogs__metadata_jsonl='{"file_name": "1.png", "caption": "two"}')
+    edit(other, "dogs/1.png", caption="three")
+    assert told(other) == {"cats/0.png": ("one", ""), "dogs/1.png": ("three", "")}
+    assert names(other)[0] == "cats/.metadata.jsonl"
+
+
+@pytest.mark.parametrize("text", ["[1]", "not json", '{"image_file_name": "cats/0.png"}', '{"file_name": 3}'])
+def test_metadata_that_is_no_plain_list_is_left_alone(tmp_path, into, text):
+    folder = unpacked(tmp_path, into, metadata_jsonl=text)
+    with pytest.raises(Problem) as caught:
+        annotate(folder, [("cats/0.png", "", "")], "cats/0.png", {"caption": "x"})
+    assert caught.value.code == "upload_metadata" and tell(caught.value)
+    assert (folder / "metadata.jsonl").read_text() == text
+
+
+def test_a_picture_that_is_gone_is_not_written(tmp_path, into):
+    folder = unpacked(tmp_path, into)
+    with pytest.raises(Problem, match="upload_row"):
+        annotate(folder, [("cats/0.png", "", "")], "cats/9.png", {"caption": "x"})
+    assert "metadata.jsonl" not in names(folder)
+
+
+def test_a_full_disk_leaves_the_metadata_whole(tmp_path, into, monkeypatch):
+    folder = unpacked(tmp_path, into)
+    edit(folder, "cats/0.png", caption="first")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(Problem, match="cache_unwritable"):
+            annotate(folder, [], "cats/0.png", {"caption": "second"})
+    assert told(folder)["cats/0.png"] == ("first", "cats")

@@ -6,9 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+import parts_kit
 import pytest
 import torch
-from engine_kit import losses, outcome, rows
+from engine_kit import losses, objective, outcome, rows
 from test_train import distance, weights
 
 from ddpm_app import diffusion, model, runs
@@ -31,11 +32,11 @@ def act(event, hand):  # only the main process is asked to stop, and only it tel
     hand.wish(stop=rank == 0 and isinstance(event, events.Stepped) and event.step == stop)
 
 report = {}
-for name, stop in (("whole", None), ("broken", 3), ("broken", None)):
+for name, stop in (("whole", None), ("broken", 3), ("broken", None), ("words", None)):
     told, run = [], runs.Run(folder / name)
     real = loop._Work.finish
     def finish(self):
-        report[name] = float(sum(p.detach().double().abs().sum() for p in self.state.unet.parameters()))
+        report[name] = float(sum(p.detach().double().abs().sum() for p in self.state.module.parameters()))
         yield from real(self)
     loop._Work.finish = finish
     train(run, Hand(), act)
@@ -47,13 +48,16 @@ torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory, tiny):
-    """The folder with the runs "whole" (undisturbed) and "broken" (stopped after 3 steps and resumed), and each process's report."""
+def two(tmp_path_factory, tiny, tiny_of):
+    """The folder with the runs "whole" (undisturbed), "broken" (stopped after 3 steps and resumed) and "words" (in latents that both
+    want encoded at once), and each process's report."""
     folder = tmp_path_factory.mktemp("two")
     config = tiny(max_train_steps=6, train_batch_size=3, checkpointing_steps=4)
     data.load(config)
     for name in ("whole", "broken"):
         runs.create(folder, runs.configs.from_dict(config.to_dict() | {"output_dir": name}))
+    parts_kit.vae(seed=9).save_pretrained(folder / "vae")
+    runs.create(folder, tiny_of("words", vae=str(folder / "vae"), max_train_steps=4, train_batch_size=3))
     (folder / "script.py").write_text(SCRIPT)
     env = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE)))}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -74,6 +78,19 @@ def test_only_the_main_process_writes_and_tells(two):
 def test_both_end_with_the_same_weights(two):
     _, (main, other) = two
     assert main["whole"] == other["whole"] and main["broken"] == other["broken"]
+
+
+def test_latents_and_words(two):
+    """Each process takes its own pictures' latents and texts; the gradient is shared."""
+    folder, (main, other) = two
+    run = runs.find(folder, "words")
+    assert main["words"] == other["words"] and other["words until None"].count("Stepped") == 4
+    it = objective(run.config)
+    ranks = [batches.Batches(it.config, it.pictures, it.device, rank, 2, it.examples) for rank in range(2)]
+    with torch.no_grad():
+        both = torch.cat([it.losses(it.module, *it.batch(b, 0, 0, b.indices(0)[0])) for b in ranks])
+    assert losses(run)[0] == pytest.approx(float(both.mean()), rel=1e-4)
+    assert [r["step"] for r in rows(run, "step")] == [1, 2, 3, 4] and run.pipeline.is_dir()
 
 
 def test_stop_reaches_both_and_resume_is_the_same_run(two):

@@ -1,15 +1,21 @@
 import pytest
 
 from ddpm_app import presets
-from ddpm_app.config import BUILT_IN, TrainConfig
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig, idle
+from ddpm_app.model import pipeline, places
 from ddpm_app.problems import Problem
 
 every_preset = pytest.mark.parametrize("name", presets.PRESETS)
 
 
-def test_the_four():
-    assert set(presets.PRESETS) == {"first-butterflies", "butterflies-64", "tutorial-128", "quick-check"}
-    assert presets.FIRST == "first-butterflies"
+NEED_THE_HUB = {"tutorial-128", "stable-diffusion"}
+offline = pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - NEED_THE_HUB))
+
+
+def test_the_presets():
+    assert set(presets.PRESETS) == NEED_THE_HUB | {
+        "first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "latent-256", "autoencoder-128", "fine-tune", "quick-check"}
+    assert presets.FIRST in presets.PRESETS
 
 
 @every_preset
@@ -19,17 +25,40 @@ def test_can_be_built(name):
     assert sum(v is not None for v in (config.max_train_steps, config.max_train_minutes)) <= 1
 
 
-@pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - {"tutorial-128"}))
+@offline
 def test_needs_no_network(name):
     config = presets.build(name)
-    assert config.dataset_name == BUILT_IN and not config.push_to_hub
+    assert config.dataset_name in (BUILT_IN, BUILT_IN_256) and not config.push_to_hub
+    assert all(place is None or (places.SHIPPED / place).is_dir() for place in (config.vae, config.init_from, config.text_encoder))
+    assert config.conditioning != "text" or (places.SHIPPED / pipeline.CLIP).is_dir()
+
+
+@offline
+def test_fits_its_parts(name):
+    """What train.check and the parts would refuse is refused here."""
+    config = presets.build(name)
+    if config.init_from:
+        assert pipeline.load(places.find(config.init_from), config.init_from).image_size == config.image_size
+    elif config.objective == "diffusion":
+        codec = pipeline.load_vae(config.vae) if config.vae else pipeline.Pixels()
+        assert pipeline.denoised_shape(config, codec)[1] == config.image_size // getattr(codec, "factor", 1)
+
+
+@every_preset
+def test_names_nothing_that_changes_nothing(name):
+    """A preset is read across like a table: what it sets matters, but for what all quick ones share."""
+    assert not (set(presets.PRESETS[name]) - set(presets._QUICK)) & idle(presets.build(name).to_dict()) - {"conditioning"}
 
 
 def test_the_promise():
-    config = presets.build("first-butterflies")
-    assert (config.image_size, config.max_train_minutes) == (32, 1)
-    config = presets.build("butterflies-64")
-    assert (config.image_size, config.max_train_minutes) == (64, 5)
+    promised = {"first-butterflies": (32, 1), "butterflies-64": (64, 5), "latent-128": (128, 1), "species-64": (64, 3), "words-128": (128, 3),
+                "latent-256": (256, 5)}
+    for name, wanted in promised.items():
+        config = presets.build(name)
+        assert (config.image_size, config.max_train_minutes) == wanted
+        assert (config.vae is not None) == (config.image_size >= 128)
+    assert presets.build("species-64").conditioning == "labels" and presets.build("words-128").conditioning == "text"
+    assert presets.build("fine-tune").init_from == "butterflies-64" and presets.build("autoencoder-128").objective == "autoencoder"
 
 
 def test_quick_check_has_a_fixed_length_and_saves_often():

@@ -4,12 +4,16 @@ import pathlib
 import shutil
 import signal
 
+import data_kit
 import pytest
 import torch
 from engine_kit import MEASURED, Hand, losses, new, outcome, rows, train
+from parts_kit import KINDS
 from PIL import Image
 
 from ddpm_app import jobs, runs, sample
+from ddpm_app.data import source
+from ddpm_app.model import codec, conditioning
 from ddpm_app.problems import Problem
 from ddpm_app.text import tell
 from ddpm_app.train import events, loop, plan
@@ -83,6 +87,18 @@ def test_of_other_settings_too(runs_dir, tiny, changes):
     assert outcome(broken) == outcome(whole)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_kind(trained, runs_dir, tiny_of, kind):
+    """Latents, labels, words, an autoencoder, a tuned model: left, stopped and resumed."""
+    run = new(runs_dir, tiny_of(kind))
+    leave_at(run, 7)
+    torch.manual_seed(5)
+    stop_at(run, 9)
+    train(run)
+    assert outcome(run) == outcome(trained(kind))
+    assert [p.read_bytes() for p in run.samples] == [p.read_bytes() for p in trained(kind).samples]
+
+
 def test_in_bf16(runs_dir, tiny, monkeypatch):
     monkeypatch.setitem(MEASURED, "precision", "bf16")
     whole, broken = new(runs_dir, tiny(output_dir="whole")), new(runs_dir, tiny(output_dir="broken"))
@@ -93,15 +109,22 @@ def test_in_bf16(runs_dir, tiny, monkeypatch):
 
 
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
-def doomed(path: str, where: str) -> None:
+def doomed(path: str, where: str, cache: str) -> None:
     """Runs in a process of its own, which kills itself at the point ``where``: nothing of Python ends orderly."""
+    os.environ["DDPM_CACHE"] = cache
     plan.rehearse = lambda *args, **options: dict(MEASURED)
+    source._run = data_kit.prepare_here
     die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
     run = runs.Run(pathlib.Path(path))
     step = int(where.rpartition(" ")[2]) if where[-1].isdigit() else -1
     if where.startswith("half a checkpoint"):
         save = torch.save
         torch.save = lambda value, *args: die() if value["step"] == step else save(value, *args)
+    elif where.startswith("half of the"):  # the latents or the texts
+        write, coder = (codec.Vae, "encode") if "latents" in where else (conditioning.Text, "embed")
+        code, calls = getattr(write, coder), []
+        setattr(write, coder, lambda self, batch: die() if calls else calls.append(1) or code(self, batch))
+        conditioning.BATCH = 2
     elif where == "between the old pipeline and the new":
         replace, old = os.replace, run.path / ".pipeline.old"
         os.replace = lambda one, other: die() if str(other).endswith("/pipeline") and old.exists() else replace(one, other)
@@ -135,8 +158,23 @@ def stage():
     ("between the old pipeline and the new", 4), ("half a line of metrics", 4),
 ])
 def test_killed_and_resumed(undisturbed, runs_dir, tiny, stage, where, step):
-    run = new(runs_dir, tiny())
-    process = stage.Process(target=doomed, args=(str(run.path), where))
+    killed_and_resumed(new(runs_dir, tiny()), undisturbed, stage, where, step)
+    assert sample.load(runs_dir / "tiny").shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(("kind", "where", "step"), [
+    ("latents", "half of the latents", None), ("latents", "step 7", 4), ("words", "half of the texts", None), ("words", "half a checkpoint 8", 4),
+    ("autoencoder", "step 7", 4),
+])
+def test_killed_and_resumed_of_every_kind(trained, runs_dir, tiny_of, stage, monkeypatch, tmp_path, kind, where, step):
+    """With a cache of their own: what was encoded or embedded before is not there."""
+    whole = trained(kind)
+    monkeypatch.setenv("DDPM_CACHE", str(tmp_path / "cache"))
+    killed_and_resumed(new(runs_dir, tiny_of(kind)), whole, stage, where, step)
+
+
+def killed_and_resumed(run, whole, stage, where, step):
+    process = stage.Process(target=doomed, args=(str(run.path), where, os.environ["DDPM_CACHE"]))
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
@@ -144,12 +182,11 @@ def test_killed_and_resumed(undisturbed, runs_dir, tiny, stage, where, step):
     if step is not None:
         assert run.checkpoints[-1].name == f"step-{step:07}"
         assert torch.load(run.checkpoints[-1] / "training.pt", weights_only=True)["step"] == step
-    jobs.prepare_resume(runs_dir, run.name)
+    jobs.prepare_resume(run.path.parent, run.name)
     for _ in jobs.work(run, jobs.RunControl(run)):
         pass
     assert run.status["state"] == "finished"
-    assert outcome(run) == outcome(undisturbed)
-    assert sample.load(run.path).shape == (3, 8, 8)
+    assert outcome(run) == outcome(whole)
 
 
 # ---- metrics and pictures after the resume point ---------------------------------------------------------------------

@@ -72,6 +72,8 @@ def test_dpmpp_is_diffusers(kind, schedule):
         solver = DPMSolverMultistepScheduler(trained_betas=it.scheduler.betas.tolist(), prediction_type=kind)
     else:
         solver = DPMSolverMultistepScheduler.from_config(it.scheduler.config)
+    set_timesteps = solver.set_timesteps
+    solver.set_timesteps = lambda count: set_timesteps(timesteps=[k * 1000 // 13 for k in range(count, 0, -1)])
     pipeline = quiet(DDPMPipeline(it.unet, solver))
     pipeline.scheduler = solver  # the pipeline loads and saves any scheduler with this interface
     theirs = pipeline(3, generators(3), num_inference_steps=12, output_type="np").images
@@ -137,6 +139,22 @@ def test_guess_of_each_frame(name, kind):
         x0 = x0 if name == "dpmpp_2m" else x0.clamp(-1, 1)
         assert frame.timestep == t
         torch.testing.assert_close(frame.x0.double(), x0.double(), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@every_sampler
+def test_timesteps_are_the_models_own(name, offset):
+    """As many as asked for, from noise downwards, none beyond the last, whatever latent pipelines set as steps_offset."""
+    trained = DDPMScheduler(num_train_timesteps=50, steps_offset=offset)
+    for count in range(1, 51):
+        got = sample.timesteps(sample.make_sampler(name, trained), count, "cpu").tolist()
+        assert len(got) == count and got == sorted(set(got), reverse=True) and 0 <= got[-1] and got[0] < 50
+        if name == "dpmpp_2m":
+            assert got[0] >= 50 * count // (count + 1), "it begins where there is nothing but noise"
+        elif count < 50:
+            theirs = sample.make_sampler(name, trained)
+            theirs.set_timesteps(count)
+            assert got == theirs.timesteps.tolist()
 
 
 def test_eta_is_a_share_of_fresh_noise():
@@ -233,7 +251,8 @@ def test_more_steps_than_the_model_knows(name):
     with pytest.raises(Problem) as caught:
         draw(it, num_images=1, sampler=name, num_inference_steps=21)
     assert caught.value.field == "num_inference_steps" and tell(caught.value)
-    assert len(list(sample.sample(it, sample.Request(num_images=1, sampler=name, num_inference_steps=20)))) == 20
+    frames = list(sample.sample(it, sample.Request(num_images=1, sampler=name, num_inference_steps=20)))
+    assert len(frames) == 20 and torch.isfinite(frames[-1].x).all()
 
 
 # ---- where a model comes from ----------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
-from engine_kit import MEASURED, Hand, losses, new, outcome, rows, train
+from engine_kit import MEASURED, Hand, losses, new, objective, outcome, rows, train
 from PIL import Image
 from safetensors.torch import load_file
 
 from ddpm_app import model, sample
 from ddpm_app.data import pictures as data
+from ddpm_app.model import pipeline
+from ddpm_app.model.conditioning import Nothing
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.text import t, tell
 from ddpm_app.train import batches, events, loop, measure, optimizer, plan, state
@@ -140,7 +142,7 @@ def test_training_is_the_tutorials(runs_dir, tiny, kind):
 @pytest.mark.parametrize("warmup", [0, 5, 40])
 def test_learning_rate_at_every_step(tiny, name, warmup):
     config = tiny(lr_scheduler=name, lr_warmup_steps=warmup, learning_rate=3e-4)
-    here = state.TrainState(config, 30, loop.make_accelerator({"precision": "no", "device": "cpu"}))
+    here = state.TrainState(config, objective(config), 30, loop.make_accelerator({"precision": "no", "device": "cpu"}))
     sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
     theirs = get_scheduler(name, sgd, num_warmup_steps=warmup, num_training_steps=30)
     for here.step in range(30):
@@ -234,25 +236,25 @@ def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix():
 
 def test_muon_follows_the_course_of_the_rate(tiny):
     config = tiny(optimizer="muon", muon_learning_rate=0.03, lr_warmup_steps=4)
-    here = state.TrainState(config, 12, loop.make_accelerator({"precision": "no", "device": "cpu"}))
+    here = state.TrainState(config, objective(config), 12, loop.make_accelerator({"precision": "no", "device": "cpu"}))
     for step in range(6):
-        for p in here.unet.parameters():
+        for p in here.module.parameters():
             p.grad = torch.ones_like(p)
         rate = here.rate()
         here.update()
         assert rate == pytest.approx(min(1, step / 4), abs=0.2)
         assert [o.param_groups[0]["lr"] for o in here.optimizers] == [1e-3 * rate, 0.03 * rate]
-        assert here.step == step + 1 and all(p.grad is None for p in here.unet.parameters())
+        assert here.step == step + 1 and all(p.grad is None for p in here.module.parameters())
 
 
 # ---- autocast --------------------------------------------------------------------------------------------------------
 def test_only_the_network_runs_in_bf16(runs_dir, tiny, monkeypatch):
     monkeypatch.setitem(MEASURED, "precision", "bf16")
     seen = {"noised": set(), "in": set(), "conv": set(), "out": set()}
-    build, add_noise, target = model.build_unet, measure.diffusion.add_noise, measure.diffusion.target
+    build, add_noise, target = pipeline.build_unet, measure.diffusion.add_noise, measure.diffusion.target
 
-    def watched(config):
-        unet = build(config)
+    def watched(config, **sizes):
+        unet = build(config, **sizes)
         unet.conv_in.register_forward_hook(lambda module, args, out: (seen["in"].add(args[0].dtype), seen["conv"].add(out.dtype)) and None)
         return unet
 
@@ -266,7 +268,7 @@ def test_only_the_network_runs_in_bf16(runs_dir, tiny, monkeypatch):
         seen["out"].add(wanted.dtype)
         return wanted
 
-    monkeypatch.setattr(model, "build_unet", watched)
+    monkeypatch.setattr(pipeline, "build_unet", watched)
     monkeypatch.setattr(measure.diffusion, "add_noise", spied)
     monkeypatch.setattr(measure.diffusion, "target", aimed)
     run = new(runs_dir, tiny(mixed_precision="bf16", max_train_steps=3))
@@ -377,7 +379,7 @@ def test_stop_while_decoding(runs_dir, tiny, undisturbed, monkeypatch):
 def test_stop_while_rehearsing(runs_dir, tiny, undisturbed, monkeypatch):
     calls = []
 
-    def rehearse(config, pictures, device, stopping):
+    def rehearse(config, objective, pictures, stopping):
         calls.append(stopping())
         if stopping():
             raise Stopped
@@ -429,22 +431,26 @@ def test_stop_while_paused(runs_dir, tiny, undisturbed):
 def poisoned(monkeypatch):
     """Spoils the loss where ``when(step, rate_factor)`` says so (steps from 1); ``how`` is what becomes of the losses."""
     here = types.SimpleNamespace(when=lambda step, factor: False, how=lambda loss: loss * float("nan"), spoilt=0)
-    step, real = loop._Work.step, loop.picture_losses
+    step = loop._Work.step
 
     def spied(self):
         here.step, here.factor = self.state.step + 1, self.state.rate_factor
         yield from step(self)
 
-    def spoilt(*args):
-        loss = real(*args)
-        if not here.when(here.step, here.factor):
-            return loss
-        here.spoilt += 1
-        assert here.spoilt < 10, "it goes back for ever"
-        return here.how(loss)
+    def spoiling(real):
+        def spoilt(*args):
+            loss = real(*args)
+            if not here.when(here.step, here.factor):
+                return loss
+            here.spoilt += 1
+            assert here.spoilt < 10, "it goes back for ever"
+            return here.how(loss)
+
+        return spoilt
 
     monkeypatch.setattr(loop._Work, "step", spied)
-    monkeypatch.setattr(loop, "picture_losses", spoilt)
+    for objective_class in loop.OBJECTIVES.values():
+        monkeypatch.setattr(objective_class, "losses", spoiling(objective_class.losses))
     return here
 
 
@@ -484,13 +490,15 @@ def test_second_bad_step_ends_the_run(runs_dir, tiny, poisoned):
     assert run.checkpoints[-1].name == "step-0000004"
 
 
-def test_run_that_went_back_and_was_killed_ends_alike(runs_dir, tiny, poisoned):
+@pytest.mark.parametrize("kind", ["pixels", "latents", "words", "autoencoder"])
+def test_run_that_went_back_and_was_killed_ends_alike(runs_dir, tiny_of, poisoned, kind):
     poisoned.when = lambda step, factor: step == 6 and factor == 1
-    whole = new(runs_dir, tiny(output_dir="whole"))
+    whole = new(runs_dir, tiny_of(kind, output_dir="whole"))
     told = kinds(train(whole))
     back = told.index("RolledBack")
-    for seen in (back - 2, back + 1, back + 3, told.index("Saved", back) + 1):
-        broken = new(runs_dir, tiny(output_dir=f"broken {seen}"))
+    for seen in (back - 2, back + 1, back + 3, told.index("Saved", back) + 1) if kind == "pixels" else (back + 2,):
+        poisoned.spoilt = 0
+        broken = new(runs_dir, tiny_of(kind, output_dir=f"broken {seen}"))
         it = loop.train(broken.config, broken, Hand())
         for _ in range(seen):
             next(it)
@@ -522,11 +530,12 @@ def test_steps_replace_epochs(tiny):
 def test_minutes_become_steps(tiny, minutes, step_seconds):
     """They count the loop with its previews, checkpoints and validations."""
     config = tiny(max_train_steps=None, max_train_minutes=minutes, save_image_steps=50, checkpointing_steps=100, preview_inference_steps=20)
-    got = planned(config, step_seconds=step_seconds, forward_seconds=step_seconds)
+    passes = config.preview_inference_steps
+    got = planned(config, step_seconds=step_seconds, forward_seconds=step_seconds, preview_passes=passes)
     assert got["total_steps"] >= 1
     if got["total_steps"] > 1:
         assert got["total_seconds"] == pytest.approx(minutes * 60, abs=step_seconds * 2)
-    slower = planned(config, step_seconds=step_seconds * 2, forward_seconds=step_seconds)
+    slower = planned(config, step_seconds=step_seconds * 2, forward_seconds=step_seconds, preview_passes=passes)
     assert slower["total_steps"] < got["total_steps"] or got["total_steps"] == 1
 
 
@@ -588,7 +597,7 @@ def test_validation_by_hand(undisturbed, tiny):
     """Recomputed from the first checkpoint's weights, which are those of the seed."""
     config = undisturbed.config
     pictures, unet = data.load(config), model.build_unet(config).eval()
-    ruler = measure.Ruler(config, pictures, torch.device("cpu"))
+    ruler = measure.Ruler(config, pictures, pictures, Nothing(), DDPMScheduler().alphas_cumprod)
     first = rows(undisturbed, "validation")[0]
     measured = ruler.measure(unet, 0)
     assert first["step"] == 0 and measured == ruler.measure(unet, 0)
@@ -608,7 +617,7 @@ def test_validation_uses_pictures_of_its_kind(tiny, monkeypatch):
         return real(indices, flips)
 
     monkeypatch.setattr(pictures, "tensors", watched)
-    measure.Ruler(config, pictures, torch.device("cpu")).measure(model.build_unet(config), 0)
+    measure.Ruler(config, pictures, pictures, Nothing(), DDPMScheduler().alphas_cumprod).measure(model.build_unet(config), 0)
     (train_set, no_flips), (held_out, none) = asked
     assert train_set <= set(pictures.train.tolist()) and held_out <= set(pictures.held_out.tolist()) and not train_set & held_out
     assert no_flips is None and none is None

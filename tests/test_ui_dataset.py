@@ -4,11 +4,12 @@ import re
 import types
 import zipfile
 
+import data_kit
 import pytest
 from PIL import Image
 
 from ddpm_app import presets
-from ddpm_app.config import BUILT_IN, FIELDS, from_dict
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
 from ddpm_app.data import cache
 from ddpm_app.jobs import Jobs
 from ddpm_app.ui import drawings, guard, shelf
@@ -55,7 +56,7 @@ def test_a_broken_file_is_named(browser, drawn, tmp_path):
     (tmp_path / "00.png").write_bytes(b"not a picture")
     key, entry = opened(browser, dataset_name=str(tmp_path), image_size=8)
     assert "00.png" in browser.details(key, "en")[1]
-    assert "<img" in browser.first_show(key, "en")[0]
+    assert "<img" in browser.first_show(key, "en", "", "", 0, 0)[0]
     assert "note bad" in browser.one(key, "en", 0, "squash")
     assert browser.shelf.trained_on(from_dict({"dataset_name": str(tmp_path)})) == 23 - round(23 * 0.05)
 
@@ -137,6 +138,85 @@ def test_an_upload_becomes_a_data_set(browser, drawn, tmp_path):
     assert entry.source.label_names == ("0", "1")
 
 
+@pytest.fixture
+def quickly(monkeypatch):
+    """`datasets` works in this process: seconds faster."""
+    monkeypatch.setattr("ddpm_app.data.source._run", data_kit.prepare_here)
+
+
+@pytest.fixture
+def wings(browser, drawn, tmp_path, quickly):
+    """An upload of the visitor "me" with a label per sub-folder, opened: its key and entry."""
+    archive = tmp_path / "wings.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(drawn.glob("*.png"))[:4]:
+            file.write(path, f"{'ab'[int(path.stem) % 2]}/{path.name}")
+    _, name = browser.upload("me", "en", [str(archive)])
+    return opened(browser, dataset_name=name, image_size=8)
+
+
+def test_a_caption_and_a_label_of_an_upload_change(browser, wings):
+    key, entry = wings
+    row = entry.source.names.index("b/03.png")
+    assert [part.get("value") for part in browser.fields(key, row, "me")[:2]] == ["", "b"]
+    message, new, *_ = browser.save(key, "en", row, "me", "  a red\nwing ", "c")
+    assert "b/03.png" in message and new != key
+    after = browser.shelf.get(new)
+    assert after.ended.wait(60) and after.problem is None and browser.shelf.get(key) is None
+    assert (after.source.captions[row], after.source.label_names, after.pictures.captions[row]) == ("a red wing", ("a", "b", "c"), "a red wing")
+    assert [after.source.label_names[k] for k in after.source.labels] == ["a", "a", "b", "c"]
+    assert after.pictures.fingerprint == entry.pictures.fingerprint  # the same pixels
+    assert browser.turn(new, "en", "red", 0)[1].endswith("1 pictures")
+    assert "as it was" in browser.save(new, "en", row, "me", "a red wing", "c")[0]
+
+
+def test_what_was_on_show_stays_after_an_edit(browser, wings):
+    key, entry = wings
+    shown = browser.first_show(key, "en", "", "", 0, 0)[3]
+    new = browser.save(key, "en", 2, "me", "spotted", "a")[1]
+    assert browser.shelf.get(new).opened.wait(60)
+    kept, fresh = browser.first_show(new, "en", shown, "spotted", 0, 2), browser.first_show(new, "en", "other", "spotted", 0, 2)
+    assert (kept[4], kept[6]) == (2, "page 1 of 1 · 1 pictures") and (fresh[4], fresh[6]) == (0, "page 1 of 1 · 4 pictures")
+
+
+def test_only_own_uploads_can_be_changed(browser, wings, drawn):
+    key, _ = wings
+    other, _ = opened(browser, dataset_name=str(drawn), image_size=8)
+    assert not any(part["visible"] for part in browser.fields(other, 0, "me"))
+    assert "note bad" in browser.save(other, "en", 0, "me", "x", "")[0] and not list(drawn.glob("metadata*"))
+    assert "note bad" in browser.save("no such key", "en", 0, "me", "x", "")[0]
+    assert browser.fields(key, 0, "anybody at home")[0]["visible"]
+
+
+def test_in_public_only_the_owner_changes_an_upload(browser, drawn, quickly):
+    browser.studio.public = True
+    _, name = browser.upload("me", "en", [str(drawn / "00.png"), str(drawn / "01.png")])
+    key, entry = opened(browser, dataset_name=name, image_size=8)
+    assert not browser.fields(key, 0, "somebody")[0]["visible"]
+    assert "note bad" in browser.save(key, "en", 0, "somebody", "mine now", "")[0]
+    assert "note bad" in browser.save(key, "en", 0, "", "mine now", "")[0]
+    assert "01.png" in browser.save(key, "en", 1, "me", "a wing", "")[0]
+
+
+@pytest.mark.parametrize("caption, label", [("x" * 1001, ""), ("", "x" * 101)])
+def test_texts_have_an_end(browser, wings, caption, label):
+    assert "too long" in browser.save(wings[0], "en", 0, "me", caption, label)[0]
+
+
+def test_labels_are_counted():
+    told = drawings.counts(Source(), "en")
+    assert told.count("<div><span>") == 2 and told.count("<b>30</b>") == 2
+    many = types.SimpleNamespace(label_names=tuple(f"<{k}>" for k in range(40)), labels=[-1, *range(40)])
+    told = drawings.counts(many, "en")
+    assert told.count("<div><span>") == drawings.LABELS_SHOWN + 1 and "and 16 more labels with 16 pictures" in told
+    assert "&lt;0&gt;" in told and "without a label" in told
+    assert "no labels" in drawings.counts(types.SimpleNamespace(label_names=None, labels=None), "en")
+
+
+def test_the_gallery_tells_label_and_caption():
+    assert drawings.thumbnail(Source(), 1)[1] == "monarch · wide wings"
+
+
 def sent(browser, tmp_path, *numbers):
     for k in numbers:
         Image.new("RGB", (8, 8), (k, 0, 0)).save(tmp_path / f"{k}.png")
@@ -184,6 +264,7 @@ def test_a_bad_upload_is_refused_in_words(browser, tmp_path):
     "name, kind",
     [
         (BUILT_IN, "built_in"),
+        (BUILT_IN_256, "built_in_256"),
         ("huggan/smithsonian", "hub"),
         ("/data/wings", "folder"),
         ("wings", "folder"),

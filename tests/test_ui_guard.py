@@ -96,7 +96,7 @@ def refused(studio, visitor="me", **changes):
     return caught.value.code, caught.value.field
 
 
-@pytest.mark.parametrize("name", ["first-butterflies", "butterflies-64"])
+@pytest.mark.parametrize("name", ["first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "fine-tune"])
 def test_small_presets_run_in_public(public, name):
     assert guard.check_config(public, presets.build(name), "me") == presets.build(name)
 
@@ -114,6 +114,27 @@ def test_size_length_width_and_hub_are_capped(public):
     assert refused(public, checkpoints_total_limit=None) == ("public_needs", "checkpoints_total_limit")
     assert refused(public, unet="medium", block_out_channels=[512, 512], norm_num_groups=32) == ("public_cap", "block_out_channels")
     assert refused(public, push_to_hub=True) == ("public_hub", "push_to_hub")
+
+
+def test_latents_and_autoencoders_may_be_larger(public):
+    for light in ({"vae": "butterflies-vae", "unet": "latent"}, {"objective": "autoencoder"}):
+        config = presets.build("first-butterflies", image_size=guard.LATENT_SIZE, **light)
+        assert guard.check_config(public, config, "me") == config
+        assert refused(public, image_size=guard.LATENT_SIZE + 32, **light) == ("public_cap", "image_size")
+        assert refused(public, max_train_minutes=CAPS["max_train_minutes"] + 1, **light) == ("public_cap", "max_train_minutes")
+        assert refused(public, num_epochs=1, **light) == ("public_needs", "max_train_minutes")
+    wide = {"objective": "autoencoder", "vae_channels": (16, 2 * guard.MAX_VAE_CHANNELS)}
+    assert refused(public, **wide) == ("public_cap", "vae_channels")
+    # the model to go on from decides, not the idle autoencoder beside it
+    assert refused(public, image_size=128, init_from="butterflies-64", vae="butterflies-vae") == ("public_cap", "image_size")
+
+
+@pytest.mark.parametrize("field", ["vae", "init_from", "text_encoder"])
+@pytest.mark.parametrize("value", ["somebody/something", "/etc", "../models/butterflies-vae", ".", "a-run", "assets/models/butterflies-vae"])
+def test_only_models_that_ship_in_public(public, home, runs_dir, field, value):
+    make_run(runs_dir, "a-run", steps=0)
+    assert refused(public, **{field: value}) == ("public_model", field)
+    guard.check_config(home, presets.build("first-butterflies", **{field: value}), "me")
 
 
 @pytest.mark.parametrize("name", ["huggan/smithsonian_butterflies_subset", "/etc", "../secret", ".", "upload-123"])

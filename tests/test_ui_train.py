@@ -1,6 +1,7 @@
 import pytest
 import ui_kit
 from fabricated import at_work, make_run
+from PIL import Image, ImageChops
 
 from ddpm_app import plots
 from ddpm_app.jobs import Jobs
@@ -125,3 +126,66 @@ def test_the_plots_of_a_snapshot_stay_within_400_points(studio):
     shot = studio.board.snapshot()
     charts = plots.training(studio.board.series(), shot["plan"], 1000)["charts"]
     assert sum(len(line["y"]) for chart in charts for line in chart["lines"]) <= 400
+
+
+# ---- autoencoders ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def coder(trained):
+    """A studio over the tiny run of an autoencoder, trained for real."""
+    run = trained("autoencoder")
+    folder = run.path.parent
+    return Studio(folder, Jobs(folder), Board(folder)), run
+
+
+def test_an_autoencoder_has_no_timesteps_to_tell_of(coder):
+    studio, run = coder
+    series = studio.board.series(run.name)
+    assert series["bands"] == [] and len(series["train"][0]) > 1
+    frame = plots.training(series, run.plan, 1000, autoencoder=True)
+    assert [(chart["name"], chart["wide"]) for chart in frame["charts"]] == [("loss", True), ("rate", True)]
+    assert "Reconstruction" in frame["charts"][0]["title"] and "noise" not in frame["charts"][0]["unit"]
+    assert [chart["name"] for chart in plots.training(series, run.plan, 1000)["charts"]] == ["loss", "bands", "rate"]
+
+
+def test_a_run_without_held_out_pictures_is_drawn(studio):
+    run = make_run(studio.runs_dir, steps=2)
+    writer = run.open_metrics(-1)
+    for step in (0, 1):
+        writer.add(step, kind="validation", train_loss=0.5, held_out_loss=None, bands=[])
+    writer.close()
+    series = studio.board.series()
+    assert series["held_out"] == ([], []) and series["bands"] == []
+    assert [line["label"] for line in plots.training(series, {}, 1000, "en", True)["charts"][0]["lines"]] == ["training pictures"]
+
+
+def test_an_autoencoder_shows_originals_beside_reconstructions(coder):
+    studio, run = coder
+    shot = studio.board.snapshot(run.name)
+    shown = train.comparison(shot, "en")
+    assert (shown["name"], shown["step"], shown["caption"]) == ("autoencoder", 12, "step 12")
+    assert "reconstruction" in train.previews_heading(shot, "en")
+    assert "figure_size_autoencoder" in [name for name, _, _ in train.figures_of(shot, studio.board.series(run.name), "en")]
+    pair = train.compared_pictures(studio)({"name": "autoencoder", "key": "12"})
+    assert set(pair) == {"before", "after"} and all(uri.startswith("data:image/png;base64,") for uri in pair.values())
+    assert pair["before"] == train.compared_pictures(studio)({"name": "autoencoder", "key": "0"})["before"]
+    assert pair["after"] != train.compared_pictures(studio)({"name": "autoencoder", "key": "0"})["after"]
+    with pytest.raises(Problem, match="run_missing"):
+        train.compared_pictures(studio)({"name": "../autoencoder", "key": "12"})
+
+
+def test_nothing_is_compared_where_there_are_no_pairs(studio, coder):
+    make_run(studio.runs_dir, steps=10, previews=2)
+    assert train.comparison(studio.board.snapshot(), "en") is None
+    assert train.comparison(coder[0].board.snapshot("autoencoder") | {"samples": []}, "en") is None
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3, 5, 16])
+def test_a_sheet_falls_into_originals_and_reconstructions(pairs):
+    from ddpm_app.sample import grid
+
+    images = [Image.new("RGB", (4, 4), (k, 0, 0)) for k in range(2 * pairs)]
+    assert train.GAP == 2  # what sample.grid leaves between two
+    before, after = train.halves(grid(images), 4, pairs)
+    for k, half in enumerate((before, after)):
+        expected = grid(images[k::2])
+        assert half.size == expected.size and not ImageChops.difference(half, expected).getbbox()

@@ -9,7 +9,7 @@ const frames = () => {
 };
 
 element.innerHTML = `<div class="film" hidden><div class="screen"><div class="rows"></div><div class="image"></div></div><div class="caption" aria-live="off"></div>
-  <div class="controls"><button type="button" class="play"></button><input type="range" min="0" step="1"></div></div>`;
+  <div class="controls"><button type="button" class="play"></button><input type="range" min="0" step="1"></div><div class="remark"></div></div>`;
 
 async function picture(frame) {
   const id = frame.src || `${name}/${props.value.made}/${frame.key}`;
@@ -59,6 +59,7 @@ function draw() {
   one("input").max = last;
   one("input").setAttribute("aria-label", value.alt);
   one(".controls").hidden = last === 0;
+  one(".remark").textContent = value.note || "";
   one(".rows").replaceChildren(...(value.rows || []).map(([label, colour]) => {
     const row = document.createElement("span");
     row.textContent = label;

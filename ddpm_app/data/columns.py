@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ddpm_app.problems import Problem
 
 CAPTION_NAMES = ("caption", "text", "prompt", "description")
+LABEL_NAME = "label"
 
 
 def _fitting(features, asked: str | None, field: str, fits: Callable) -> str | None:
@@ -32,8 +33,8 @@ def image_column(features, asked: str | None) -> str:
 
 
 def labels(rows, asked: str | None) -> tuple[list[int] | None, tuple[str, ...] | None]:
-    """(number per row, -1 for none; names) of the first ClassLabel column, or (None, None). A column asked for may also hold
-    strings, whole numbers or booleans. Raises Problem."""
+    """(number per row, -1 for none; names) of the first ClassLabel column, or (None, None). A column asked for, and one named "label",
+    may also hold strings, whole numbers or booleans; an empty string is no label. Raises Problem."""
     import datasets
 
     features = rows.features
@@ -43,13 +44,15 @@ def labels(rows, asked: str | None) -> tuple[list[int] | None, tuple[str, ...] |
         return plain or isinstance(feature, datasets.ClassLabel)
 
     named = next((name for name in features if isinstance(features[name], datasets.ClassLabel)), None)
+    if named is None and LABEL_NAME in features and is_label(features[LABEL_NAME]):
+        named = LABEL_NAME
     column = _fitting(features, asked, "label_column", is_label) or named
     if column is None:
         return None, None
     values = rows[column][:]
     if isinstance(features[column], datasets.ClassLabel):
         return [-1 if value is None else value for value in values], tuple(features[column].names)
-    names = sorted(set(values) - {None})
+    names = sorted(set(values) - {None, ""})
     number = {value: i for i, value in enumerate(names)}
     return [number.get(value, -1) for value in values], tuple(str(name) for name in names)
 

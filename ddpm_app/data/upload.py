@@ -5,7 +5,10 @@ A stranger sends these files: every limit is checked on what is really read, and
 
 import collections
 import contextlib
+import csv
 import hashlib
+import io
+import json
 import math
 import os
 import pathlib
@@ -15,8 +18,9 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, Any
 
+from ddpm_app import runs
 from ddpm_app.data import cache, decode
 from ddpm_app.problems import Problem
 
@@ -32,6 +36,8 @@ held to decode.MAX_PIXELS."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 METADATA = ("metadata.jsonl", "metadata.csv")
+FILE = "file_name"
+"""The column of metadata that names the picture."""
 CHUNK = 1 << 20
 
 
@@ -71,6 +77,48 @@ def keep_newest(uploads: pathlib.Path, count: int, most_bytes: float = math.inf)
             shutil.rmtree(folder, ignore_errors=True)
             freed += size
     return freed
+
+
+def annotate(root: pathlib.Path, pictures: list[tuple[str, str, str]], name: str, texts: dict[str, str]) -> None:
+    """Write ``texts`` (by column) of the picture ``name`` into ``root``/metadata.jsonl, where `datasets` looks for them.
+
+    ``pictures``: (name, caption, label) of all that are loaded, with names below ``root``: the rows where there is no metadata yet, since
+    beside a metadata file the sub-folders count as labels no longer. What metadata there is, be it CSV or in sub-folders, is kept in the
+    one file; a column without any text is left out. Raises Problem: "upload_row", "upload_metadata", "cache_unwritable".
+    """
+    files = sorted(file for file in root.rglob("metadata.*") if file.name in METADATA)
+    rows = [row for file in files for row in _metadata(file, root)]
+    if not files:
+        rows = [{FILE: picture, "caption": caption, "label": label} for picture, caption, label in pictures]
+    changed = next((row for row in rows if row[FILE] == name), None)
+    if changed is None:
+        raise Problem("upload_row", name=name)
+    for column in {"caption", "label", *texts} if not files else texts:  # texts everywhere: else `datasets` would guess the types anew
+        for row in rows:
+            row[column] = "" if row.get(column) is None else str(row[column])
+        changed[column] = texts.get(column, changed[column])
+        if not any(row[column] for row in rows):
+            for row in rows:
+                del row[column]
+    with cache.writing(root):
+        for file in files:
+            if file != root / METADATA[0]:  # out of sight first: two kinds of metadata can't be loaded
+                os.replace(file, file.with_name(f".{file.name}"))
+        runs.write_atomic(root / METADATA[0], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _metadata(file: pathlib.Path, root: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a metadata file, with the pictures' names below ``root``. Raises Problem("upload_metadata")."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == ".csv":
+            rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline="")))
+        else:
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        inside = file.parent.relative_to(root)
+        return [row | {FILE: os.path.normpath(inside / row[FILE])} for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem("upload_metadata", name=str(file.relative_to(root))) from error
 
 
 def _copy_all(paths: list[pathlib.Path], copy: "_Copy") -> str:

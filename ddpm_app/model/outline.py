@@ -24,38 +24,52 @@ def outline(config: TrainConfig, count: int, labels: int = 0, runs_dir: pathlib.
         return None
 
 
-def _settings(source: str, runs_dir: pathlib.Path | None, *parts: str) -> dict:
-    """config.json of a part, where it lies on this machine."""
+def folder_of(source: str, runs_dir: pathlib.Path | None) -> pathlib.Path:
+    """The folder of a model's files on this machine. Raises ValueError where it isn't here."""
     folder = places.local(source, runs_dir)
     if folder is None:
         raise ValueError(source)
-    folder = Run(folder).pipeline if (folder / "status.json").is_file() else folder
+    return Run(folder).pipeline if (folder / "status.json").is_file() else folder
+
+
+def settings_of(source: str, runs_dir: pathlib.Path | None, *parts: str) -> dict:
+    """config.json of the first of ``parts`` that the model has, else its own. Raises ValueError where the model isn't on this machine."""
+    folder = folder_of(source, runs_dir)
     return read_json(next((folder / part for part in parts if (folder / part).is_dir()), folder) / "config.json")
 
 
 def _autoencoder(config: TrainConfig, count: int, runs_dir: pathlib.Path | None):
-    vae = diffusers.AutoencoderKL.from_config(_settings(config.init_from, runs_dir, "vae")) if config.init_from else vae_of(config)
+    if config.init_from:
+        settings = settings_of(config.init_from, runs_dir, "vae", "vqvae")
+        if settings["_class_name"] != "AutoencoderKL":
+            raise ValueError(settings["_class_name"])
+        vae = diffusers.AutoencoderKL.from_config(settings)
+    else:
+        vae = vae_of(config)
     return vae, {"sample": torch.zeros(count, 3, config.image_size, config.image_size)}
 
 
 def _unet(config: TrainConfig, count: int, labels: int, runs_dir: pathlib.Path | None):
     width, tokens = 0, 0
     if config.init_from:
-        settings = _settings(config.init_from, runs_dir, "unet")
+        settings = settings_of(config.init_from, runs_dir, "unet")
+        if settings["_class_name"] not in ("UNet2DModel", "UNet2DConditionModel"):
+            raise ValueError(settings["_class_name"])
         unet = getattr(diffusers, settings["_class_name"]).from_config(settings)
         width, tokens, labels = unet.config.get("cross_attention_dim"), 77, unet.config.get("num_class_embeds")
     else:
         channels, side = config.channels, config.image_size
         if config.vae:
-            vae = _settings(config.vae, runs_dir, "vae", "vqvae")
+            vae = settings_of(config.vae, runs_dir, "vae", "vqvae")
             levels = len(vae.get("block_out_channels") or vae["encoder_block_out_channels"])
             channels, side = vae["latent_channels"], side // 2 ** (levels - 1)
         if config.conditioning == "text":
-            words = _settings(config.text_encoder or CLIP, runs_dir, "text_encoder")
+            words = settings_of(config.text_encoder or CLIP, runs_dir, "text_encoder")
             width, tokens = words["hidden_size"], words["max_position_embeddings"]
         labels = labels + 1 if config.conditioning == "labels" else 0
         unet = unet_of(config, channels=channels, side=side, labels=labels or None, words=width or None)
-    arguments = {"sample": torch.zeros(count, unet.config.in_channels, *[unet.config.sample_size] * 2), "timestep": torch.zeros(count, dtype=torch.long)}
+    sample = torch.zeros(count, unet.config.in_channels, *[unet.config.sample_size] * 2)
+    arguments = {"sample": sample, "timestep": torch.zeros(count, dtype=torch.long)}
     if width:
         arguments["encoder_hidden_states"] = torch.zeros(count, tokens, width)
     elif labels:

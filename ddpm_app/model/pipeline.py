@@ -70,8 +70,8 @@ def make(config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path | None 
         model = load(places.find(config.init_from, runs_dir, "init_from"), config.init_from, "init_from")
         if model.image_size != config.image_size:
             raise Problem("size_differs", "image_size", other="init_from", value=config.image_size, known=model.image_size)
-        if pictures.images.shape[-1] != (3 if model.codec.vae else model.shape[0]):
-            raise Problem("channels_differ", "channels", other="init_from", value=pictures.images.shape[-1], known=model.shape[0])
+        if pictures.images.shape[-1] != (known := 3 if model.codec.vae else model.shape[0]):
+            raise Problem("channels_differ", "channels", other="init_from", value=pictures.images.shape[-1], known=known)
         return model
     codec: Pixels | Vae = load_vae(config.vae, runs_dir) if config.vae else Pixels()
     conditioning: Nothing | Labels | Text = Nothing()
@@ -84,14 +84,20 @@ def make(config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path | None 
     elif config.conditioning == "text":
         conditioning = load_text(config.text_encoder or CLIP, runs_dir)
         sizes["words"] = conditioning.width
-    channels, side, _ = codec.shape(config.channels, config.image_size)
+    channels, side, _ = denoised_shape(config, codec)
+    unet = build_unet(config, channels=channels, side=side, **sizes)
+    return Model(unet, diffusion.scheduler(config, clip_sample=codec.clips), codec, conditioning)
+
+
+def denoised_shape(config: TrainConfig, codec: Pixels | Vae) -> tuple[int, int, int]:
+    """[C, H, W] of what a new UNet denoises. Raises Problem: "vae_factor", "size_depth" (its levels don't divide the sides)."""
+    shape = codec.shape(config.channels, config.image_size)
     levels = len(config.unet_shape.block_out_channels)
-    if side % 2 ** (levels - 1):
+    if shape[1] % 2 ** (levels - 1):
         divisor = 2 ** (levels - 1) * getattr(codec, "factor", 1)
         raise Problem("size_depth", "image_size", other="unet", value=config.image_size, levels=levels, divisor=divisor,
                       suggestion=max(1, round(config.image_size / divisor)) * divisor)
-    unet = build_unet(config, channels=channels, side=side, **sizes)
-    return Model(unet, diffusion.scheduler(config, clip_sample=codec.clips), codec, conditioning)
+    return shape
 
 
 def load_vae(source: str, runs_dir: pathlib.Path | None = None, field: str = "vae") -> Vae:
@@ -152,7 +158,10 @@ def _text(folder: pathlib.Path) -> Text:
 
     logging.disable_progress_bar()  # one per file of a megabyte, into the terminal's own
     encoder = CLIPTextModel.from_pretrained(folder, use_safetensors=True, **_part(folder, "text_encoder")).float()
-    return Text(AutoTokenizer.from_pretrained(folder, **_part(folder, "tokenizer")), encoder)
+    part = _part(folder, "tokenizer")
+    if not any((folder / part.get("subfolder", "") / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise ValueError("its tokenizer has no vocabulary")  # transformers would make up one of three words
+    return Text(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **part), encoder)
 
 
 def read_json(file: pathlib.Path) -> dict[str, Any]:
@@ -190,7 +199,12 @@ def save(model: Model, folder: pathlib.Path) -> None:
         _save_stable_diffusion(model, folder)
     else:
         _save_own(model, folder)
-    for file in folder.rglob("*.json"):  # where the parts came from is nobody's business
+    forget_places(folder)
+
+
+def forget_places(folder: pathlib.Path) -> None:
+    """Take out of a saved model where its parts came from: that is nobody's business."""
+    for file in folder.rglob("*.json"):
         if "_name_or_path" in (values := read_json(file)):
             values.pop("_name_or_path")
             file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -15,11 +15,13 @@ WANTED = ("*.json", "*/*.json", "*/merges.txt", "merges.txt", "*/*model*.safeten
 UNWANTED = ("*fp16*", "*non_ema*", "*nonema*", "safety_checker/*", "*pruned*", "*.bin*")
 """Of a repository: settings, vocabulary and the plain weights; never code, pickles, or the same weights in other formats."""
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
 
 def find(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None, field: str | None = None) -> pathlib.Path:
     """The folder of a pipeline or of one of its parts: the name of a shipped one, of a run in ``runs_dir``, a folder, or a Hub id.
 
-    Raises Problem about ``field``: "model_missing", "no_snapshot" (the run has saved nothing yet), "no_network", "model_unreadable".
+    Raises Problem about ``field``: "no_snapshot" (the run has saved nothing yet), and those of ``fetch``.
     """
     here = local(source, runs_dir)
     if here is None:
@@ -42,11 +44,13 @@ def local(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None) -> p
 def fetch(hub_id: str, field: str | None = None) -> pathlib.Path:
     """The folder of a repository downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles.
 
-    Raises Problem: "model_missing", "no_network", "model_unreadable"."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
+    Raises Problem: "model_missing", "model_gated" (its owners ask for something first), "no_network", "model_unreadable"."""
+    if not HUB_ID.fullmatch(hub_id):
         raise Problem("model_missing", field, value=hub_id)
     try:
         return pathlib.Path(snapshot_download(hub_id, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+    except errors.GatedRepoError as error:  # one kind of RepositoryNotFoundError
+        raise Problem("model_gated", field, value=hub_id) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise Problem("model_missing", field, value=hub_id) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, httpx.TransportError) as error:

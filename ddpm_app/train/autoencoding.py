@@ -117,9 +117,13 @@ class Autoencoding:
 
     @torch.no_grad()
     def save(self, module: AutoencoderKL, folder: pathlib.Path) -> None:
-        """Write ``module`` with a scaling factor measured on the training pictures."""
-        latents = torch.cat([module.encode(x).latent_dist.mean for x in self._some(self.pictures.train, SCALE_PICTURES)])
-        scaled(module, latents).save_pretrained(folder)
+        """Write ``module`` with a scaling factor measured on the training pictures; one whose encoder stays as it was keeps its latents,
+        so that the UNets that know them fit on."""
+        if not self.config.init_from or {"all", "encoder"} & set(self.config.trainable):
+            latents = torch.cat([module.encode(x).latent_dist.mean for x in self._some(self.pictures.train, SCALE_PICTURES)])
+            module = scaled(module, latents)
+        module.save_pretrained(folder)
+        pipeline.forget_places(folder)
 
     def parts(self) -> dict[str, nn.Module]:
         """The networks by name."""

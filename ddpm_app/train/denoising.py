@@ -15,6 +15,7 @@ from ddpm_app.data.pictures import Pictures
 from ddpm_app.model import pipeline
 from ddpm_app.model.conditioning import TextsOf
 from ddpm_app.model.fit import UNFIT_PSNR, psnr
+from ddpm_app.problems import Problem
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Notice, Validated
 from ddpm_app.train.measure import Ruler, picture_losses
@@ -31,6 +32,9 @@ class Denoising:
         self.pictures, self.device = pictures, torch.device(device)
         self.model = pipeline.make(config, pictures, runs_dir).to(device)
         trained = self.model.scheduler.config
+        if config.preview_inference_steps > trained.num_train_timesteps:
+            raise Problem("preview_steps", "preview_inference_steps", other="init_from", value=config.preview_inference_steps,
+                          timesteps=trained.num_train_timesteps)
         self.config = dataclasses.replace(config, prediction_type=trained.prediction_type, num_train_timesteps=trained.num_train_timesteps)
         self.module = self.model.unet
         self.abar = self.model.scheduler.alphas_cumprod.to(device)

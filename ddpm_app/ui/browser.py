@@ -1,21 +1,25 @@
-"""The Dataset tab's handlers: open a data set, turn its pages, look at one picture, take an upload."""
+"""The Dataset tab's handlers: open a data set, turn its pages, look at one picture, take an upload, change its captions and labels."""
 
 import os
+import pathlib
 import threading
 from typing import Any
 
 import gradio as gr
 
-from ddpm_app.config import BUILT_IN, from_dict
-from ddpm_app.data import cache
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig, from_dict
+from ddpm_app.data import cache, columns
+from ddpm_app.problems import Problem
 from ddpm_app.text import spell_bytes, t
 from ddpm_app.ui import drawings, guard, shelf
 from ddpm_app.ui.header import said
 from ddpm_app.ui.studio import Studio, problem_of
 
 PAGE = 24
+BUILT_INS = {"built_in": BUILT_IN, "built_in_256": BUILT_IN_256}
 OPENING_SECONDS = 4
 """How long a click waits for its data: what is in the cache opens in a moment, and then needs no tick."""
+LONGEST_CAPTION, LONGEST_LABEL = 1000, 100
 
 
 class Browser:
@@ -26,6 +30,7 @@ class Browser:
         self.shelf = studio.shelf
         self.uploads = studio.runs_dir / ".uploads"
         self.one_upload = threading.Lock()
+        self.one_edit = threading.Lock()
 
     def source(self, key: str) -> Any:
         """The opened source, or None."""
@@ -65,13 +70,18 @@ class Browser:
         if entry := self.shelf.get(key):
             entry.stop.set()
 
-    def first_show(self, key: str, lang: str) -> list[Any]:
-        """Row of four, sizes, the picked row, and the gallery's first page."""
+    def first_show(self, key: str, lang: str, shown: str, search: str, page: int, row: int) -> list[Any]:
+        """Row of four, sizes, label counts, what is shown, the picked row, and a page of the gallery: the first, or, where the same
+        pictures were ``shown`` before, the one that was on show."""
         entry = self.shelf.get(key)
         if entry is None or entry.source is None:
-            return [gr.skip()] * 8
+            return [gr.skip()] * 10
         entry.preview = entry.preview or drawings.preview(entry.source)
-        return [entry.preview, drawings.sizes(entry.source.sizes(), lang), 0, *self.turn(key, lang, "", 0)]
+        now = repr([getattr(entry.config, name) for name in shelf.SOURCE])
+        told = [entry.preview, drawings.sizes(entry.source.sizes(), lang), drawings.counts(entry.source, lang), now]
+        if now != shown:
+            search, page, row = "", 0, 0
+        return [*told, row, *self.turn(key, lang, search, page)]
 
     def details(self, key: str, lang: str) -> list[Any]:
         """Counts and licence, what was left out, the cache."""
@@ -116,6 +126,68 @@ class Browser:
         except Exception as error:
             return said(problem_of(error), lang)
 
+    # ---- captions and labels of an upload --------------------------------------------------------------------------------
+    def own_folder(self, config: TrainConfig, visitor: str) -> pathlib.Path | None:
+        """The upload's folder where the data set is one of this visitor's uploads, else None."""
+        folder = pathlib.Path(config.dataset_name).resolve()
+        mine = folder.parent == guard.uploads_of(self.studio, visitor).resolve() and folder.name.startswith("upload-")
+        return folder if mine else None
+
+    def fields(self, key: str, row: int, visitor: str) -> list[Any]:
+        """Caption, label and Save of the picture on show, seen where this visitor may change them."""
+        entry = self.shelf.get(key)
+        if entry is None or entry.source is None or self.own_folder(entry.config, visitor) is None or not row < len(entry.source):
+            return [gr.update(visible=False)] * 3
+        caption, label = drawings.caption_of(entry.source, row), drawings.label_of(entry.source, row)
+        choices = list(entry.source.label_names or ())
+        return [gr.update(visible=True, value=caption), gr.update(visible=True, value=label or None, choices=choices), gr.update(visible=True)]
+
+    def save(self, key: str, lang: str, row: int, visitor: str, caption: str | None, label: str | None) -> list[Any]:
+        """Write the caption and the label of the picture on show into the upload, and open it again: a message, the new key, and the
+        stages as ``ask`` gives them."""
+        try:
+            entry = self.shelf.get(key)
+            if entry is None or entry.source is None or (folder := self.own_folder(entry.config, visitor)) is None:
+                raise Problem("not_your_upload")
+            name, texts = entry.source.names[row], self._changes(entry, row, caption, label)
+            if not texts:
+                return [said(t("ui.dataset.unchanged", lang, name=name)), *[gr.skip()] * 4]
+            with self.one_edit:
+                self._annotate(entry.source, folder, row, texts)
+            self.shelf.edited(entry.config.dataset_name)
+            key = self.shelf.ask(entry.config)
+        except Exception as error:
+            return [said(guard.told(self.studio, problem_of(error)), lang), *[gr.skip()] * 4]
+        self.shelf.get(key).opened.wait(OPENING_SECONDS)
+        return [said(t("ui.dataset.saved", lang, name=name)), key, *self.stages(key, lang)]
+
+    def _changes(self, entry: shelf.Entry, row: int, caption: str | None, label: str | None) -> dict[str, str]:
+        """The new texts by the column they belong to. Raises Problem("string_too_long")."""
+        source, config = entry.source, entry.config
+        usual = next((name for name in columns.CAPTION_NAMES if name in source.columns), columns.CAPTION_NAMES[0])
+        changes = {}
+        for field, column, text, old, limit in (
+            ("caption", config.caption_column or usual, caption, drawings.caption_of(source, row), LONGEST_CAPTION),
+            ("label", config.label_column or columns.LABEL_NAME, label, drawings.label_of(source, row), LONGEST_LABEL),
+        ):
+            text = " ".join((text or "").split())
+            if len(text) > limit:
+                raise Problem("string_too_long", field, limit=limit)
+            if text != old:
+                changes[column] = text
+        return changes
+
+    def _annotate(self, source: Any, folder: pathlib.Path, row: int, texts: dict[str, str]) -> None:
+        from ddpm_app.data.upload import annotate
+
+        depth = len(pathlib.PurePath(source.names[row]).parts)
+        root = pathlib.Path(source.file(row)).resolve().parents[depth - 1]  # with "train" and "test" at the top, one of these
+        if not root.is_relative_to(folder):
+            raise Problem("not_your_upload")
+        every = [(name, drawings.caption_of(source, i), drawings.label_of(source, i)) for i, name in enumerate(source.names)]
+        annotate(root, every, source.names[row], texts)
+
+    # ---- uploads and the cache -------------------------------------------------------------------------------------------
     def upload(self, visitor: str, lang: str, files: list[str] | None) -> list[Any]:
         """Uploaded files as a folder of pictures, whose name goes into the form."""
         from ddpm_app.data.upload import import_upload, keep_newest
@@ -148,9 +220,10 @@ class Browser:
 
 
 def kind_of(name: str) -> str:
-    """Which of the four ways of choosing gave this dataset_name."""
-    if name == BUILT_IN:
-        return "built_in"
+    """Which of the ways of choosing gave this dataset_name."""
+    for kind, built_in in BUILT_INS.items():
+        if name == built_in:
+            return kind
     if os.path.basename(name).startswith("upload-"):
         return "upload"
     return "hub" if name.count("/") == 1 and not os.path.isdir(name) else "folder"

@@ -12,11 +12,11 @@ from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, p
 from ddpm_app.doctor import report
 from ddpm_app.problems import Problem
 from ddpm_app.text import t, tell
-from ddpm_app.ui import guard, meaning
+from ddpm_app.ui import fields, fit, guard, meaning
+from ddpm_app.ui import parts as panels
 from ddpm_app.ui.header import said
 from ddpm_app.ui.studio import Form, Shared, Studio, in_form, problem_of, words
 
-WIDE = ("dataset_name", "hub_model_id", "output_dir")
 DOWNLOAD = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
@@ -30,45 +30,66 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "
 
 def build(studio: Studio, shared: Shared) -> None:
     """Draw the tab and make ``shared.form``."""
-    first = presets.build(presets.FIRST)
+    allowed = [name for name in presets.PRESETS if _allowed(studio, name)]
+    opening = presets.FIRST if presets.FIRST in allowed else allowed[0]
+    first = presets.build(opening)
     shared.form = form = Form(studio.runs_dir)
+    parts: dict[str, Any] = {}
+    drawn: dict[str, gr.components.Component] = {}
     with gr.Row(elem_id="config"):
         with gr.Column(scale=7, min_width=320):
-            preset = gr.Radio(
-                [(words(f"ui.preset.{name}"), name) for name in presets.PRESETS if _allowed(studio, name)],
-                value=presets.FIRST,
+            parts["preset"] = gr.Radio(
+                [(words(f"ui.preset.{name}"), name) for name in allowed],
+                value=opening,
                 label=words("ui.config.preset"),
                 elem_classes="presets",
             )
-            drawn: dict[str, gr.components.Component] = {}
             for group in GROUPS:
-                _group(group, first, drawn, visible=not (studio.public and group in ("hub", "machine")))
+                fields.group(group, first, drawn, visible=not (studio.public and group in ("hub", "machine")))
+                if group == "data":
+                    fit.build(studio, shared)
+                if group == "autoencoder":
+                    parts["anatomy"] = _parts(first, drawn)
             form.components = {name: drawn[name] for name in FIELDS}
+            parts["hidden"] = gr.HTML(fields.hidden(studio, form.texts(first), {}), elem_classes="unseen")
         with gr.Column(scale=4, min_width=300, elem_id="meaning-column"):
-            with gr.Column(elem_classes="card"):
-                gr.Markdown(words("ui.config.meaning"), elem_classes="title")
-                panel = gr.HTML(elem_id="meaning")
-            with gr.Column(elem_classes="card"):
-                gr.Markdown(words("ui.config.command"), elem_classes="title")
-                command = gr.Code(
-                    language="shell",
-                    show_label=False,
-                    label=words("ui.config.command_label"),
-                    interactive=False,
-                    wrap_lines=True,
-                    show_line_numbers=False,
-                    lines=2,
-                    buttons=["copy"],
-                    elem_id="command",
-                )
-            with gr.Column(elem_classes="card"):
-                gr.Markdown(words("ui.config.file"), elem_classes="title")
-                with gr.Row():
-                    save = gr.Button(words("ui.config.save"), size="md")
-                    load = gr.UploadButton(words("ui.config.load"), file_types=[".json"], size="md")
-            if not studio.public:
-                _doctor(studio, shared)
-    _wire(studio, shared, preset, panel, command, save, load)
+            _side(studio, shared, parts)
+    _wire(studio, shared, parts, allowed)
+
+
+def _parts(first: TrainConfig, drawn: dict[str, gr.components.Component]) -> gr.HTML:
+    """The card of the model's parts, with the switches for what learns."""
+    with gr.Column(elem_classes=["card", "group"], elem_id="parts"):
+        gr.Markdown(words("ui.parts.title"), elem_classes="title")
+        drawn["trainable"] = fields.field(FIELDS["trainable"], first)
+        return gr.HTML(elem_id="anatomy")
+
+
+def _side(studio: Studio, shared: Shared, parts: dict[str, Any]) -> None:
+    """What the settings mean, the same as a command and as a file, and what this machine is."""
+    with gr.Column(elem_classes="card"):
+        gr.Markdown(words("ui.config.meaning"), elem_classes="title")
+        parts["meaning"] = gr.HTML(elem_id="meaning")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown(words("ui.config.command"), elem_classes="title")
+        parts["command"] = gr.Code(
+            language="shell",
+            show_label=False,
+            label=words("ui.config.command_label"),
+            interactive=False,
+            wrap_lines=True,
+            show_line_numbers=False,
+            lines=2,
+            buttons=["copy"],
+            elem_id="command",
+        )
+    with gr.Column(elem_classes="card"):
+        gr.Markdown(words("ui.config.file"), elem_classes="title")
+        with gr.Row():
+            parts["save"] = gr.Button(words("ui.config.save"), size="md")
+            parts["load"] = gr.UploadButton(words("ui.config.load"), file_types=[".json"], size="md")
+    if not studio.public:
+        _doctor(studio, shared)
 
 
 def _doctor(studio: Studio, shared: Shared) -> None:
@@ -96,43 +117,6 @@ def _allowed(studio: Studio, preset: str) -> bool:
     return True
 
 
-def _group(group: str, first: TrainConfig, drawn: dict[str, gr.components.Component], visible: bool) -> None:
-    infos = [info for info in FIELDS.values() if info.group == group]
-    with gr.Column(elem_classes=["card", "group"], visible=visible):
-        gr.Markdown(words(f"ui.group.{group}"), elem_classes="title")
-        if basic := [info for info in infos if not info.advanced]:
-            with gr.Row(elem_classes="fields"):
-                drawn |= {info.name: _field(info, first) for info in basic}
-        if advanced := [info for info in infos if info.advanced]:
-            with gr.Accordion(words("ui.config.advanced"), open=False), gr.Row(elem_classes="fields"):
-                drawn |= {info.name: _field(info, first) for info in advanced}
-
-
-def _field(info: FieldInfo, first: TrainConfig) -> gr.components.Component:
-    """The component of a field. Numbers are text boxes: gr.Number turns an empty value into 0 and hides what was typed wrong."""
-    shared: dict[str, Any] = {
-        "label": info.name,
-        "info": words(f"field.{info.name}"),
-        "value": in_form(info, getattr(first, info.name)),
-        "elem_id": f"field-{info.name}",
-        "elem_classes": ["field", "wide"] if info.name in WIDE else ["field"],
-        "min_width": 200,
-        "interactive": True,
-    }
-    if info.kind == "bool" and not info.optional:
-        return gr.Checkbox(**shared)
-    if info.kind == "bool":
-        return gr.Radio([(words("ui.config.unset"), ""), (words("ui.config.yes"), "true"), (words("ui.config.no"), "false")], **shared)
-    if info.kind == "choice":
-        return gr.Radio([str(choice) for choice in info.choices], **shared)
-    return gr.Textbox(
-        placeholder=words("ui.config.empty") if info.optional else None,
-        max_lines=1,
-        html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocomplete="off"),
-        **shared,
-    )
-
-
 # ---- pure functions over the form's values ------------------------------------------------------------------------------
 def command_line(preset: str, config: TrainConfig) -> str:
     """The terminal command that trains with these settings: the preset and what differs from it."""
@@ -146,7 +130,8 @@ def command_line(preset: str, config: TrainConfig) -> str:
             changes = fewer
     words_ = ["python", "-m", "ddpm_app", "train", "--preset", preset]
     for name, value in changes.items():
-        words_ += [f"--{name}", (str(value).lower() if isinstance(value, bool) else value) or "none"]
+        told = str(value).lower() if isinstance(value, bool) else ",".join(value) if isinstance(value, list) else value
+        words_ += [f"--{name}", told or "none"]
     return shlex.join(words_)
 
 
@@ -168,7 +153,7 @@ def _infos(wrong: dict[str, str], before: dict[str, str], lang: str) -> list[Any
     """Updates that put a message, or the help again, under each field whose message changed."""
     updates = []
     for name in FIELDS:
-        classes = ["field", "wide"] if name in WIDE else ["field"]
+        classes = fields.classes(name)
         if wrong.get(name) == before.get(name):
             updates.append(gr.skip())
         elif name in wrong:
@@ -179,18 +164,22 @@ def _infos(wrong: dict[str, str], before: dict[str, str], lang: str) -> list[Any
 
 
 def restored(kept: Any) -> dict[str, Any]:
-    """What a browser kept of an edited form, without fields that this version doesn't know."""
+    """What a browser kept of an edited form, without fields that this version doesn't know and values that no form can hold."""
     values = kept.get("values", {}) if isinstance(kept, dict) else {}
-    return {
-        name: value
-        for name, value in values.items()
-        if name in FIELDS and isinstance(value, bool if isinstance(FIELDS[name].default, bool) else str)
-    }
+    return {name: value for name, value in values.items() if name in FIELDS and _holds(FIELDS[name], value)}
+
+
+def _holds(info: FieldInfo, value: Any) -> bool:
+    if info.kind == "choices":
+        return isinstance(value, list) and all(one in info.choices for one in value)
+    if info.kind == "choice":
+        return value in map(str, info.choices)
+    return isinstance(value, bool if isinstance(info.default, bool) else str)
 
 
 # ---- handlers ----------------------------------------------------------------------------------------------------------
-def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) -> None:
-    form = shared.form
+def _wire(studio: Studio, shared: Shared, parts: dict[str, Any], allowed: list[str]) -> None:
+    form, preset = shared.form, parts["preset"]
     before = gr.State({})
 
     def edited(visitor: str, lang: str, preset: str, before: dict[str, str], *given: Any) -> list[Any]:
@@ -198,21 +187,58 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
         wrong = messages(values, lang) or refused(studio, values, visitor, lang)
         told = gr.skip() if wrong else command_line(preset, TrainConfig(**values))
         kept = {"preset": preset, "values": values}
-        return [wrong, kept, told, meaning.table(studio, values, visitor, lang, wait=False), *_infos(wrong, before, lang)]
+        # once torch is there the whole panel comes in a moment
+        panel = gr.skip() if studio.warm.is_set() and not wrong else meaning.table(studio, values, visitor, lang, wait=False)
+        return [wrong, kept, told, panel, fields.hidden(studio, values, wrong), *_infos(wrong, before, lang)]
 
-    def means(visitor: str, lang: str, *given: Any) -> str:
-        return meaning.table(studio, form.values(given), visitor, lang, wait=True)
+    def means(visitor: str, lang: str, *given: Any) -> list[str]:
+        values = form.values(given)
+        return [meaning.table(studio, values, visitor, lang, wait=True), panels.of_form(studio, values, visitor, lang)]
 
     def pick(name: str) -> list[Any]:
         return form.fill(presets.build(name))
 
     def restore(kept: Any) -> list[Any]:
         values = restored(kept)
-        name = kept["preset"] if values and kept.get("preset") in presets.PRESETS else presets.FIRST
+        name = kept["preset"] if values and kept.get("preset") in allowed else preset.value
         shown = form.texts(presets.build(name)) | values
-        if not problems(shown):
+        if not problems(form.values(list(shown.values()))):
             shown = form.texts(form.read(list(shown.values())))
         return [name, *shown.values()]
+
+    def offer(lang: str, objective: str) -> list[Any]:
+        return [gr.update(choices=choices) for choices in fields.offers(studio, lang, objective).values()]
+
+    demo, page = gr.context.Context.root_block, [shared.visitor, shared.lang]
+    edit = {
+        "fn": edited,
+        "inputs": [*page, preset, before, *form.inputs],
+        "outputs": [before, shared.kept, parts["command"], parts["meaning"], parts["hidden"], *form.inputs],
+        **QUIET,
+    }
+    # counting takes a moment: what was typed meanwhile must not be lost
+    mean = {
+        "fn": means,
+        "inputs": [*page, *form.inputs],
+        "outputs": [parts["meaning"], parts["anatomy"]],
+        "trigger_mode": "always_last",
+        **QUIET,
+    }
+    named = [form.components["vae"], form.components["init_from"]]
+    offers = {"fn": offer, "inputs": [shared.lang, form.components["objective"]], "outputs": named, **QUIET}
+    preset.input(pick, preset, form.inputs, **QUIET).then(**edit).then(**mean)
+    shared.restored = demo.load(restore, shared.kept, [preset, *form.inputs], **QUIET)
+    shared.restored.then(**edit).then(**offers).then(**mean)
+    gr.on([component.change for component in form.inputs], trigger_mode="always_last", **edit).then(**mean)
+    form.components["objective"].change(**offers)
+    # by now the data may be open, and a run have saved something
+    shared.later.append(lambda: shared.opened["config"].select(**offers).then(**mean))
+    _wire_files(shared, parts)
+
+
+def _wire_files(shared: Shared, parts: dict[str, Any]) -> None:
+    """The settings as a JSON file, out and in."""
+    form = shared.form
 
     def write(lang: str, *given: Any) -> list[Any]:
         try:
@@ -227,21 +253,8 @@ def _wire(studio: Studio, shared: Shared, preset, panel, command, save, load) ->
         except (Problem, UnicodeDecodeError, OSError) as error:
             return [said(problem_of(error), lang), *(gr.skip() for _ in form.inputs)]
 
-    demo = gr.context.Context.root_block
-    edit = {
-        "fn": edited,
-        "inputs": [shared.visitor, shared.lang, preset, before, *form.inputs],
-        "outputs": [before, shared.kept, command, panel, *form.inputs],
-        **QUIET,
-    }
-    mean = {"fn": means, "inputs": [shared.visitor, shared.lang, *form.inputs], "outputs": panel, **QUIET}
-    preset.input(pick, preset, form.inputs, **QUIET).then(**edit).then(**mean)
-    shared.restored = demo.load(restore, shared.kept, [preset, *form.inputs], **QUIET)
-    shared.restored.then(**edit).then(**mean)
-    gr.on([component.change for component in form.inputs], trigger_mode="always_last", **edit).then(**mean)
-    shared.later.append(lambda: shared.opened["config"].select(**mean))  # by now the data may be open
-    load.upload(read, [shared.lang, load], [shared.message, *form.inputs], **QUIET)
+    parts["load"].upload(read, [shared.lang, parts["load"]], [shared.message, *form.inputs], **QUIET)
     file = gr.JSON(visible=False)
-    save.click(write, [shared.lang, *form.inputs], [shared.message, file], **QUIET).success(
+    parts["save"].click(write, [shared.lang, *form.inputs], [shared.message, file], **QUIET).success(
         None, file, None, js=DOWNLOAD, api_visibility="private"
     )

@@ -4,9 +4,9 @@ from typing import Any
 
 import gradio as gr
 
-from ddpm_app.config import BUILT_IN, FIELDS
+from ddpm_app.config import FIELDS
 from ddpm_app.ui import shelf
-from ddpm_app.ui.browser import Browser, kind_of, rows_for
+from ddpm_app.ui.browser import BUILT_INS, LONGEST_CAPTION, Browser, kind_of, rows_for
 from ddpm_app.ui.studio import Shared, Studio, words
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
@@ -53,11 +53,22 @@ def build(studio: Studio, shared: Shared) -> None:
         with gr.Column(scale=4, min_width=300, elem_classes="card"):
             gr.Markdown(words("ui.dataset.one"), elem_classes="title")
             parts["one"] = gr.HTML(elem_id="one")
+            parts["caption"] = gr.Textbox(
+                label=words("ui.dataset.edit_caption"), max_lines=4, max_length=LONGEST_CAPTION, visible=False, elem_id="edit-caption"
+            )
+            parts["label"] = gr.Dropdown(
+                [], label=words("ui.dataset.edit_label"), info=words("ui.dataset.edit_label_help"), allow_custom_value=True,
+                visible=False, elem_id="edit-label",
+            )  # fmt: skip
+            parts["save"] = gr.Button(words("ui.dataset.save"), size="sm", visible=False, elem_id="edit-save")
             parts["resize"] = gr.Radio(
                 list(FIELDS["resize_mode"].choices), value="squash", label="resize_mode", info=words("field.resize_mode"), elem_id="resize"
             )
     with gr.Row():
-        with gr.Column(scale=7, min_width=320, elem_classes="card"):
+        with gr.Column(scale=4, min_width=300, elem_classes="card"):
+            gr.Markdown(words("ui.dataset.counts"), elem_classes="title")
+            parts["counts"] = gr.HTML(elem_id="counts")
+        with gr.Column(scale=4, min_width=300, elem_classes="card"):
             gr.Markdown(words("ui.dataset.sizes"), elem_classes="title")
             parts["sizes"] = gr.HTML(elem_id="sizes")
         with gr.Column(scale=4, min_width=300, elem_classes="card"):
@@ -69,7 +80,7 @@ def build(studio: Studio, shared: Shared) -> None:
 
 
 def _choice(studio: Studio, parts: dict[str, Any]) -> None:
-    sources = ["built_in", "upload"] if studio.public else ["built_in", "hub", "folder", "upload"]
+    sources = ["built_in", "upload"] if studio.public else [*BUILT_INS, "hub", "folder", "upload"]
     with gr.Column(elem_classes="card", elem_id="choose"):
         parts["kind"] = gr.Radio(
             [(words(f"ui.dataset.{kind}"), kind) for kind in sources], value="built_in", label=words("ui.dataset.choose"), elem_id="kind"
@@ -91,10 +102,12 @@ def _choice(studio: Studio, parts: dict[str, Any]) -> None:
 # ---- wiring ------------------------------------------------------------------------------------------------------------
 def _wire(studio: Studio, shared: Shared, parts: dict[str, Any]) -> None:
     browser, form = Browser(studio), shared.form.components
-    key, opened, ended, page, picked = gr.State(""), gr.State(""), gr.State(""), gr.State(0), gr.State(0)
+    key, opened, ended, shown, page, picked = gr.State(""), gr.State(""), gr.State(""), gr.State(""), gr.State(0), gr.State(0)
     told = [parts[name] for name in ("facts", "left_out", "cache")]
     paged = [parts["gallery"], parts["where"], page, parts["back"], parts["next"]]
     look = {"fn": browser.one, "inputs": [key, shared.lang, picked, form["resize_mode"]], "outputs": parts["one"], **QUIET}
+    edited = [parts["caption"], parts["label"], parts["save"]]
+    edit = {"fn": browser.fields, "inputs": [key, picked, shared.visitor], "outputs": edited, **QUIET}
     asked = {
         "inputs": [shared.visitor, shared.lang, *(form[name] for name in shelf.FIELDS)],
         "outputs": [key, opened, ended, parts["problem"]],
@@ -105,9 +118,17 @@ def _wire(studio: Studio, shared: Shared, parts: dict[str, Any]) -> None:
         return event(lambda *given: browser.ask(again, *given), **asked)
 
     shared.each_tick(browser.follow, [parts["working"], parts["progress"], opened, ended, parts["problem"]], [key])
-    opened.change(browser.first_show, [key, shared.lang], [parts["preview"], parts["sizes"], picked, *paged], **QUIET).then(**look)
+    first = [parts["preview"], parts["sizes"], parts["counts"], shown, picked, *paged]
+    opened.change(browser.first_show, [key, shared.lang, shown, parts["search"], page, picked], first, **QUIET).then(**look).then(**edit)
     gr.on([opened.change, ended.change], browser.details, [key, shared.lang], told, **QUIET)
-    parts["gallery"].select(browser.pick, [key, parts["search"], page], picked, **QUIET).then(**look)
+    parts["gallery"].select(browser.pick, [key, parts["search"], page], picked, **QUIET).then(**look).then(**edit)
+    gr.on(
+        [parts["save"].click, parts["caption"].submit],
+        browser.save,
+        [key, shared.lang, picked, shared.visitor, *edited[:2]],
+        [shared.message, key, opened, ended, parts["problem"]],
+        **QUIET | {"show_progress": "minimal", "show_progress_on": parts["save"]},
+    )
     for button, step in ((parts["back"], -1), (parts["next"], 1)):
         button.click(
             lambda k, lang, search, page, step=step: browser.turn(k, lang, search, page + step),
@@ -138,7 +159,7 @@ def _wire_choice(browser: Browser, shared: Shared, parts: dict[str, Any], asking
         return [
             *rows_for(kind),
             HUB_EXAMPLE if kind == "hub" and kind_of(name) != "hub" else gr.skip(),
-            BUILT_IN if kind == "built_in" else gr.skip(),
+            BUILT_INS.get(kind, gr.skip()),
         ]
 
     def show(name: str, split: str) -> list[Any]:

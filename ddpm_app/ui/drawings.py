@@ -1,6 +1,7 @@
 """What the Dataset tab shows of a data set, as HTML and small pictures."""
 
 import base64
+import collections
 import contextlib
 import html
 import io
@@ -15,6 +16,7 @@ from ddpm_app.ui.shelf import Entry
 from ddpm_app.ui.studio import problem_of
 
 THUMBNAIL = 128
+LABELS_SHOWN = 24
 SEEN = 256
 """Side at which one picture is shown, in pixels."""
 
@@ -65,6 +67,23 @@ def sizes(found: list[tuple[int, int]], lang: str) -> str:
     return f'<div class="histogram">{bars}</div><p class="quiet">{t("ui.dataset.longer_side", lang)} {shapes}</p>'
 
 
+def counts(source: Any, lang: str) -> str:
+    """How many pictures have which label, as bars: the ``LABELS_SHOWN`` most frequent ones, then the rest in a line."""
+    if not source.label_names:
+        return f'<p class="quiet">{t("ui.dataset.no_labels", lang)}</p>'
+    found = collections.Counter(source.labels)
+    bare = found.pop(-1, 0)
+    ranked = sorted(range(len(source.label_names)), key=lambda k: -found[k])
+    shown, rest = ranked[:LABELS_SHOWN], ranked[LABELS_SHOWN:]
+    lines = [(source.label_names[k], found[k]) for k in shown] + ([(t("ui.dataset.counts_none", lang), bare)] if bare else [])
+    most = max(count for _, count in lines)
+    bars = "".join(
+        f'<div><span>{html.escape(name)}</span><i style="width:{100 * count / most:.1f}%"></i><b>{count:,}</b></div>' for name, count in lines
+    )
+    more = t("ui.dataset.counts_more", lang, count=len(rest), pictures=sum(found[k] for k in rest)) if rest else ""
+    return f'<div class="histogram">{bars}</div>' + (f'<p class="quiet">{more}</p>' if more else "")
+
+
 def found(source: Any, search: str) -> list[int]:
     """Rows whose label, caption or name holds all words of ``search``."""
     asked = search.lower().split()
@@ -73,22 +92,25 @@ def found(source: Any, search: str) -> list[int]:
     return [
         i
         for i in range(len(source))
-        if all(word in f"{_label(source, i)} {_caption(source, i)} {source.names[i]}".lower() for word in asked)
+        if all(word in f"{label_of(source, i)} {caption_of(source, i)} {source.names[i]}".lower() for word in asked)
     ]
 
 
-def _label(source: Any, i: int) -> str:
+def label_of(source: Any, i: int) -> str:
+    """The name of a picture's label, "" where it has none."""
     return source.label_names[source.labels[i]] if source.labels and source.labels[i] >= 0 else ""
 
 
-def _caption(source: Any, i: int) -> str:
+def caption_of(source: Any, i: int) -> str:
+    """A picture's caption, "" where it has none."""
     return source.captions[i] if source.captions else ""
 
 
 def thumbnail(source: Any, i: int) -> tuple[Image.Image, str]:
-    """A picture for the gallery with its label, or its name; an unfit one is an empty square."""
+    """A picture for the gallery with its label and caption, or its name; an unfit one is an empty square."""
     try:
-        return source.thumbnail(i, THUMBNAIL), _label(source, i) or source.names[i]
+        told = " · ".join(filter(None, (label_of(source, i), caption_of(source, i))))
+        return source.thumbnail(i, THUMBNAIL), told or source.names[i]
     except Exception as error:
         return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "#b3261e"), tell(problem_of(error))
 
@@ -137,8 +159,8 @@ def one(entry: Entry, i: int, mode: str, lang: str) -> str:
         (seen, t("ui.dataset.seen", lang, size=config.image_size, mode=mode)),
     ]
     figures = "".join(f"<figure>{img(picture, told, SEEN)}<figcaption>{html.escape(told)}</figcaption></figure>" for picture, told in sides)
-    told = " · ".join(html.escape(part) for part in (_label(source, i), source.names[i]) if part)
-    return f'<div class="pair">{figures}</div><p class="told"><b>{told}</b><br>{html.escape(_caption(source, i))}</p>'
+    told = " · ".join(html.escape(part) for part in (label_of(source, i), source.names[i]) if part)
+    return f'<div class="pair">{figures}</div><p class="told"><b>{told}</b><br>{html.escape(caption_of(source, i))}</p>'
 
 
 def progress(entry: Entry, lang: str) -> str:

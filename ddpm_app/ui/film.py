@@ -15,6 +15,8 @@ SCRIPTS = ASSETS / "js"
 MAX_FRAMES, MAX_PICTURES = 20, 4
 SIDE = 160
 """Pictures of a film are scaled down to this, so that a film stays small."""
+ROWS = (("latents", "noise"), ("noisy", "noise"), ("guess", "prediction"))
+"""What the rows of a film show, and in which colour they are named; of a model in pixels the last two."""
 EXACT_PIXELS = 24_000
 """Sheets up to this size travel without loss: hard pixels show every error of a compressed colour."""
 
@@ -40,7 +42,7 @@ def reel(name: str, alt: str, lang: str = "en", **options: Any) -> dict[str, Any
     """A value for ``player``. Where ``name`` stays, the viewer's place stays.
 
     Options: ``frames``, dicts of "caption" and "src"; or ``steps``, the keys of the pictures, with one ``caption`` where {}
-    stands for the step; ``rows`` [(label, colour)] beside the picture, ``pace`` in ms per frame, ``autoplay``;
+    stands for the step; ``rows`` [(label, colour)] beside the picture, a ``note`` below it, ``pace`` in ms per frame, ``autoplay``;
     ``made``, which tells the pictures of two films of one name apart.
     """
     return {
@@ -71,28 +73,37 @@ def sheet(rows: list[list[Image.Image]], gap: int = 1) -> Image.Image:
 
 
 class Recorder:
-    """Collects the film of a denoising: at most ``MAX_FRAMES`` frames of the first ``MAX_PICTURES`` pictures, x_t over x0."""
+    """Collects the film of a denoising: at most ``MAX_FRAMES`` frames of ``pictures`` (at most ``MAX_PICTURES``) pictures. Each frame
+    is some rows of pictures, what is noisy above what is guessed of it; pictures of a drawing that comes later stand to the right."""
 
-    def __init__(self, steps: int):
+    def __init__(self, steps: int, pictures: int = MAX_PICTURES):
         wanted = min(steps, MAX_FRAMES)
         self._keep = {1 + round(k * (steps - 1) / max(1, wanted - 1)) for k in range(wanted)}
-        self.steps = steps
-        self.frames: list[dict[str, Any]] = []
+        self._taken: dict[int, tuple[int, list[list[Image.Image]]]] = {}
+        self.steps, self.pictures = steps, pictures
 
-    def add(self, step: int, timestep: int, x: list[Image.Image], x0: list[Image.Image], lang: str = "en") -> None:
-        """Take the frame of a ``step`` that is wanted."""
-        rows = [[_small(image) for image in row[:MAX_PICTURES]] for row in (x, x0)]
-        caption = t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep)
-        self.frames.append({"caption": caption, "src": data_uri(sheet(rows), small=True)})
+    def wants(self, step: int) -> int:
+        """How many more pictures of ``step`` (from 1) have a place in the film."""
+        if step not in self._keep:
+            return 0
+        return self.pictures - (len(self._taken[step][1][0]) if step in self._taken else 0)
 
-    def wants(self, step: int) -> bool:
-        """Whether ``step`` (from 1) is one of those kept."""
-        return step in self._keep
+    def add(self, step: int, timestep: int, rows: list[list[Image.Image]]) -> None:
+        """Take pictures of a ``step`` that is wanted."""
+        rows = [[_small(image) for image in row[: self.wants(step)]] for row in rows]
+        taken = self._taken.setdefault(step, (timestep, [[] for _ in rows]))[1]
+        for row, images in zip(taken, rows, strict=True):
+            row += images
 
-    def reel(self, name: str, lang: str = "en", autoplay: bool = True) -> dict[str, Any]:
-        """The film as a value for ``player``."""
-        rows = [(t("ui.film.noisy", lang), "noise"), (t("ui.film.guess", lang), "prediction")]
-        return reel(name, t("ui.film.alt", lang), lang, frames=self.frames, rows=rows, pace=160, autoplay=autoplay)
+    def reel(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> dict[str, Any]:
+        """The film as a value for ``player``. Three rows are those of a latent model: latents, noisy, guessed."""
+        frames = [
+            {"caption": t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep), "src": data_uri(sheet(rows), small=True)}
+            for step, (timestep, rows) in sorted(self._taken.items())
+        ]
+        count = len(next(iter(self._taken.values()))[1]) if self._taken else 2
+        rows = [(t(f"ui.film.{key}", lang), colour) for key, colour in ROWS[-count:]]
+        return reel(name, t("ui.film.alt", lang), lang, frames=frames, rows=rows, pace=160, autoplay=autoplay, note=note)
 
 
 def _small(image: Image.Image) -> Image.Image:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ddpm_app.config import BUILT_IN, TrainConfig
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
+from ddpm_app.text import ASSETS
 from ddpm_app.ui.studio import Studio
 
 CAPS: dict[str, float] = {
@@ -31,9 +32,12 @@ CAPS: dict[str, float] = {
 """The greatest value of a setting in public mode."""
 NEEDED = ("max_train_minutes", "checkpoints_total_limit")
 """Settings that must be given in public mode: every run ends soon, and so does the room it takes."""
-MAX_CHANNELS = 256
+MAX_CHANNELS, MAX_VAE_CHANNELS = 256, 64
+LATENT_SIZE = 128
+"""The greatest ``image_size`` where a latent is learnt, or an autoencoder, whose network is small."""
 MAX_IMAGES, MAX_STEPS = 16, 100
 """Pictures and steps of one request to sample in public mode."""
+SHIPPED = ASSETS / "models"
 UPLOAD_MB = {False: 2048, True: 64}
 UPLOAD_SHARE = 0.1
 """The limits of an upload in public mode, as a share of those at home."""
@@ -78,7 +82,7 @@ def check_data(studio: Studio, config: TrainConfig, visitor: str) -> TrainConfig
     pictures too large."""
     if not studio.public:
         return config
-    _hold_to_cap(config, "image_size")
+    _hold_to_cap(config, "image_size", LATENT_SIZE)
     if config.dataset_name == BUILT_IN:
         return config
     own = {path.name: path for path in uploads_of(studio, visitor).glob("upload-*")}
@@ -88,15 +92,19 @@ def check_data(studio: Studio, config: TrainConfig, visitor: str) -> TrainConfig
 
 
 def check_config(studio: Studio, config: TrainConfig, visitor: str) -> TrainConfig:
-    """As ``check_data``, and raises Problem in public mode for settings beyond the caps."""
+    """As ``check_data`` and ``check_models``, and raises Problem in public mode for settings beyond the caps."""
     config = check_data(studio, config, visitor)
+    check_models(studio, config)
     if not studio.public:
         return config
     for name in NEEDED:
         if getattr(config, name) is None:
             raise Problem("public_needs", name, limit=CAPS[name])
-    for name in CAPS:
-        _hold_to_cap(config, name)
+    for name, limit in (CAPS | ({"image_size": LATENT_SIZE} if _is_light(config) else {})).items():
+        _hold_to_cap(config, name, limit)
+    for width in config.vae_channels:
+        if width > MAX_VAE_CHANNELS:
+            raise Problem("public_cap", "vae_channels", value=width, limit=MAX_VAE_CHANNELS)
     widest = max(config.unet_shape.block_out_channels)
     if widest > MAX_CHANNELS:
         raise Problem("public_cap", "block_out_channels" if config.block_out_channels else "unet", value=widest, limit=MAX_CHANNELS)
@@ -105,10 +113,30 @@ def check_config(studio: Studio, config: TrainConfig, visitor: str) -> TrainConf
     return config
 
 
-def _hold_to_cap(config: TrainConfig, name: str) -> None:
+def check_models(studio: Studio, config: TrainConfig) -> None:
+    """Raises Problem("public_model") in public mode for a model that isn't one of those that ship: no path, Hub id or run of
+    another visitor is ever opened."""
+    shipped = shipped_names() if studio.public else []
+    for name in ("vae", "init_from", "text_encoder") if studio.public else ():
+        if (value := getattr(config, name)) is not None and value not in shipped:
+            raise Problem("public_model", name, value=value, known=", ".join(shipped))
+
+
+def shipped_names() -> list[str]:
+    """Names of the models that came with the app."""
+    return sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
+
+
+def _is_light(config: TrainConfig) -> bool:
+    """Whether the pictures are larger than what the network works on, or the network is an autoencoder."""
+    brought = config.init_from and any((SHIPPED / config.init_from / part).is_dir() for part in ("vae", "vqvae"))
+    return config.objective == "autoencoder" or bool(brought if config.init_from else config.vae)
+
+
+def _hold_to_cap(config: TrainConfig, name: str, limit: float) -> None:
     value = getattr(config, name)
-    if value is not None and value > CAPS[name]:
-        raise Problem("public_cap", name, value=value, limit=CAPS[name])
+    if value is not None and value > limit:
+        raise Problem("public_cap", name, value=value, limit=limit)
 
 
 def without_folders(value: Any) -> Any:

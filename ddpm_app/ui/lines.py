@@ -4,22 +4,22 @@ import math
 import pathlib
 from typing import Any
 
-from ddpm_app.ui import sources
+from ddpm_app.ui import guard, sources
 from ddpm_app.ui.sources import Kind
 from ddpm_app.ui.studio import Studio
 
 SCHEDULERS = {"dpmpp_2m": "DPMSolverMultistepScheduler", "ddim": "DDIMScheduler", "ddpm": "DDPMScheduler"}
 SOLVER = (
     "(\n    pipeline.scheduler.config, trained_betas=pipeline.scheduler.betas.tolist(),"
-    ' timestep_spacing="linspace", final_sigmas_type="zero"\n)'
+    ' timestep_spacing="leading", steps_offset=0, final_sigmas_type="zero"\n)'
 )
 NOISE = "noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range({first}, {end})])"
 GENERATORS = "generators = [torch.Generator().manual_seed(seed) for seed in range({first}, {end})]"
 
 
 def python_lines(studio: Studio, asked: dict[str, Any]) -> str:
-    """The lines for the tab's settings by name. Each picture starts from the noise of its own seed, as here, and comes out the same
-    (to rounding) where the sampler adds none on the way."""
+    """The lines for the tab's settings by name. Each picture starts from the noise of its own seed, as here. It comes out the same (to
+    rounding) where the sampler adds no noise on the way; with the solver, whose timesteps diffusers rounds otherwise, nearly the same."""
     kind = sources.kind_at(studio, asked["source"], asked["other"])
     name, scheduler = _pipeline_of(kind, asked), _scheduler_of(kind, asked["sampler"])
     used = sorted({name, *([scheduler] if scheduler else [])})
@@ -108,7 +108,7 @@ def _shown_place(studio: Studio, asked: dict[str, Any]) -> pathlib.PurePath | st
     kind, _, name = (asked["source"] or "").partition(":")
     if kind not in ("run", "shipped"):
         return (asked["other"] or "").strip() or "user/name"
-    folder = studio.runs_dir / name / "pipeline" if kind == "run" else sources.MODELS / name
+    folder = studio.runs_dir / name / "pipeline" if kind == "run" else guard.SHIPPED / name
     if folder.is_relative_to(pathlib.Path.cwd()):
         return folder.relative_to(pathlib.Path.cwd())
     return pathlib.Path(*folder.parts[-3:]) if studio.public else folder

@@ -16,10 +16,6 @@ FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share")
 """The settings that decide what is opened, and with the rest how it is decoded."""
 
 
-def _key(config: TrainConfig) -> str:
-    return repr([getattr(config, name) for name in FIELDS])
-
-
 @dataclasses.dataclass
 class Entry:
     """One data set under one preparation. ``source`` comes first (data.source.Source), ``pictures`` (data.pictures.Pictures)
@@ -49,11 +45,12 @@ class Shelf:
         self._warm = warm
         self._lock = threading.Lock()
         self._entries: collections.OrderedDict[str, Entry] = collections.OrderedDict()
+        self._edits: collections.Counter[str] = collections.Counter()
 
     def ask(self, config: TrainConfig, again: bool = False) -> str:
         """Open the config's data set unless it is open or being opened; returns its key. ``again`` retries a failed or stopped one."""
-        key = _key(config)
         with self._lock:
+            key = repr([self._edits[config.dataset_name], *(getattr(config, name) for name in FIELDS)])
             entry = self._entries.get(key)
             if entry is None or again and entry.problem:
                 entry = self._entries[key] = Entry(config)
@@ -63,22 +60,32 @@ class Shelf:
                 self._entries.popitem(last=False)[1].stop.set()
         return key
 
+    def edited(self, name: str) -> None:
+        """Forget a data set whose captions or labels have changed: it is to be asked for again."""
+        with self._lock:
+            self._edits[name] += 1
+            for key in [key for key, entry in self._entries.items() if entry.config.dataset_name == name]:
+                self._entries.pop(key).stop.set()
+
     def get(self, key: str) -> Entry | None:
         with self._lock:
             return self._entries.get(key)
 
-    def trained_on(self, config: TrainConfig) -> int | None:
-        """How many pictures a training would learn from; None while that isn't known. Before all are decoded it is a guess
-        that counts the unfit ones in."""
+    def found(self, config: TrainConfig) -> Entry | None:
+        """The config's data set where it is open, decoded at best, whatever its pictures' size."""
         with self._lock:
             same = [
                 e
                 for e in self._entries.values()
                 if e.source is not None and all(getattr(e.config, f) == getattr(config, f) for f in SOURCE)
             ]
-        if not same:
+        return max(same, key=lambda e: e.pictures is not None, default=None)
+
+    def trained_on(self, config: TrainConfig) -> int | None:
+        """How many pictures a training would learn from; None while that isn't known. Before all are decoded it is a guess
+        that counts the unfit ones in."""
+        if (entry := self.found(config)) is None:
             return None
-        entry = max(same, key=lambda e: e.pictures is not None)
         count = len(entry.source if entry.pictures is None else entry.pictures)
         kept_out = len(entry.source.held_out or ()) or round(count * config.validation_share)
         return count - kept_out if config.validation_share else count

@@ -9,11 +9,10 @@ from huggingface_hub import errors, try_to_load_from_cache
 
 from ddpm_app import runs
 from ddpm_app.problems import Problem
-from ddpm_app.text import ASSETS, t
+from ddpm_app.text import t
 from ddpm_app.ui import guard
 from ddpm_app.ui.studio import Studio
 
-MODELS = ASSETS / "models"
 OTHER = "other"
 VAES = ("vae", "vqvae")
 
@@ -51,7 +50,7 @@ def draws(shot: dict[str, Any]) -> bool:
 
 def shipped_models() -> list[str]:
     """Names of the pipelines that came with the app."""
-    return sorted(path.parent.name for path in MODELS.glob("*/model_index.json"))
+    return sorted(path.parent.name for path in guard.SHIPPED.glob("*/model_index.json"))
 
 
 def default(studio: Studio, run: str) -> str | None:
@@ -70,7 +69,7 @@ def place_of(studio: Studio, source: str | None, other: str | None) -> pathlib.P
     if kind == "shipped":
         if name not in shipped_models():
             raise Problem("model_missing", value=name)
-        return MODELS / name
+        return guard.SHIPPED / name
     if kind != OTHER or not (other or "").strip():
         raise Problem("no_source")
     guard.refuse_in_public(studio)
@@ -79,7 +78,7 @@ def place_of(studio: Studio, source: str | None, other: str | None) -> pathlib.P
 
 def _folder(studio: Studio, name: str) -> pathlib.Path | None:
     """As model.places.local, which comes with torch: the folder of a shipped model, a run, or of that path."""
-    among = (MODELS / name, studio.runs_dir / name, pathlib.Path(name).expanduser())
+    among = (guard.SHIPPED / name, studio.runs_dir / name, pathlib.Path(name).expanduser())
     return next((path for path in among if name and path.is_dir()), None)
 
 

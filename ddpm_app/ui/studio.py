@@ -49,8 +49,14 @@ class Studio:
         self.warm.set()
 
 
-def in_form(info: FieldInfo, value: Any) -> str | bool:
-    """A setting's value as the form holds it: a flag stays one, the rest is text, nothing is an empty text."""
+AUTOENCODER_SECTIONS = ("encoder", "decoder")
+"""The values of ``trainable`` that name parts of an autoencoder; but for "all", the others name parts of a UNet."""
+
+
+def in_form(info: FieldInfo, value: Any) -> str | bool | list[str]:
+    """A setting's value as the form holds it: a flag stays one, any of several is a list, the rest is text, nothing is an empty text."""
+    if info.kind == "choices":
+        return list(value)
     if info.kind == "bool":
         return "" if value is None else str(value).lower() if info.optional else value
     if isinstance(value, tuple | list):
@@ -70,20 +76,23 @@ class Form:
         return list(self.components.values())
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
-        """What the components hold, by field name."""
-        return dict(zip(self.components, given, strict=True))
+        """What the components hold, by field name, without the ticks at sections that the chosen objective has not."""
+        values = {name: "" if value is None else value for name, value in zip(self.components, given, strict=True)}
+        ticked, coder = values["trainable"], values["objective"] == "autoencoder"
+        there = [section for section in ticked if section == "all" or (section in AUTOENCODER_SECTIONS) == coder]
+        return values | {"trainable": there or ["all"] * bool(ticked)}
 
     def read(self, given: Sequence[Any], free: bool = False) -> TrainConfig:
         """The settings in the form. ``free``: under a run name that no run has. Raises the first Problem."""
         config = from_dict(self.values(given))  # before the name is looked up: what is no plain name is no business of the disk's
         return from_dict(config.to_dict() | {"output_dir": runs.free_name(self.runs_dir, config.output_dir)}) if free else config
 
-    def texts(self, config: TrainConfig) -> dict[str, str | bool]:
+    def texts(self, config: TrainConfig) -> dict[str, str | bool | list[str]]:
         """A config as the form's values, under a run name that is free."""
         values = config.to_dict() | {"output_dir": runs.free_name(self.runs_dir, config.output_dir)}
         return {name: in_form(FIELDS[name], values[name]) for name in self.components}
 
-    def fill(self, config: TrainConfig) -> list[str | bool]:
+    def fill(self, config: TrainConfig) -> list[str | bool | list[str]]:
         """Values for all of ``inputs``, for a handler whose outputs they are."""
         return list(self.texts(config).values())
 

@@ -1,6 +1,7 @@
 """The Train tab: the curves, the growing pictures, the figures and the log of the run on show."""
 
 import html
+import math
 from typing import Any
 
 import gradio as gr
@@ -8,13 +9,15 @@ from PIL import Image
 
 from ddpm_app import plots, runs
 from ddpm_app.problems import Problem
-from ddpm_app.text import lasting, spell_bytes, t, words_for
-from ddpm_app.ui import guard
+from ddpm_app.text import lasting, spell_bytes, spell_count, t, words_for
+from ddpm_app.ui import guard, parts
 from ddpm_app.ui.film import data_uri, following, player, reel, scripted
 from ddpm_app.ui.header import said
 from ddpm_app.ui.studio import FOLLOW, Shared, Studio, words
 
 TIMELINE_FRAMES = 60
+GAP = 2
+"""Pixels between two pictures of a preview sheet."""
 GREATEST_SIDE = 1024
 """A preview sheet larger than this is scaled down on its way to the page."""
 
@@ -36,16 +39,18 @@ def build(studio: Studio, shared: Shared) -> None:
             with gr.Column(scale=2, min_width=280, elem_classes="card"):
                 gr.HTML(js_on_load=following("train-previews-heading"), elem_id="train-previews-heading", padding=False)
                 player(preview_picture(studio), live=True, elem_id="train-previews")
+                scripted("compare.js", server_functions=[compared_pictures(studio)], live=True, elem_id="train-compare")
+        parts.on_train(studio, shared)
         with gr.Accordion(words("ui.train.log"), open=False, elem_id="train-log-box"):
             gr.HTML(js_on_load=following("train-log"), elem_id="train-log", padding=False)
 
     def live(shot: dict[str, Any], lang: str) -> list[Any]:
         series = studio.board.series(shot["name"])
-        frame = plots.training(series, shot["plan"], shot["config"].get("num_train_timesteps", 1000), lang)
+        frame = plots.training(series, shot["plan"], shot["config"].get("num_train_timesteps", 1000), lang, is_autoencoder(shot))
         elsewhere = studio.board.snapshot("")  # the header tells of the run at work, else of the one on show
         failure = elsewhere["active"] and elsewhere["name"] != shot["name"]
         figures = told(shot, series, lang, failure) if shot["name"] else ""
-        return [figures, frame, previews_heading(shot, lang), timeline(shot, lang), log_lines(shot)]
+        return [figures, frame, previews_heading(shot, lang), timeline(shot, lang), comparison(shot, lang), log_lines(shot)]
 
     def draw(shot: dict[str, Any], lang: str, selected: str) -> list[Any]:
         if not shot["name"]:
@@ -59,7 +64,7 @@ def build(studio: Studio, shared: Shared) -> None:
             *[gr.update(interactive=shot["active"] and shot["state"] != "paused")] * 2,
         ]
 
-    shared.live(live, ["train-figures", "train-charts", "train-previews-heading", "train-previews", "train-log"])
+    shared.live(live, ["train-figures", "train-charts", "train-previews-heading", "train-previews", "train-compare", "train-log"])
     shared.each_tick(draw, [empty, board, chooser, preview, save], [shared.selected])
     chooser.input(lambda name: name or FOLLOW, [chooser], [shared.selected], show_progress="hidden", api_visibility="private")
     for button, wish in ((preview, "sample"), (save, "save")):
@@ -91,12 +96,46 @@ def preview_picture(studio: Studio):
     """The film's source of pictures: from a run's name and a step to a data URI."""
 
     def picture(wish: dict[str, str]) -> str:
-        path = runs.find(studio.runs_dir, str(wish["name"])).path / "samples" / f"step-{int(wish['key']):07}.png"
-        with Image.open(path) as image:
-            image.thumbnail((GREATEST_SIDE, GREATEST_SIDE))
-            return data_uri(image)
+        return data_uri(_bounded(_preview(studio, wish)[1]))
 
     return picture
+
+
+def compared_pictures(studio: Studio):
+    """The source of an autoencoder's originals and reconstructions: from a run's name and a step to two data URIs."""
+
+    def picture(wish: dict[str, str]) -> dict[str, str]:
+        run, sheet = _preview(studio, wish)
+        config, plan = run.record.get("config", {}), run.plan or {}
+        pairs = min(config.get("preview_images") or 1, plan.get("held_out") or plan.get("images") or 1)
+        return {name: data_uri(_bounded(half)) for name, half in zip(("before", "after"), halves(sheet, config["image_size"], pairs), strict=True)}
+
+    return picture
+
+
+def _preview(studio: Studio, wish: dict[str, str]) -> tuple[runs.Run, Image.Image]:
+    run = runs.find(studio.runs_dir, str(wish["name"]))
+    with Image.open(run.sample_path(int(wish["key"]))) as image:
+        return run, image.convert("RGB")
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    image.thumbnail((GREATEST_SIDE, GREATEST_SIDE))
+    return image
+
+
+def halves(sheet: Image.Image, side: int, pairs: int) -> tuple[Image.Image, Image.Image]:
+    """A sheet as sample.grid makes it, of originals each followed by its reconstruction, as two sheets: the originals, and what became of
+    them. ``side`` of a picture in pixels."""
+    across = (sheet.width + GAP) // (side + GAP)
+    corners = [(k % across * (side + GAP), k // across * (side + GAP)) for k in range(2 * pairs)]
+    columns = math.ceil(math.sqrt(pairs))
+    size = columns * (side + GAP) - GAP, math.ceil(pairs / columns) * (side + GAP) - GAP
+    result = Image.new("RGB", size, "white"), Image.new("RGB", size, "white")
+    for k, (left, top) in enumerate(corners):
+        place = k // 2 % columns * (side + GAP), k // 2 // columns * (side + GAP)
+        result[k % 2].paste(sheet.crop((left, top, left + side, top + side)), place)
+    return result
 
 
 # ---- what is drawn ------------------------------------------------------------------------------------------------------
@@ -109,9 +148,25 @@ def timeline(shot: dict[str, Any], lang: str) -> dict[str, Any]:
     return reel(shot["name"], t("ui.train.preview_alt", lang), lang, steps=kept, caption=caption, pace=350, made=shot["created"])
 
 
+def is_autoencoder(shot: dict[str, Any]) -> bool:
+    """Whether the run trains an autoencoder: no noise, no timesteps, and previews in pairs."""
+    return shot["config"].get("objective") == "autoencoder"
+
+
+def comparison(shot: dict[str, Any], lang: str) -> dict[str, Any] | None:
+    """What assets/js/compare.js takes: the latest reconstructions of an autoencoder beside their originals."""
+    if not is_autoencoder(shot) or not shot["samples"]:
+        return None
+    step = shot["samples"][-1]
+    words_ = {name: t(f"ui.train.compare_{name}", lang) for name in ("before", "after", "slide")}
+    caption = t("ui.train.preview_step", lang, step=f"{step:,}")
+    return {"name": shot["name"], "made": shot["created"], "step": step, "words": words_, "caption": caption}
+
+
 def previews_heading(shot: dict[str, Any], lang: str) -> str:
     """The heading over the growing pictures."""
-    note = t("ui.train.previews_note" if shot["samples"] else "ui.train.previews_none", lang)
+    kind = "pairs" if is_autoencoder(shot) else "note"
+    note = t(f"ui.train.previews_{kind}" if shot["samples"] else "ui.train.previews_none", lang)
     return f'<div class="part-heading"><strong>{html.escape(t("ui.train.previews", lang))}</strong><span>{html.escape(note)}</span></div>'
 
 
@@ -133,6 +188,7 @@ def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[
     seen = step * plan["batch_size"] if plan.get("batch_size") else None
     rate, eta = shot.get("images_per_second"), shot.get("eta_seconds")
     loss = series["smooth"][1][-1] if series["smooth"][1] else None
+    size = "figure_size_autoencoder" if is_autoencoder(shot) else "figure_size"
     return [
         ("figure_step", f"{step:,}", t("ui.train.of", lang, total=f"{total:,}") if total else ""),
         (
@@ -157,7 +213,7 @@ def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[
             f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32") if plan.get("device") else DASH,
             t("ui.train.machine", lang, threads=plan["threads"], memory=spell_bytes(plan["memory_bytes"])) if plan.get("threads") else "",
         ),
-        ("figure_size", spell_count(plan["parameters"]) if plan.get("parameters") else DASH, t("ui.train.parameters", lang)),
+        (size, spell_count(plan["parameters"]) if plan.get("parameters") else DASH, t("ui.train.parameters", lang)),
     ]
 
 
@@ -187,8 +243,3 @@ def empty_state(lang: str) -> str:
 
 
 DASH = "–"
-
-
-def spell_count(count: float) -> str:
-    """A large number: 860k, 5.4M, 113M."""
-    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k"

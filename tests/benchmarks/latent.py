@@ -28,10 +28,11 @@ PIXELS = dict(vae=None, unet="small", train_batch_size=16)
 """What makes latent-128 a run in pixels: the network of the pixel presets."""
 CAPTION_SEED = 903
 PROMPTS = ("a blue butterfly", "a yellow butterfly", "an orange butterfly", "a green moth with long tails", "a white butterfly",
-           "a purple butterfly", "a black butterfly with yellow bands", "a red butterfly with eyespots", "a brown butterfly", "a white butterfly with orange tips",
-           "a black and green butterfly", "a blue butterfly with black margins")
+           "a purple butterfly", "a black butterfly with yellow bands", "a red butterfly with eyespots", "a brown butterfly",
+           "a white butterfly with orange tips", "a black and green butterfly", "a blue butterfly with black margins")
 ACROSS = 4
-COLUMNS = ("preset", "minutes", "steps", "s per step", "real against real", "the autoencoder's reconstructions", "this preset", "in pixels, same minutes")
+COLUMNS = ("preset", "minutes", "steps", "s per step", "real against real", "the autoencoder's reconstructions", "this preset",
+           "in pixels, same minutes")
 
 
 def real(count: int, size: int, seed: int) -> list[specimens.Specimen]:

@@ -1,0 +1,55 @@
+"""A sheet of pictures with a caption beside each row."""
+
+import math
+
+from PIL import Image, ImageDraw, ImageFont
+
+SMALLEST, GREATEST = 96, 256
+"""Sides between which pictures stand on a sheet: small ones are blown up with hard edges, great ones scaled down."""
+CAPTION_WIDTH, FONT_SIZE, GAP = 150, 15, 4
+
+
+def captioned(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
+    """Rows of pictures of one size on a white sheet, each with its caption on the left."""
+    font = ImageFont.load_default(FONT_SIZE)
+    width, height = _fitted(*rows[0][1][0].size)
+    captions = [_wrapped(caption, font) for caption, _ in rows]
+    left = 3 * GAP + math.ceil(max(font.getlength(line) for lines in captions for line in lines))
+    columns = max(len(images) for _, images in rows)
+    sheet = Image.new("RGB", (left + columns * (width + GAP), len(rows) * (height + GAP) - GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for r, (lines, (_, images)) in enumerate(zip(captions, rows, strict=True)):
+        top = r * (height + GAP)
+        pen.multiline_text((left - 2 * GAP, top + height / 2), "\n".join(_shortened(lines, height)), "#1f1d1a", font, "rm", align="right")
+        for c, image in enumerate(images):
+            hard = Image.Resampling.NEAREST if image.width < width else Image.Resampling.LANCZOS
+            sheet.paste(image.convert("RGB").resize((width, height), hard), (left + c * (width + GAP), top))
+    return sheet
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    side = max(width, height)
+    if side > GREATEST:
+        return max(1, width * GREATEST // side), max(1, height * GREATEST // side)
+    times = math.ceil(SMALLEST / side)
+    return width * times, height * times
+
+
+def _wrapped(caption: str, font: ImageFont.FreeTypeFont) -> list[str]:
+    """The caption in lines that fit beside the pictures; a word longer than that is cut."""
+    lines = [""]
+    for word in caption.split() or [""]:
+        while len(word) > 1 and font.getlength(word) > CAPTION_WIDTH:
+            word = word[:-1]
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= CAPTION_WIDTH:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _shortened(lines: list[str], height: int) -> list[str]:
+    """As many lines as a row is high, with dots where some are left out."""
+    most = max(1, height // (FONT_SIZE + 4))
+    return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1].rpartition(" ")[0] + " ..."]
