@@ -13,9 +13,9 @@ _LATENT = _QUICK | dict(vae="butterflies-vae", unet="latent", preview_inference_
                         save_image_epochs=2, save_model_epochs=4)
 
 PRESETS: dict[str, dict[str, Any]] = {
+    "latent-128": _LATENT | dict(image_size=128, max_train_minutes=1),
     "first-butterflies": _QUICK | dict(image_size=32, max_train_minutes=1, save_image_epochs=1, save_model_epochs=2),
     "butterflies-64": _QUICK | dict(image_size=64, max_train_minutes=5, save_image_epochs=1, save_model_epochs=2),
-    "latent-128": _LATENT | dict(image_size=128, max_train_minutes=1),
     "species-64": _QUICK | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_image_epochs=1, save_model_epochs=2),
     "words-128": _LATENT | dict(image_size=128, conditioning="text", max_train_minutes=3),
     "latent-256": _LATENT | dict(dataset_name=BUILT_IN_256, image_size=256, max_train_minutes=5),
@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     ),
     "tutorial-128": dict(output_dir="ddpm-butterflies-128", mixed_precision="fp16", use_ema=False, validation_share=0.0),
 }
-FIRST = "first-butterflies"
+FIRST = "latent-128"
 """The preset the page opens on."""
 
 

@@ -23,7 +23,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 COLOURS = ("red", "blue", "green")
 LONGEST = 12
 """Tokens that the tiny text encoder takes; each letter is one, begin and end are two more."""
-LATENT, LABELS, WORDS = dict(vae="{parts}/vae"), dict(conditioning="labels", label_column="kind"), dict(conditioning="text", text_encoder="{parts}/words")
+LATENT, LABELS = dict(vae="{parts}/vae"), dict(conditioning="labels", label_column="kind")
+WORDS = dict(conditioning="text", text_encoder="{parts}/words")
 KINDS = {
     "latents": LATENT,
     "labels": LABELS,

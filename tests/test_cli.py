@@ -101,11 +101,11 @@ def test_a_switch_without_a_value_is_on():
 
 def test_steps_replace_a_presets_minutes():
     config = parsed("--max_train_steps", "9")
-    assert (config.output_dir, config.max_train_steps, config.max_train_minutes) == ("first-butterflies", 9, None)
+    assert (config.output_dir, config.max_train_steps, config.max_train_minutes) == (presets.FIRST, 9, None)
 
 
 @pytest.mark.parametrize(("typed", "said"), [
-    (["--image_size", "30"], "--image_size is 30, but unet has"),
+    (["--preset", "first-butterflies", "--image_size", "30"], "--image_size is 30, but unet has"),
     (["--image_size", "abc"], "--image_size is 'abc'"),
     (["--image_size", "4"], "--image_size is 4: it must be at least 8"),
     (["--learning_rate", "E-4"], "--learning_rate is 'E-4'"),

@@ -136,11 +136,6 @@ def test_template_without_captions_or_labels(tiny, tiny_of, pictures):
     assert texts_of(tiny_of("words", caption_template="a {label}"), bare) == ["a b", "a "] * 12
 
 
-@pytest.mark.parametrize("template", ["{colour}", "{", "}", "{0}", "{}", "{caption.x}", "{caption[0]}", "{caption!z}", "{caption:d}"])
-def test_template_that_is_none(template):
-    problem_of("caption_template", "caption_template", lambda: settings("x", caption_template=template))
-
-
 def test_embedding_is_the_encoders(words):
     tokenizer, encoder = parts_kit.text()
     texts = ["red bug", "", "green bug"]
@@ -199,6 +194,11 @@ def test_cut_texts_are_counted(words, pictures, tiny_of):
     assert words.of(tiny_of("words"), pictures, *quiet).cut == 0
     assert words.of(tiny_of("words", caption_template="a quite {label} bug"), pictures, *quiet).cut == 24
     assert words.tokens([cut]).shape == (1, 12) and words.tokens([cut])[0, -1] == words.tokenizer.eos_token_id
+
+
+def test_the_end_that_is_not_read(words):
+    assert words.unread("a" * 10) == words.unread("") == ""
+    assert words.unread("abcdefghij klm") == "klm" and words.unread("abcdefgh ijklm") == "klm" and words.unread("red bug, blue bug") == "e bug"
 
 
 def test_texts_asked_for(words):
@@ -291,7 +291,7 @@ def test_what_is_asked_for_changes_the_picture(trained, kind):
     together = draw(it, num_images=3, **{name: value + other[name] for name, value in one.items()})
     torch.testing.assert_close(together[:1], first, rtol=0, atol=1e-4)
     torch.testing.assert_close(together[2:], draw(it, num_images=1, seed=2, **one), rtol=0, atol=1e-4)
-    torch.testing.assert_close(draw(it, num_images=3, batch_size=2, **{k: v + other[k] for k, v in one.items()}), together, rtol=0, atol=1e-4)
+    torch.testing.assert_close(draw(it, num_images=3, batch_size=1, **{k: v + other[k] for k, v in one.items()}), together, rtol=0, atol=1e-4)
     for scale in (1.0, 6.0):
         assert not torch.allclose(draw(it, num_images=1, guidance_scale=scale, **one), first, atol=1e-6)
     nothing = draw(it, num_images=1, guidance_scale=0, **one)

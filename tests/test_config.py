@@ -350,7 +350,7 @@ def test_size_in_latents_is_checked_with_the_autoencoder():
     assert from_dict(dict(image_size=100, vae="butterflies-vae")).image_size == 100
 
 
-@pytest.mark.parametrize("template", ["{colour}", "{", "}", "{0}", "{}", "{caption.x}", "{caption[0]}", "{label!z}"])
+@pytest.mark.parametrize("template", ["{colour}", "{", "}", "{0}", "{}", "{caption.x}", "{caption[0]}", "{label!z}", "{caption:d}"])
 def test_caption_template(template):
     problem = refused(conditioning="text", caption_template=template)
     assert (problem.code, problem.field) == ("caption_template", "caption_template") and "{caption}" in tell(problem)

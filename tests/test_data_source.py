@@ -8,10 +8,12 @@ import datasets
 import pytest
 from data_kit import cache_dir, folder_of, metadata, noise, png, settings  # noqa: F401
 from PIL import Image
+from pyarrow import parquet
 
 from ddpm_app.data import cache, source
 from ddpm_app.data.source import originals
-from ddpm_app.problems import Problem
+from ddpm_app.problems import Problem, Stopped
+from ddpm_app.specimens import collection
 from ddpm_app.text import tell
 
 
@@ -148,6 +150,54 @@ def test_the_built_in_set_keeps_its_own_rows_out(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "BUILT_IN_FILE", specimens(tmp_path / "x [1].parquet"))
     found = originals(settings("butterflies"))
     assert (found.kind, found.held_out, found.label_names) == ("built-in", [0, 1, 2], ("a", "b"))
+
+
+@pytest.fixture
+def few_drawn(monkeypatch):
+    """The set that is drawn on first use has 16 specimens at 24 px; holds how often it was drawn."""
+    write, drawn = collection.write_parquet, []
+
+    def few(path, size, progress):
+        drawn.append(size)
+        write(path, 24, progress, count=16)
+
+    monkeypatch.setattr(collection, "write_parquet", few)
+    return drawn
+
+
+def test_the_large_built_in_set_is_drawn_once(few_drawn):
+    told = []
+    found = originals(settings("butterflies-256"), lambda *phase: told.append(phase))
+    assert few_drawn == [256] and told == [("draw", k, 16) for k in range(16)]
+    assert (found.kind, len(found), found.held_out, len(found.label_names)) == ("built-in", 16, [7, 15], 16)
+    assert sorted(found.labels) == list(range(16)) and all(found.captions)
+    assert len(originals(settings("butterflies-256"))) == 16 and few_drawn == [256]
+    cache.clear_cache()
+    assert originals(settings("butterflies-256")).file(3) == found.file(3) and few_drawn == [256, 256]
+
+
+def test_stopped_while_drawing_leaves_nothing(few_drawn, cache_dir):  # noqa: F811
+    asked = []
+    with pytest.raises(Stopped):
+        originals(settings("butterflies-256"), None, lambda: asked.append(1) or len(asked) > 3)
+    assert not [path for path in (cache_dir / "drawn").iterdir() if path.is_dir()]
+    assert len(originals(settings("butterflies-256"))) == 16
+
+
+def test_the_large_set_has_the_specimens_of_the_small_one(tmp_path):
+    """Row by row as in the shipped file. Captions are measured on the picture: a mark that is just visible may be told of at one size alone."""
+    collection.write_parquet(tmp_path / "drawn.parquet", 24, lambda done, count: None, count=20)
+    drawn, shipped = (parquet.read_table(file, columns=["species", "split", "caption"]).slice(0, 20).to_pydict()
+                      for file in (tmp_path / "drawn.parquet", source.BUILT_IN_FILE))
+    assert (drawn["species"], drawn["split"]) == (shipped["species"], shipped["split"])
+    assert sum(one == other for one, other in zip(drawn["caption"], shipped["caption"], strict=True)) >= 19
+
+
+def test_a_label_column_of_strings_needs_no_naming(tmp_path):
+    folder_of(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
+    metadata(tmp_path, [{"file_name": f"{name}.png", "label": label} for name, label in zip("abcd", ("moth", "", "bee", "moth"), strict=True)])
+    found = originals(settings(tmp_path))
+    assert (found.labels, found.label_names) == ([1, -1, 0, 1], ("bee", "moth"))
 
 
 def test_named_columns(tmp_path):

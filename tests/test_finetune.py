@@ -58,6 +58,16 @@ def test_schedule_and_target_are_the_models(trained, parts):
     assert torch.equal(sample.load(trained("tuned-words").path).scheduler.alphas_cumprod, it.abar)
 
 
+def test_latents_are_never_clipped(parts, tiny_of):
+    """A scheduler's own default is to clip; Stable Diffusion's doesn't say that it mustn't."""
+    assert "clip_sample" not in pipeline.read_json(parts / "stable-diffusion" / "scheduler" / "scheduler_config.json")
+    models = [sample.load(parts / "stable-diffusion"), *(objective(tiny_of(kind)).model for kind in ("latents", "tuned-words", "words"))]
+    for model in models:
+        for name in ("ddpm", "ddim"):
+            assert not sample.make_sampler(name, model.scheduler).config.clip_sample
+    assert sample.make_sampler("ddim", objective(tiny_of("pixels")).model.scheduler).config.clip_sample
+
+
 def test_the_first_loss_by_hand(trained):
     """In latents of the model's own autoencoder, with the texts of its own encoder, against its own target."""
     run = trained("tuned-words")

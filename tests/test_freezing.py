@@ -163,7 +163,9 @@ def mode(module) -> list:
     return [part.training for part in module.modules()] + [p.requires_grad for p in module.parameters()]
 
 
-@pytest.mark.parametrize(("kind", "trainable"), [("pixels", ("up",)), ("words", ("attention",)), ("latents", ("all",)), ("autoencoder", ("decoder",))])
+@pytest.mark.parametrize(("kind", "trainable"), [
+    ("pixels", ("up",)), ("words", ("attention",)), ("latents", ("all",)), ("autoencoder", ("decoder",)),
+])
 def test_previews_validation_and_saving_leave_the_mode(runs_dir, tiny_of, caught, kind, trainable):
     seen = []
 

@@ -145,6 +145,14 @@ def test_validation_drops_nothing(tiny_of):
     assert seen[-1].tolist() == [3] * 4
 
 
+@pytest.mark.parametrize("kind", ["pixels", "labels-in-latents", "words", "autoencoder"])
+def test_validation_does_not_depend_on_the_batch(tiny_of, kind):
+    whole, parts = (objective(tiny_of(kind, eval_batch_size=size)) for size in (16, 5))
+    one, other = whole.measure(whole.module.eval(), 0), parts.measure(parts.module.eval(), 0)
+    assert other.train_loss == pytest.approx(one.train_loss, rel=1e-5) and other.held_out_loss == pytest.approx(one.held_out_loss, rel=1e-5)
+    assert other.bands == pytest.approx(one.bands, rel=1e-4)
+
+
 # ---- what is said of the fit -----------------------------------------------------------------------------------------
 def test_cut_texts_and_unfit_autoencoders_are_said(runs_dir, tiny_of):
     run = new(runs_dir, tiny_of("words", caption_template="a very long tale of a {caption}", max_train_steps=1))

@@ -143,7 +143,7 @@ def server(cache, parts, tmp_path, monkeypatch):
         server.folder, server.fetched, server.status, server.headers = tmp_path / "repository", set(), 200, {}
         shutil.copytree(parts / "stable-diffusion", server.folder)
         for name in ("README.md", "pipeline.py", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors",
-                     "unet/diffusion_pytorch_model.non_ema.safetensors", "v1-5-pruned.ckpt", "v1-5-pruned.safetensors", "v1-5-pruned-emaonly.safetensors",
+                     "unet/diffusion_pytorch_model.non_ema.safetensors", "v1-5-pruned.ckpt", "model-v1-5-pruned.safetensors",
                      "safety_checker/model.safetensors", "text_encoder/model.fp16.safetensors", "tokenizer/merges.txt", "unet/modeling.py"):
             (server.folder / name).parent.mkdir(exist_ok=True)
             (server.folder / name).write_bytes(b"evil")

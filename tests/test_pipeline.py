@@ -87,7 +87,8 @@ def stranger(trained, tmp_path_factory):
     asked = dict(kinds=kinds, autoencoder=str(trained("autoencoder").pipeline), words=WORDS, labels=LABELS, steps=STEPS, seed=SEED,
                  guidance=GUIDANCE, out=str(folder / "out.npz"))
     env = os.environ | {"HF_HOME": str(folder / "hub")}
-    child = subprocess.run([sys.executable, "-I", "-c", STRANGER, json.dumps(asked)], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-I", "-c", STRANGER, json.dumps(asked)]
+    child = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert child.returncode == 0, child.stderr[-3000:]
     return np.load(folder / "out.npz"), child.stdout + child.stderr
 
@@ -159,7 +160,8 @@ def test_layout(trained, kind):
 def test_scheduler_that_stock_pipelines_leave_alone(trained, kind):
     run = trained(kind)
     saved = json.loads((run.pipeline / "scheduler" / "scheduler_config.json").read_text())
-    assert saved["_class_name"] == "DDIMScheduler" and (saved["steps_offset"], saved["clip_sample"]) == (1, False)
+    assert saved["_class_name"] == "DDIMScheduler"
+    assert (saved["steps_offset"], saved["clip_sample"], saved["set_alpha_to_one"]) == (1, False, False), "as Stable Diffusion has them"
     wanted = ("scaled_linear", "v_prediction") if kind == "tuned-words" else ("linear", "epsilon")
     assert (saved["beta_schedule"], saved["prediction_type"], saved["num_train_timesteps"]) == (*wanted, 1000)
 
@@ -316,6 +318,20 @@ def test_damaged_parts_are_told(trained, tmp_path, part, file, damage):
     victim = folder / part / file
     victim.unlink() if damage == "gone" else victim.write_bytes(victim.read_bytes()[: 40 if damage == "cut" else 0])
     refused("model_unreadable", folder)
+
+
+@pytest.mark.parametrize(("kind", "wants", "said"), [
+    ("words", dict(in_channels=9), "9 channels"), ("words", dict(in_channels=5, out_channels=5), "5 channels"),
+    ("pixels", dict(out_channels=6), "6 that it gives"), ("words", dict(class_embed_type="timestep"), "class_embed_type"),
+    ("pixels", dict(num_class_embeds=4), "id2label"),
+])
+def test_unets_of_other_kinds(trained, tmp_path, kind, wants, said):
+    """For inpainting, with a learned variance, with classes that nobody named: said when it is read, and not when it draws."""
+    folder = tmp_path / "pipeline"
+    shutil.copytree(trained(kind).pipeline, folder)
+    unet = sample.load(folder).unet
+    type(unet).from_config(dict(unet.config) | wants).save_pretrained(folder / "unet")
+    assert said in tell(refused("model_unreadable", folder))
 
 
 def test_words_without_their_encoder(trained, tmp_path):

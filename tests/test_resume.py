@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import data_kit
+import parts_kit
 import pytest
 import torch
 from engine_kit import MEASURED, Hand, losses, new, outcome, rows, train
@@ -278,6 +279,46 @@ def test_other_pictures_are_refused(runs_dir, tiny, drawn, tmp_path):
     assert problem.field == "dataset_name"
     (folder / "07.png").write_bytes((drawn / "07.png").read_bytes())
     assert train(run)[-1] == events.Ended(12, "finished")
+
+
+def test_other_parts_are_refused(runs_dir, tiny_of, parts, tmp_path):
+    """Going on in the latents of another autoencoder, or with other texts, would be another run."""
+    for name in ("vae", "words"):
+        shutil.copytree(parts / name, tmp_path / name)
+    run = new(runs_dir, tiny_of("words", vae=str(tmp_path / "vae"), text_encoder=str(tmp_path / "words")))
+    leave_at(run, 5)
+    for field, name, other in (("vae", "vae", parts_kit.vae(seed=1)), ("text_encoder", "words/text_encoder", parts_kit.text(seed=1)[1])):
+        kept = tmp_path / "kept"
+        shutil.copytree(tmp_path / name, kept)
+        other.save_pretrained(tmp_path / name)
+        assert refused("part_changed", train, run).field == field
+        shutil.rmtree(tmp_path / name)
+        kept.rename(tmp_path / name)
+    assert train(run)[-1] == events.Ended(12, "finished")
+
+
+@pytest.mark.parametrize(("kind", "column"), [("labels", "kind"), ("words", "caption"), ("labels", None)])
+def test_other_labels_or_captions_are_refused(trained, runs_dir, tiny_of, told, tmp_path, kind, column):
+    folder = tmp_path / "mine"
+    shutil.copytree(told, folder)
+    run = new(runs_dir, tiny_of(kind, dataset_name=str(folder)))
+    leave_at(run, 5)
+    listed = (folder / "metadata.jsonl").read_text()
+    spoilt = listed.replace("green", "grey") if column is None else listed.replace(f'"{column}": "red', f'"{column}": "blue', 1)
+    assert spoilt != listed
+    (folder / "metadata.jsonl").write_text(spoilt)
+    assert refused("part_changed", train, run).field == "dataset_name"
+    (folder / "metadata.jsonl").write_text(listed)
+    train(run)
+    assert outcome(run) == outcome(trained(kind))
+
+
+def test_another_model_to_go_on_from_is_refused(runs_dir, tiny_of, parts, tmp_path):
+    shutil.copytree(parts / "stable-diffusion", tmp_path / "model")
+    run = new(runs_dir, tiny_of("tuned-words", init_from=str(tmp_path / "model")))
+    leave_at(run, 1)
+    parts_kit.vae(seed=1).save_pretrained(tmp_path / "model" / "vae")
+    assert refused("part_changed", train, run).field == "init_from"
 
 
 # ---- finished runs ---------------------------------------------------------------------------------------------------

@@ -330,7 +330,8 @@ def test_code_in_a_folder_is_never_run(undisturbed, tmp_path):
 def test_previews_can_be_drawn_again(undisturbed):
     """The grid in samples/ is what the pipeline of that step draws from the run's preview noise."""
     config, it = undisturbed.config, sample.load(undisturbed.path)
-    frames = sample.denoise(it.unet, preview_noise(config, it.shape), sample.make_sampler(config.preview_sampler, it.scheduler), config.preview_inference_steps)
+    sampler = sample.make_sampler(config.preview_sampler, it.scheduler)
+    frames = sample.denoise(it.unet, preview_noise(config, it.shape), sampler, config.preview_inference_steps)
     *_, last = itertools.chain(frames)
     ours = np.asarray(sample.grid(sample.to_images(last.x))).astype(int)
     with Image.open(undisturbed.samples[-1]) as kept:

@@ -215,6 +215,14 @@ def test_the_shown_lines_draw_the_same_pictures(studio_with, kind, sampler, tmp_
         assert max(high for _, high in ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()) <= 1
 
 
+def test_the_shown_lines_name_the_folder_of_a_typed_run(studio_with, tmp_path, monkeypatch):
+    studio = studio_with("labels")
+    code = lines.python_lines(studio, SETTINGS | {"source": "other", "other": "labels", "num_images": 1})
+    assert len(drawn_by(code, tmp_path, monkeypatch)) == 1
+    public = lines.python_lines(Studio(studio.runs_dir, studio.jobs, studio.board, True), SETTINGS | {"source": "other", "other": "labels"})
+    assert str(studio.runs_dir) not in public
+
+
 @pytest.mark.parametrize(("count", "labels"), [(2, [1]), (5, [0, 2]), (1, []), (7, [])])
 def test_the_shown_lines_take_labels_in_turn(studio_with, count, labels):
     code = lines.python_lines(studio_with("labels"), SETTINGS | {"source": "run:labels", "labels": labels, "num_images": count})

@@ -93,6 +93,7 @@ class LabelsOf:
 
     def __init__(self, asking: Labels, pictures: Pictures):
         self.asking = asking
+        self.fingerprint = cache.key_of(asking.names, pictures.labels)
         self.labels = np.asarray(pictures.labels)
         self.labels[self.labels < 0] = asking.none
 
@@ -188,6 +189,7 @@ class TextsOf:
     def __init__(self, path: pathlib.Path, rows: np.ndarray, blank: int, texts: list[str], cut: int):
         self.embedded = np.load(path / "texts.npy", mmap_mode="r")
         self.rows, self.blank, self.texts, self.cut = rows, blank, texts, cut
+        self.fingerprint = cache.key_of(texts)
 
     def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
         rows = self.rows[indices]

@@ -9,7 +9,7 @@ from ddpm_app.model.codec import Pixels, Vae
 
 COUNT = 16
 """Pictures looked at."""
-UNFIT_PSNR = 20.0
+UNFIT_PSNR = 22.0
 """Reconstructions worse than this (in decibels) look wrong at a glance."""
 
 

@@ -133,7 +133,19 @@ def load(folder: pathlib.Path, source: str, field: str | None = None, unet: path
             conditioning = _text(folder)
         elif names := index.get("id2label"):
             conditioning = Labels(tuple(names[str(k)] for k in range(len(names))))
+        _check_wants(network.config, codec, conditioning)
         return Model(network.float().eval().requires_grad_(False), scheduler, codec, conditioning)
+
+
+def _check_wants(unet: Any, codec: Pixels | Vae, conditioning: Nothing | Labels | Text) -> None:
+    """Raises ValueError where a UNet with the settings ``unet`` wants what it can't be given here."""
+    if unet.in_channels != unet.out_channels or codec.vae is not None and unet.in_channels != codec.channels:
+        there = f"{codec.channels} of its latents" if codec.vae is not None else f"{unet.out_channels} that it gives"
+        raise ValueError(f"its UNet takes {unet.in_channels} channels and not the {there}")
+    if unet.get("num_class_embeds") and conditioning.kind != "labels":
+        raise ValueError("its labels have no names (id2label in model_index.json)")
+    if further := next((name for name in ("class_embed_type", "addition_embed_type", "encoder_hid_dim_type") if unet.get(name)), None):
+        raise ValueError(f"its UNet wants more than a text or a label ({further})")
 
 
 def _part(folder: pathlib.Path, *names: str) -> dict[str, str]:

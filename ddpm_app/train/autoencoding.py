@@ -43,6 +43,7 @@ class Autoencoding:
 
     part = "vae"
     preview_passes = 1
+    fingerprints: dict[str, str] = {}
 
     def __init__(self, config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
                  breathe: Callable[[], bool]):

@@ -1,6 +1,7 @@
 """What a diffusion run learns: to guess what noise hides (DDPM, arXiv 2006.11239), in pixels or latents, alone or by label or words."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,6 +49,12 @@ class Denoising:
             yield Notice("texts_cut", {"count": self.conditions.cut, "longest": self.model.conditioning.longest})
         if self.model.codec.vae is not None and (found := psnr(self.model.codec, self.pictures)) < UNFIT_PSNR:
             yield Notice("vae_unfit", {"psnr": f"{found:.1f}", "wanted": UNFIT_PSNR})
+
+    @functools.cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Hashes of what the run stands on beside the pixels, by setting: frozen parts, and what the pictures are asked for by."""
+        found = {"vae": self.model.codec, "text_encoder": self.model.conditioning, "dataset_name": self.conditions}
+        return {name: part.fingerprint for name, part in found.items() if hasattr(part, "fingerprint")}
 
     # ---- one batch --------------------------------------------------------------------------------------------------
     def trained(self, module: nn.Module) -> nn.Module:

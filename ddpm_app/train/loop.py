@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list
 from ddpm_app import diffusion, hub, sample
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.pictures import Pictures, load
+from ddpm_app.model.pipeline import CLIP
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import MetricsWriter, Run
 from ddpm_app.train import events
@@ -223,6 +224,7 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
         raise Problem("data_changed", "dataset_name", value=config.dataset_name)
     device = resolve_device(config)
     objective = OBJECTIVES[config.objective](config, pictures, run.path.parent, device, control.progress, lambda: _breathe(control))
+    _check_parts(config, run, objective)
     yield from (*check(objective.config, pictures), *objective.notices())
     processes = PartialState(cpu=device == "cpu")
     box: list = [None]
@@ -240,6 +242,15 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
     return objective, box[0]
 
 
+def _check_parts(config: TrainConfig, run: Run, objective: Objective) -> None:
+    """Raises Problem("part_changed") where a run would go on with another autoencoder, text encoder, labels or captions than it began with."""
+    known = run.record.get("parts", {})
+    for name, here in objective.fingerprints.items():
+        if known.get(name, here) != here:
+            field = "init_from" if config.init_from and name != "dataset_name" else name
+            raise Problem("part_changed", field, value=getattr(config, field) or CLIP)
+
+
 def _plan(objective: Objective, run: Run, control: Control, pictures: Pictures, processes: int) -> Iterator[Event]:
     """The run's plan, made by a rehearsal where it has none, agreed to by somebody where it is long."""
     plan, config = run.plan, objective.config
@@ -249,7 +260,7 @@ def _plan(objective: Objective, run: Run, control: Control, pictures: Pictures, 
         plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
     yield from _ask_if_long(config, plan, control)
     plan = plan | {"agreed": True}
-    run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source})
+    run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints)
     return plan
 
 

@@ -242,7 +242,7 @@ def _weights_bytes(config: TrainConfig, network: torch.nn.Module) -> int:
 @functools.cache
 def machine_speed() -> float:
     """Operations per second of a training step on this machine: a first guess from one small network, in about two seconds."""
-    config = presets.build(presets.FIRST)
+    config = presets.build("first-butterflies")
     device = resolve_device(config)
     unet = model.build_unet(config).to(device)
     batch = torch.zeros(config.train_batch_size, config.channels, config.image_size, config.image_size, device=device)

@@ -54,8 +54,8 @@ def drawer(studio: Studio, cancels: dict[str, threading.Event], sheet: str = "")
         yield row(status=progress(t("ui.sample.starting", lang), 0), **hidden, film=None, **working)
         try:
             for news in _draw(studio, asked, sheet, visitor, lang, stop):
-                yield row(**news)
-            yield row(**idle)
+                yield row(**news, **(idle if "film" in news else {}))
+            if stop.is_set(): yield row(**idle)
         except Exception as error:
             told = tell(guard.told(studio, problem_of(error)), lang)
             yield row(status=f'<div class="notice error" role="alert">{html.escape(told)}</div>', **idle)

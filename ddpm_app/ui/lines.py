@@ -61,7 +61,7 @@ def _loading(studio: Studio, asked: dict[str, Any], kind: Kind, name: str) -> li
         return [f"pipeline = {name}.from_pretrained({_quoted(place)})"]
     return [
         f"folder = {_quoted(place)}",
-        f'pipeline = {name}.from_pretrained(folder, custom_pipeline=folder + "/pipeline.py", trust_remote_code=True)',
+        f'pipeline = {name}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)',
     ]
 
 
@@ -106,9 +106,16 @@ def _quoted(text: str) -> str:
 def _shown_place(studio: Studio, asked: dict[str, Any]) -> pathlib.PurePath | str:
     """The source's place as the visitor may see it: from where the app was started, and no machine's paths in public."""
     kind, _, name = (asked["source"] or "").partition(":")
-    if kind not in ("run", "shipped"):
-        return (asked["other"] or "").strip() or "user/name"
-    folder = studio.runs_dir / name / "pipeline" if kind == "run" else guard.SHIPPED / name
+    if kind == "run":
+        folder = studio.runs_dir / name / "pipeline"
+    elif kind == "shipped":
+        folder = guard.SHIPPED / name
+    else:
+        typed = (asked["other"] or "").strip()
+        found = None if studio.public else sources.folder_of(studio, typed)
+        if found is None:
+            return typed or "user/name"
+        folder = sources.pipeline_in(found)
     if folder.is_relative_to(pathlib.Path.cwd()):
         return folder.relative_to(pathlib.Path.cwd())
     return pathlib.Path(*folder.parts[-3:]) if studio.public else folder

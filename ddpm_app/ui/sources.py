@@ -73,10 +73,10 @@ def place_of(studio: Studio, source: str | None, other: str | None) -> pathlib.P
     if kind != OTHER or not (other or "").strip():
         raise Problem("no_source")
     guard.refuse_in_public(studio)
-    return _folder(studio, other.strip()) or other.strip()
+    return folder_of(studio, other.strip()) or other.strip()
 
 
-def _folder(studio: Studio, name: str) -> pathlib.Path | None:
+def folder_of(studio: Studio, name: str) -> pathlib.Path | None:
     """As model.places.local, which comes with torch: the folder of a shipped model, a run, or of that path."""
     among = (guard.SHIPPED / name, studio.runs_dir / name, pathlib.Path(name).expanduser())
     return next((path for path in among if name and path.is_dir()), None)
@@ -103,12 +103,13 @@ def kind_at(studio: Studio, source: str | None, other: str | None) -> Kind:
         return _kind_on_hub(place)
     if (place / "status.json").is_file() and not runs.Run(place).pipeline.is_dir():  # a run that has saved nothing yet
         config = runs.Run(place).record.get("config", {})
-        origin = _folder(studio, config.get("init_from") or "")
-        return kind_of(_pipeline_in(origin)) if origin else Kind(config.get("conditioning", "none"), latent=bool(config.get("vae")))
-    return kind_of(_pipeline_in(place))
+        origin = folder_of(studio, config.get("init_from") or "")
+        return kind_of(pipeline_in(origin)) if origin else Kind(config.get("conditioning", "none"), latent=bool(config.get("vae")))
+    return kind_of(pipeline_in(place))
 
 
-def _pipeline_in(place: pathlib.Path) -> pathlib.Path:
+def pipeline_in(place: pathlib.Path) -> pathlib.Path:
+    """The pipeline's folder: a run keeps it in one of its own."""
     return runs.Run(place).pipeline if (place / "status.json").is_file() else place
 
 

@@ -24,7 +24,7 @@ from ddpm_app.data import preprocess  # noqa: E402
 from ddpm_app.model import pipeline  # noqa: E402
 
 RESULTS = ROOT / "tests" / "benchmarks" / "latent.md"
-PIXELS = dict(vae=None, unet="small", train_batch_size=16)
+PIXELS = dict(vae=None, unet="small", train_batch_size=16, preview_images=1)
 """What makes latent-128 a run in pixels: the network of the pixel presets."""
 CAPTION_SEED = 903
 PROMPTS = ("a blue butterfly", "a yellow butterfly", "an orange butterfly", "a green moth with long tails", "a white butterfly",
@@ -53,9 +53,9 @@ def given_back(vae: str, pictures: np.ndarray) -> np.ndarray:
 
 
 def drawn(run: runs.Run, **asked) -> list:
-    """Pictures of the run's averaged weights."""
+    """Pictures of the run's averaged weights, at the guidance of its previews."""
     images: list = []
-    for _, images in sample.draw(sample.load(run.path), sample.Request(**asked)):  # noqa: B007
+    for _, images in sample.draw(sample.load(run.path), sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)):  # noqa: B007
         pass
     return images
 
@@ -87,8 +87,11 @@ def row(name: str, folder: pathlib.Path, count: int, write: bool) -> str:
     mine = far(drawn(run, num_images=count, batch_size=32, **asked))
     cells = [f"`{name}`", *spent(run), f"{floor:.3f}", far(given_back(config.vae, other)) if config.vae else "", mine]
     if name == "latent-128":
-        rival = trained(name, folder, output_dir=f"{name}-pixels", **PIXELS)
-        minutes, steps, seconds = spent(rival)
+        # With previews and validation a minute would leave it no time at all: as many steps as the minutes have room for.
+        tried = trained(name, folder, output_dir=f"{name}-tried", max_train_steps=1, **PIXELS)
+        steps = round(config.max_train_minutes * 60 / tried.plan["step_seconds"])
+        rival = trained(name, folder, output_dir=f"{name}-pixels", max_train_steps=steps, **PIXELS)
+        minutes, _, seconds = spent(rival)
         cells.append(f"{far(drawn(rival, num_images=count, batch_size=32))}; {steps} steps of {seconds} s in {minutes} min")
     else:
         cells.append("")
