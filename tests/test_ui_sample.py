@@ -75,7 +75,7 @@ def test_drawing_ends_in_pictures_files_and_a_film(studio):
     from ddpm_app import sample as engine
 
     told = list(outcomes(studio))
-    done = told[-2]
+    done = told[-1]
     gallery = done["pictures"]["value"]
     assert [caption for _, caption in gallery] == ["seed 11", "seed 12"]
     request = engine.Request(num_images=2, num_inference_steps=3, seed=11)
@@ -142,7 +142,7 @@ def test_cancel_ends_between_two_steps(studio):
         if "step 1 of" in news.get("status", ""):
             drawer.canceller(cancels)(types.SimpleNamespace(session_hash="another"))
             drawer.canceller(cancels)(types.SimpleNamespace(session_hash="one"))
-    assert "Cancelled" in told[-2]["status"]
+    assert "Cancelled" in told[-1]["status"]
     assert told[-1]["go"]["visible"] and not cancels
     assert not any("value" in news.get("pictures", ()) for news in told)
 
@@ -188,7 +188,7 @@ def test_raw_weights_are_offered_where_a_checkpoint_has_them(studio):
     assert sources.has_raw(studio, "run:tiny")
     assert not sources.has_raw(studio, "run:nobody")
     assert not sources.has_raw(studio, "other")
-    assert "pictures" in list(outcomes(studio, weights="raw"))[-2]
+    assert "pictures" in list(outcomes(studio, weights="raw"))[-1]
 
 
 def drawn_by(code, tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_the_shown_lines_draw_the_same_pictures(studio_with, kind, sampler, tmp_
     wanted = {"labels": [2, 0], "prompt": "red bug\nblue", "negative_prompt": "green", "num_images": 3}
     asked = SETTINGS | wanted | {"source": source_of(kind), "sampler": sampler}
     theirs = drawn_by(lines.python_lines(studio, asked), tmp_path, monkeypatch)
-    ours = [image for image, _ in list(outcomes(studio, **asked))[-2]["pictures"]["value"]]
+    ours = [image for image, _ in list(outcomes(studio, **asked))[-1]["pictures"]["value"]]
     assert len(theirs) == 3
     if sampler == "ddpm" and (KINDS[kind].own or kind == "latents"):  # these pipelines add noise of their own on the way
         return  # the solver's 3 + 1 intervals divide the 1,000 timesteps: so there is nothing to round
@@ -367,7 +367,7 @@ def test_only_what_matters_is_seen(kind, seen):
 ])
 def test_a_sheet_has_a_row_for_each(studio_with, kind, sheet, rows):
     told = list(outcomes(studio_with(kind), sheet=sheet, source=f"run:{kind}", prompt="red bug\nblue bug"))
-    done = told[-2]
+    done = told[-1]
     assert f"{4 * rows} pictures" in done["status"] and "visible" not in done.get("pictures", ())
     archive = zipfile.ZipFile(io.BytesIO(done["as_zip"]))
     assert len(archive.namelist()) == 4 * rows + 1
@@ -382,12 +382,12 @@ def pictures_of(done):
 
 def test_rows_share_their_noise_and_differ_in_one_thing(studio_with):
     studio = studio_with("labels")
-    sheet = pictures_of(list(outcomes(studio, sheet="scales", source="run:labels", labels=[1]))[-2])
+    sheet = pictures_of(list(outcomes(studio, sheet="scales", source="run:labels", labels=[1]))[-1])
     for row, scale in enumerate((0, 1, 3, 7)):
-        alone = pictures_of(list(outcomes(studio, source="run:labels", labels=[1], num_images=4, guidance_scale=scale))[-2])
+        alone = pictures_of(list(outcomes(studio, source="run:labels", labels=[1], num_images=4, guidance_scale=scale))[-1])
         assert sheet[4 * row : 4 * row + 4] == alone
-    by_label = pictures_of(list(outcomes(studio, sheet="labels", source="run:labels", labels=[2, 0]))[-2])
-    assert by_label == [p for k in (2, 0) for p in pictures_of(list(outcomes(studio, source="run:labels", labels=[k], num_images=4))[-2])]
+    by_label = pictures_of(list(outcomes(studio, sheet="labels", source="run:labels", labels=[2, 0]))[-1])
+    assert by_label == [p for k in (2, 0) for p in pictures_of(list(outcomes(studio, source="run:labels", labels=[k], num_images=4))[-1])]
 
 
 @pytest.mark.parametrize(("sheet", "changes", "said"), [
@@ -415,15 +415,15 @@ def test_a_label_that_the_model_has_not_is_said(studio_with):
 
 def test_words_that_are_not_read_are_named(studio_with):
     told = list(outcomes(studio_with("words"), source="run:words", prompt="red bug\nblue bug with spots", num_images=2))
-    assert "reads 12 tokens" in told[-2]["status"] and "spots" in told[-2]["status"]
+    assert "reads 12 tokens" in told[-1]["status"] and "spots" in told[-1]["status"]
     told = list(outcomes(studio_with("words"), source="run:words", prompt="red bug\nblue bug with spots", num_images=1))
-    assert "reads 12" not in told[-2]["status"]
+    assert "reads 12" not in told[-1]["status"]
 
 
 def test_a_film_of_latents_shows_them_raw_and_decoded(studio_with):
     from ddpm_app import sample as engine
 
-    done = list(outcomes(studio_with("latents"), source="run:latents", num_images=3))[-2]
+    done = list(outcomes(studio_with("latents"), source="run:latents", num_images=3))[-1]
     reel = done["film"]
     assert [label for label, _ in reel["rows"]] == ["latents", "noisy", "guess"] and "first 3 of 4 channels" in reel["note"]
     assert size_of(reel["frames"][-1]["src"]) == (3 * 9 - 1, 3 * 9 - 1)
@@ -471,5 +471,5 @@ def test_a_captioned_sheet_is_legible_and_bounded(side):
     ("words", {"prompt": "one"}, ["seed 11", "seed 12", "seed 13"]),
 ])
 def test_each_picture_tells_what_was_asked(studio_with, kind, changes, captions):
-    done = list(outcomes(studio_with(kind), source=f"run:{kind}", num_images=3, **changes))[-2]
+    done = list(outcomes(studio_with(kind), source=f"run:{kind}", num_images=3, **changes))[-1]
     assert [caption for _, caption in done["pictures"]["value"]] == captions

@@ -30,6 +30,9 @@ SETTINGS = (
 OUTPUTS = ("status", "sheet", "pictures", "as_png", "as_zip", "film", "seed", "go", "cancel")
 SHEETS = {"labels": ("labels",), "prompts": ("text", "unknown"), "scales": ("labels", "text", "unknown")}
 """Sheets of rows that differ in one thing and share their noise, and which kinds of models they are for."""
+BUSY = {"go": gr.update(visible=False), "cancel": gr.update(visible=True)}
+IDLE = {"go": gr.update(visible=True), "cancel": gr.update(visible=False)}
+"""The buttons while it draws and at the end. They come with every answer: of two close upon each other the page may lose what the first brought."""
 SCALES = (0, 1, 3, 7)
 COLUMNS, MOST_PICTURES = 4, 1024
 LONGEST_PROMPT = 8000
@@ -48,17 +51,14 @@ def drawer(studio: Studio, cancels: dict[str, threading.Event], sheet: str = "")
         stop = cancels[request.session_hash] = threading.Event()
         asked |= {name: asked[name] or 0 for name in ("num_images", "num_inference_steps", "seed")}  # an emptied field is None
         asked["seed"] = int(asked["seed"]) if locked else secrets.randbelow(1_000_000)
-        working = {"seed": asked["seed"], "go": gr.update(visible=False), "cancel": gr.update(visible=True)}
-        idle = {"go": gr.update(visible=True), "cancel": gr.update(visible=False)}
         hidden = dict.fromkeys(("sheet", "pictures", "as_png", "as_zip"), gr.update(visible=False))
-        yield row(status=progress(t("ui.sample.starting", lang), 0), **hidden, film=None, **working)
+        yield row(status=progress(t("ui.sample.starting", lang), 0), **hidden, film=None, seed=asked["seed"], **BUSY)
         try:
             for news in _draw(studio, asked, sheet, visitor, lang, stop):
-                yield row(**news, **(idle if "film" in news else {}))
-            if stop.is_set(): yield row(**idle)
+                yield row(**BUSY | news)
         except Exception as error:
             told = tell(guard.told(studio, problem_of(error)), lang)
-            yield row(status=f'<div class="notice error" role="alert">{html.escape(told)}</div>', **idle)
+            yield row(status=f'<div class="notice error" role="alert">{html.escape(told)}</div>', **IDLE)
         finally:
             cancels.pop(request.session_hash, None)
 
@@ -135,7 +135,7 @@ def _draw(studio: Studio, asked: dict[str, Any], sheet: str, visitor: str, lang:
     for now in jobs.DEVICE.slices(painter.work(model, requests, recorder)):
         images = now.images
         if stop.is_set():
-            yield {"status": f'<div class="notice">{html.escape(t("ui.sample.cancelled", lang))}</div>'}
+            yield {"status": f'<div class="notice">{html.escape(t("ui.sample.cancelled", lang))}</div>', **IDLE}
             return
         if now.live:
             seconds = (time.monotonic() - began) / now.step * (now.total - now.step)
@@ -148,7 +148,7 @@ def _draw(studio: Studio, asked: dict[str, Any], sheet: str, visitor: str, lang:
         told = [" · ".join(filter(None, both)) for both in zip(painter.asked_of(model, request), told, strict=True)]
         drawn.append((caption, [(next(left), one) for one in told]))
     for news in _hand_over(asked, drawn, time.monotonic() - began, remarks, lang):
-        yield {"film": film} | news
+        yield {"film": film} | news | IDLE
 
 
 # ---- what is handed over --------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ def test_the_butterflies_are_there(page):
 
 def test_a_wrong_value_says_so_under_its_field_and_is_kept(page):
     open_tab(page, "Config")
+    page.locator(".presets").get_by_text("first-butterflies").click()
+    expect(field(page, "image_size")).to_have_value("32")
     field(page, "image_size").fill("33")
     expect(page.locator("#field-image_size")).to_contain_text("divisible by", timeout=SLOW)
     below = page.locator("#field-image_size .info-text").bounding_box()["y"]
