@@ -11,14 +11,14 @@ import threading
 import parts_kit
 import pytest
 import torch
-from engine_kit import new, objective, train
+from engine_kit import Hand, new, objective, train
 from huggingface_hub import constants
 
 from ddpm_app import presets, sample
 from ddpm_app.data import pictures as data
 from ddpm_app.model import pipeline, places
 from ddpm_app.model.codec import Vae
-from ddpm_app.problems import Problem
+from ddpm_app.problems import Problem, Stopped
 from ddpm_app.text import tell
 from ddpm_app.train import events
 
@@ -49,6 +49,28 @@ def right(asked: str, it) -> bool:
 
 def configured(tiny_of, asked: str):
     return tiny_of("pixels", **dict(dataset_name=tiny_of("words").dataset_name, output_dir="hub") | ASKED[asked])
+
+
+# ---- while it is fetched -------------------------------------------------------------------------------------------
+@every_field
+def test_a_download_leaves_the_device_to_others_and_hears_stop(cache, tiny_of, runs_dir, monkeypatch, no_rehearsal, asked):
+    going, never, held = threading.Event(), threading.Event(), []
+
+    def fetch(source, field):
+        held.append((source, field, hand.held))
+        going.set()
+        never.wait(60)
+
+    def act(hand):
+        if going.is_set():
+            hand.wish(stop=True)
+
+    hand = Hand(act)
+    monkeypatch.setattr(places, "fetch", fetch)
+    with pytest.raises(Stopped):
+        train(new(runs_dir, configured(tiny_of, asked)), hand)
+    assert held == [(HUB_ID, asked.split()[0], False)] and "download" in hand.phases
+    never.set()
 
 
 # ---- no network ------------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
 
 from ddpm_app import diffusion, hub, sample
-from ddpm_app.config import TrainConfig
+from ddpm_app.config import TrainConfig, idle
 from ddpm_app.data.pictures import Pictures, load
+from ddpm_app.model import places
 from ddpm_app.model.pipeline import CLIP
 from ddpm_app.problems import Problem, Stopped
 from ddpm_app.runs import MetricsWriter, Run
@@ -30,6 +31,7 @@ from ddpm_app.train.state import TrainState
 
 Objective = Denoising | Autoencoding
 OBJECTIVES = {"diffusion": Denoising, "autoencoder": Autoencoding}
+FETCH_POLL_SECONDS = 0.5
 RATE_FACTOR = 0.5
 """The learning rate is lowered by this after a loss that was not a number."""
 
@@ -42,6 +44,7 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
     stops it before the loop (nothing is lost: nothing was there).
     """
     pictures = load(config, control.progress, control.stopping)
+    _fetch(config, run, control)
     with control.device():
         objective, plan = yield from _prepare(config, run, control, pictures)
         torch.set_num_threads(plan["threads"])
@@ -240,6 +243,31 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
         if box[0][field] != here:  # it would go on as another run: other kernels, other batches
             raise Problem("plan_changed", "device", what=field, value=here, planned=box[0][field])
     return objective, box[0]
+
+
+def _fetch(config: TrainConfig, run: Run, control: Control) -> None:
+    """Bring what only the Hub has to this machine, before the device is taken. Raises Problem, and Stopped without waiting for the rest."""
+    for name in sorted({"vae", "init_from", "text_encoder"} - idle(config.to_dict())):
+        source, outcome = getattr(config, name), queue.Queue()
+        if not source or places.local(source, run.path.parent):
+            continue
+        threading.Thread(target=_fetched, args=(source, name, outcome), name="fetch", daemon=True).start()
+        told = None
+        while told is None:
+            control.progress("download")
+            if control.stopping():
+                raise Stopped
+            with contextlib.suppress(queue.Empty):
+                told = outcome.get(timeout=FETCH_POLL_SECONDS)
+        if isinstance(told, Exception):
+            raise told
+
+
+def _fetched(source: str, field: str, outcome: queue.Queue) -> None:
+    try:
+        outcome.put(places.fetch(source, field))
+    except Exception as error:  # raised again by the one who waits
+        outcome.put(error)
 
 
 def _check_parts(config: TrainConfig, run: Run, objective: Objective) -> None:
