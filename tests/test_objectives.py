@@ -168,6 +168,17 @@ def test_what_fits_is_not_spoken_of(tiny_of, monkeypatch):
         assert list(objective(tiny_of(kind)).notices()) == []
 
 
+# ---- what it costs, measured -----------------------------------------------------------------------------------------
+REHEARSE = plan.rehearse  # before a fixture stands in for it
+
+
+@pytest.mark.parametrize("kind", ["pixels", *parts_kit.KINDS])
+def test_a_rehearsal_tells_the_memory_of_a_step_on_a_cpu_too(tiny_of, kind):
+    it = objective(tiny_of(kind))
+    found = REHEARSE(it.config, it, it.pictures, lambda: False)
+    assert found["memory_bytes"] > 16 * found["parameters"] and found["parameters"] == model.count_parameters(it.module)
+
+
 # ---- what it costs, before it begins ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["pixels", *parts_kit.KINDS])
 def test_estimate_counts_the_network_that_is_trained(trained, tiny_of, kind):

@@ -74,7 +74,7 @@ def rehearse(config: TrainConfig, objective: Any, pictures: Pictures, stopping: 
     network.eval()
     with autocast(device, precision):
         forward = _timed(lambda: objective.probe(network, min(config.eval_batch_size, config.preview_images)), device, repeats=2)
-    memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    memory = torch.cuda.max_memory_allocated() if device == "cuda" else _memory(*timing[:3], loader, precision)
     return {"step_seconds": timed[precision], "forward_seconds": forward, "memory_bytes": memory, "precision": precision,
             "threads": torch.get_num_threads(), "parameters": model.count_parameters(network), "preview_passes": objective.preview_passes}
 
@@ -82,6 +82,14 @@ def rehearse(config: TrainConfig, objective: Any, pictures: Pictures, stopping: 
 def autocast(device: str, precision: str) -> torch.autocast:
     """The context in which a network runs in "fp16", "bf16" or, for "no", as it is."""
     return torch.autocast(device, torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "no")
+
+
+def _memory(config, objective, network, loader, precision) -> int:
+    """Bytes of a step: what its forward pass keeps for the backward pass, weights, gradients and optimiser."""
+    saved, batch = _Saved(), objective.batch(loader, 0, 0, loader.indices(0)[0])
+    with autocast(objective.device.type, precision), torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
+        objective.losses(objective.trained(network), *batch)
+    return saved.bytes + _weights_bytes(config, network)
 
 
 def _time_steps(config, objective, network, optimizers, loader, precision, stopping) -> float:
