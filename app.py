@@ -43,14 +43,14 @@ def main(argv: list[str] | None = None) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = asked.host, str(asked.port)  # gradio tries the ports from here on
 
-    from ddpm_app.ui import guard, page, style
+    from ddpm_app.ui import guard, language, page, style
 
     demo, studio = page.build(asked.runs_dir, asked.public)
     demo.launch(
         share=asked.share,
         auth=tuple(asked.auth.split(":", 1)) if asked.auth else None,
         max_file_size=guard.upload_bytes(asked.public),
-        app_kwargs={"middleware": guard.host_check(asked.opened)},
+        app_kwargs={"middleware": [*guard.host_check(asked.opened), language.middleware()]},
         run_history=False,
         ssr_mode=False,
         show_error=True,

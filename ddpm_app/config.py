@@ -96,6 +96,7 @@ class TrainConfig:
     random_flip: bool = setting(True, "data", "Mirror half of the pictures at random.")
     channels: Annotated[Literal[3, 1], BeforeValidator(_digits_to_int)] = setting(3, "data", "3 for colour, 1 for greyscale.", advanced=True)
     validation_share: float = setting(0.05, "data", "Share of the pictures kept out of training, so that overfitting shows.", ge=0, le=0.5, advanced=True)
+    max_train_samples: MaybeInt = setting(None, "data", "Learn from so many of the training pictures only, chosen by the seed; empty takes all.", ge=1, le=100_000_000, advanced=True)
     # conditioning
     caption_template: str = setting("{caption}", "conditioning", "Text of each picture: {caption} and {label} stand for its own; without them all share this text. Empty is the empty prompt.", max_length=1000)
     text_encoder: MaybeStr = setting(None, "conditioning", "Frozen CLIP text encoder and tokenizer: a folder or a Hub id such as openai/clip-vit-base-patch32; empty takes the built-in butterflies-clip.")

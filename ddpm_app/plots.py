@@ -21,15 +21,24 @@ def css() -> str:
 
 
 def line(label: str, colour: str, points: tuple[list[float], list[float]], style: str = "line") -> dict[str, Any]:
-    """One series: ``points`` are (x, y), x whole; ``style`` is "line", "faint" (behind, thin), "dots" (with its points) or "dashed"."""
+    """One series: ``points`` are (x, y); ``style`` is "line", "faint" (behind, thin), "dots" (with its points),
+    "points" (nothing between them), "dashed" or "bars" (of equal width, x their middles)."""
     values = [float(f"{y:.3g}") for y in points[1]] if style == "faint" else points[1]
     return {"label": label, "colour": colour, "style": style, "x": points[0], "y": values}
 
 
 def chart(
-    name: str, title: str, unit: str, lines: list[dict[str, Any]], log: bool | None = None, x_max: float | None = None, wide: bool = False
+    name: str,
+    title: str,
+    unit: str,
+    lines: list[dict[str, Any]],
+    log: bool | None = None,
+    x_max: float | None = None,
+    wide: bool = False,
+    at: float | None = None,
 ) -> dict[str, Any]:
     """One plot. ``log`` is how its axis starts (None: always linear, no switch); lines without points are left out.
+    ``at`` is marked on the x-axis.
 
     x travels as differences to the one before, short however long the run, and as None where it is that of the line before.
     """
@@ -42,6 +51,7 @@ def chart(
         "log": log,
         "xMax": x_max,
         "wide": wide,
+        "at": at,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ddpm_app.problems import Problem
 
 ASSETS = pathlib.Path(__file__).resolve().parent.parent / "assets"
-LANGUAGES = ("en",)
+LANGUAGES = ("en", "zh")
 
 
 @functools.cache

@@ -88,9 +88,9 @@ def test_every_finding_names_its_field():
 
 
 def test_only_fields_whose_message_changed_are_sent():
-    updates = dict(zip(FIELDS, tab._infos({"image_size": "wrong", "seed": "old"}, {"seed": "old", "split": "gone"}, "en"), strict=True))
+    updates = dict(zip(FIELDS, tab._infos({"image_size": "wrong", "seed": "old"}, {"seed": "old", "split": "gone"}), strict=True))
     assert updates["image_size"]["info"] == "wrong" and "wrong" in updates["image_size"]["elem_classes"]
-    assert updates["split"]["info"] == FIELDS["split"].help and "wrong" not in updates["split"]["elem_classes"]
+    assert updates["split"]["info"].key == "field.split" and "wrong" not in updates["split"]["elem_classes"]
     assert "info" not in updates["seed"] and "info" not in updates["unet"]
 
 

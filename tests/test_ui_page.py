@@ -6,7 +6,7 @@ import pytest
 import ui_kit
 from fabricated import at_work, make_run
 
-from ddpm_app.ui import header, ticks
+from ddpm_app.ui import ticks
 
 
 @pytest.fixture
@@ -92,16 +92,6 @@ def test_a_tick_of_a_million_steps_is_small(built, runs_dir):
     studio.board.refresh()
     tick, rest = (len(json.dumps(ask(demo, *asked), default=repr)) for asked in (("tick", "", held), ("rest", held)))
     assert tick + rest < 15_000
-
-
-class Request:
-    def __init__(self, lang="", accepted=""):
-        self.query_params, self.headers = {"lang": lang}, {"accept-language": accepted}
-
-
-def test_the_language_is_asked_for_or_the_browser_s():
-    assert header.language(Request()) == header.language(Request("xx", "xx-YY,en;q=0.5")) == "en"
-    assert header.language(Request("en")) == "en"
 
 
 def test_no_heavy_library_is_imported_to_build_the_page():

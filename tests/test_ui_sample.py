@@ -113,7 +113,7 @@ def test_a_download_leaves_the_device_to_training(studio, monkeypatch):
     monkeypatch.setattr(painter.jobs, "DEVICE", lock)
     monkeypatch.setattr(places, "fetch", lambda place: asked.append((place, lock.held)) or studio.runs_dir)
     monkeypatch.setattr(engine, "load", lambda place, *_: (place, lock.held))
-    monkeypatch.setattr(painter, "_loaded", [])
+    monkeypatch.setattr(painter, "_loaded", {})
     assert painter.load("user/name", "ema") == (studio.runs_dir, True)
     assert asked == [("user/name", False)]
 
@@ -121,7 +121,7 @@ def test_a_download_leaves_the_device_to_training(studio, monkeypatch):
 def test_a_visitor_gets_their_own_model_while_another_loads_one(studio, monkeypatch, tmp_path):
     from ddpm_app import sample as engine
 
-    monkeypatch.setattr(painter, "_loaded", [])
+    monkeypatch.setattr(painter, "_loaded", {})
     monkeypatch.setattr(painter.jobs, "DEVICE", Lock(after=lambda: painter.load(tmp_path, "ema")))
     monkeypatch.setattr(engine, "load", lambda place, *_: place)
     assert painter.load(studio.runs_dir, "ema") == studio.runs_dir

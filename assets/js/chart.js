@@ -6,7 +6,7 @@ const scales = {}; // chart name -> "log" or "linear", as the viewer chose
 let frame = null, hover = null;
 const escape = (s) => String(s).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 const tell = (v) => v === 0 ? "0" : Math.abs(v) >= 1e4 || Math.abs(v) < 2e-3 ? v.toExponential(1).replace("e+", "e").replace(".0e", "e") : String(+v.toPrecision(3));
-const count = (v) => v >= 1e6 ? `${+(v / 1e6).toPrecision(3)}M` : v >= 1e4 ? `${+(v / 1e3).toPrecision(3)}k` : String(Math.round(v * 10) / 10);
+const count = (v) => Math.abs(v) < 10 ? String(+v.toPrecision(2)) : v >= 1e6 ? `${+(v / 1e6).toPrecision(3)}M` : v >= 1e4 ? `${+(v / 1e3).toPrecision(3)}k` : String(Math.round(v * 10) / 10);
 const isLog = (c) => c.log !== null && (scales[c.name] ?? (c.log ? "log" : "linear")) === "log";
 
 function niceTicks(low, high, wanted) {
@@ -44,7 +44,8 @@ function yRange(chart, log) {
 function plan(chart, width, height) {
   const log = isLog(chart), [low, high] = yRange(chart, log);
   const ends = chart.lines.flatMap((l) => [l.x[0], l.x[l.x.length - 1]]);
-  const left = Math.min(0, ...ends), right = Math.max(chart.xMax || 1, ...ends);
+  const half = Math.max(0, ...chart.lines.map((l) => (l.style === "bars" ? (l.x[1] - l.x[0]) / 2 || 0.5 : 0)));
+  const left = Math.min(0, ...ends) - half, right = Math.max(chart.xMax ?? (half ? -Infinity : 1), ...ends) + half;
   const f = log ? (v) => Math.log10(Math.max(v, low / 10)) : (v) => v;
   return {
     log, low, high, left, right, width, height,
@@ -52,11 +53,22 @@ function plan(chart, width, height) {
     y: (v) => height - PAD.bottom - ((f(v) - f(low)) / (f(high) - f(low))) * (height - PAD.top - PAD.bottom),
   };
 }
+function drawBars(line, p) {
+  const width = 0.84 * (p.x(line.x[1] ?? 1) - p.x(line.x[0])), base = p.y(p.low);
+  const bars = line.x.map((x, k) => `<rect x="${(p.x(x) - width / 2).toFixed(1)}" y="${p.y(line.y[k]).toFixed(1)}" width="${width.toFixed(1)}" height="${Math.max(0, base - p.y(line.y[k])).toFixed(1)}"/>`);
+  return `<g class="bars" style="--c:var(--colour-${line.colour})">${bars.join("")}</g>`;
+}
 function drawLine(line, p) {
+  if (line.style === "bars") return drawBars(line, p);
   const dots = line.x.map((x, k) => [p.x(x).toFixed(1), p.y(line.y[k]).toFixed(1)]);
-  const path = `<path class="${line.style}" d="M${dots.map((d) => d.join(",")).join("L")}"/>`;
-  const marks = line.style === "dots" || dots.length === 1 ? dots.map(([x, y]) => `<circle cx="${x}" cy="${y}" r="2.6"/>`).join("") : "";
+  const path = line.style === "points" ? "" : `<path class="${line.style}" d="M${dots.map((d) => d.join(",")).join("L")}"/>`;
+  const marks = ["dots", "points"].includes(line.style) || dots.length === 1 ? dots.map(([x, y]) => `<circle cx="${x}" cy="${y}" r="2.6"/>`).join("") : "";
   return `<g style="--c:var(--colour-${line.colour})">${path}${marks}</g>`;
+}
+function marker(chart, p, base) {
+  if (chart.at === null || chart.at === undefined) return "";
+  const x = p.x(chart.at).toFixed(1);
+  return `<line class="marker" x1="${x}" x2="${x}" y1="${PAD.top}" y2="${base}"/>`;
 }
 function drawPlot(chart, p) {
   const base = p.height - PAD.bottom, id = `clip-${chart.name}-${p.width}`;
@@ -66,14 +78,14 @@ function drawPlot(chart, p) {
     .map((v) => `<text x="${p.x(v)}" y="${base + 18}" text-anchor="${p.x(v) > p.width - 30 ? "end" : "middle"}">${count(v)}</text>`);
   return `<defs><clipPath id="${id}"><rect x="${PAD.left}" y="0" width="${p.width - PAD.left - PAD.right + 4}" height="${base}"/></clipPath></defs>
     ${ys.join("")}<line class="axis" x1="${PAD.left}" x2="${p.width - PAD.right}" y1="${base}" y2="${base}"/>${xs.join("")}
-    <g clip-path="url(#${id})">${chart.lines.map((l) => drawLine(l, p)).join("")}</g><line class="cursor" y1="${PAD.top}" y2="${base}" visibility="hidden"/>`;
+    <g clip-path="url(#${id})">${chart.lines.map((l) => drawLine(l, p)).join("")}</g>${marker(chart, p, base)}<line class="cursor" y1="${PAD.top}" y2="${base}" visibility="hidden"/>`;
 }
 const nearest = (line, x) => line.x.reduce((best, v, k) => Math.abs(v - x) < Math.abs(line.x[best] - x) ? k : best, 0);
 
 function legend(chart, x) {
-  // The legend is the read-out: the latest values, or those under the pointer.
+  // The legend is the read-out: the values under the pointer, else those at the marker or the latest.
   return chart.lines.map((l) => {
-    const k = x === null ? l.x.length - 1 : nearest(l, x);
+    const k = x === null ? (chart.at === null || chart.at === undefined ? l.x.length - 1 : nearest(l, chart.at)) : nearest(l, x);
     return `<span class="key" style="--c:var(--colour-${l.colour})"><i class="${l.style}"></i>${escape(l.label)} <b>${tell(l.y[k])}</b></span>`;
   }).join("");
 }

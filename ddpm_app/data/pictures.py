@@ -48,7 +48,8 @@ class Pictures(torch.utils.data.Dataset):
         self.fingerprint = meta["fingerprint"]
         self.cache_path = path
         self.source = dict(kind=source.kind, name=source.name, license=source.license)
-        self.train, self.held_out = _split(config, kept, source.held_out)
+        train, self.held_out = _split(config, kept, source.held_out)
+        self.train = _some(config, train)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -138,3 +139,9 @@ def _split(config: TrainConfig, kept: list[int], own: list[int] | None) -> tuple
     share = 0 if config.validation_share == 0 or count < FEW else max(1, round(config.validation_share * count))
     order = np.random.default_rng([config.seed, *b"held-out"]).permutation(count)
     return np.sort(order[share:]), np.sort(order[:share])
+
+
+def _some(config: TrainConfig, train: np.ndarray) -> np.ndarray:
+    """``train``, or ``config.max_train_samples`` of them."""
+    order = np.random.default_rng([config.seed, *b"samples"]).permutation(train)
+    return np.sort(order[: config.max_train_samples])

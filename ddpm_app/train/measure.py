@@ -1,5 +1,7 @@
 """Loss on fixed pictures, timesteps and noise: comparable from step to step, so that learning and overfitting show."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -28,31 +30,33 @@ def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Ten
 
 
 class Ruler:
-    """The fixed pictures, noise and timesteps of a run."""
+    """The fixed pictures, noise and timesteps of a run, ``count`` of each kind of pictures."""
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, examples: Examples, conditions: Conditions, abar: Tensor):
-        self.config, self.examples, self.conditions, self.abar = config, examples, conditions, abar
+    def __init__(self, config: TrainConfig, pictures: Pictures, examples: Examples, conditions: Conditions, abar: Tensor,
+                 count: int = VALIDATION_PICTURES):
+        self.config, self.examples, self.conditions, self.abar, self.count = config, examples, conditions, abar, count
         self.kinds = {"train": pictures.train, "held_out": pictures.held_out}
 
     @torch.no_grad()
-    def measure(self, network: torch.nn.Module, step: int) -> Validated:
+    def measure(self, network: nn.Module, step: int) -> Validated:
         """Losses of ``network`` (in eval mode) on both kinds of pictures."""
         losses = {kind: self._losses(kind, network) for kind, indices in self.kinds.items() if len(indices)}
         bands = losses["train"].reshape(BANDS, -1).mean(dim=1)
         held_out = float(losses["held_out"].mean()) if "held_out" in losses else None
         return Validated(step, float(losses["train"].mean()), held_out, tuple(float(b) for b in bands))
 
-    def _losses(self, kind: str, network: torch.nn.Module) -> torch.Tensor:
-        """One loss per timestep, from least noise to most [VALIDATION_PICTURES]."""
-        chosen = self.kinds[kind][np.linspace(0, len(self.kinds[kind]) - 1, VALIDATION_PICTURES).round().astype(int)]
+    def _losses(self, kind: str, network: nn.Module) -> Tensor:
+        """One loss per timestep, from least noise to most [count]."""
+        return torch.cat([picture_losses(self.config, network, *batch[:3], self.abar, batch[3]) for batch in self.batches(kind)])
+
+    def batches(self, kind: str) -> Iterator[tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]:
+        """What is measured, "train" or "held_out": x0, eps, timesteps and condition as ``picture_losses`` takes them, from least noise to most."""
+        chosen = self.kinds[kind][np.linspace(0, len(self.kinds[kind]) - 1, self.count).round().astype(int)]
         timesteps = diffusion.stratified_timesteps(len(chosen), self.config.num_train_timesteps)
         draw = diffusion.generator(self.config.seed, f"ruler {kind}")
-        parts = []
         for first in range(0, len(chosen), self.config.eval_batch_size):
             part = slice(first, first + self.config.eval_batch_size)
             x0 = self.examples.tensors(chosen[part])
             eps = torch.randn(x0.shape, generator=draw)
             x0, eps, t = (tensor.to(self.abar.device) for tensor in (x0, eps, timesteps[part]))
-            condition = {name: value.to(self.abar.device) for name, value in self.conditions.arguments(chosen[part]).items()}
-            parts.append(picture_losses(self.config, network, x0, eps, t, self.abar, condition))
-        return torch.cat(parts)
+            yield x0, eps, t, {name: value.to(self.abar.device) for name, value in self.conditions.arguments(chosen[part]).items()}

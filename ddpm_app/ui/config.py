@@ -149,7 +149,7 @@ def refused(studio: Studio, values: dict[str, Any], visitor: str, lang: str) -> 
     return {}
 
 
-def _infos(wrong: dict[str, str], before: dict[str, str], lang: str) -> list[Any]:
+def _infos(wrong: dict[str, str], before: dict[str, str]) -> list[Any]:
     """Updates that put a message, or the help again, under each field whose message changed."""
     updates = []
     for name in FIELDS:
@@ -159,7 +159,7 @@ def _infos(wrong: dict[str, str], before: dict[str, str], lang: str) -> list[Any
         elif name in wrong:
             updates.append(gr.update(info=wrong[name], elem_classes=[*classes, "wrong"]))
         else:
-            updates.append(gr.update(info=t(f"field.{name}", lang), elem_classes=classes))
+            updates.append(gr.update(info=words(f"field.{name}"), elem_classes=classes))
     return updates
 
 
@@ -189,7 +189,7 @@ def _wire(studio: Studio, shared: Shared, parts: dict[str, Any], allowed: list[s
         kept = {"preset": preset, "values": values}
         # once torch is there the whole panel comes in a moment
         panel = gr.skip() if studio.warm.is_set() and not wrong else meaning.table(studio, values, visitor, lang, wait=False)
-        return [wrong, kept, told, panel, fields.hidden(studio, values, wrong), *_infos(wrong, before, lang)]
+        return [wrong, kept, told, panel, fields.hidden(studio, values, wrong), *_infos(wrong, before)]
 
     def means(visitor: str, lang: str, *given: Any) -> list[str]:
         values = form.values(given)
@@ -209,7 +209,7 @@ def _wire(studio: Studio, shared: Shared, parts: dict[str, Any], allowed: list[s
     def offer(lang: str, objective: str) -> list[Any]:
         return [gr.update(choices=choices) for choices in fields.offers(studio, lang, objective).values()]
 
-    demo, page = gr.context.Context.root_block, [shared.visitor, shared.lang]
+    page = [shared.visitor, shared.lang]
     edit = {
         "fn": edited,
         "inputs": [*page, preset, before, *form.inputs],
@@ -227,8 +227,9 @@ def _wire(studio: Studio, shared: Shared, parts: dict[str, Any], allowed: list[s
     named = [form.components["vae"], form.components["init_from"]]
     offers = {"fn": offer, "inputs": [shared.lang, form.components["objective"]], "outputs": named, **QUIET}
     preset.input(pick, preset, form.inputs, **QUIET).then(**edit).then(**mean)
-    shared.restored = demo.load(restore, shared.kept, [preset, *form.inputs], **QUIET)
+    shared.restored = shared.spoken.then(restore, shared.kept, [preset, *form.inputs], **QUIET)
     shared.restored.then(**edit).then(**offers).then(**mean)
+    shared.switched.then(**edit).then(**offers).then(**mean)
     gr.on([component.change for component in form.inputs], trigger_mode="always_last", **edit).then(**mean)
     form.components["objective"].change(**offers)
     # by now the data may be open, and a run have saved something

@@ -119,8 +119,12 @@ def _wire(studio: Studio, shared: Shared, parts: dict[str, Any]) -> None:
 
     shared.each_tick(browser.follow, [parts["working"], parts["progress"], opened, ended, parts["problem"]], [key])
     first = [parts["preview"], parts["sizes"], parts["counts"], shown, picked, *paged]
-    opened.change(browser.first_show, [key, shared.lang, shown, parts["search"], page, picked], first, **QUIET).then(**look).then(**edit)
-    gr.on([opened.change, ended.change], browser.details, [key, shared.lang], told, **QUIET)
+    show = {"fn": browser.first_show, "inputs": [key, shared.lang, shown, parts["search"], page, picked], "outputs": first, **QUIET}
+    detail = {"fn": browser.details, "inputs": [key, shared.lang], "outputs": told, **QUIET}
+    opened.change(**show).then(**look).then(**edit)
+    gr.on([opened.change, ended.change], **detail)
+    asking(shared.switched.then).then(**show).then(**look)
+    shared.switched.then(**detail)
     parts["gallery"].select(browser.pick, [key, parts["search"], page], picked, **QUIET).then(**look).then(**edit)
     gr.on(
         [parts["save"].click, parts["caption"].submit],

@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from ddpm_app import runs, text
+from ddpm_app import runs
 from ddpm_app.problems import Problem
 from ddpm_app.text import lasting, t, tell, words_for
-from ddpm_app.ui import guard
+from ddpm_app.ui import guard, language
 from ddpm_app.ui.film import following
 from ddpm_app.ui.studio import FOLLOW, Shared, Studio, problem_of, words
 
@@ -30,12 +30,6 @@ AT_ONCE = "() => document.querySelector('#status .bar')?.classList.add('asked')"
 ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
 
 
-def language(request: gr.Request) -> str:
-    """The visitor's language: ``?lang=`` of the address, else the browser's, else English."""
-    asked = [request.query_params.get("lang", ""), *request.headers.get("accept-language", "").split(",")]
-    return next((lang for a in asked for lang in text.LANGUAGES if a.strip().lower().startswith(lang)), "en")
-
-
 def new_visitor() -> str:
     """A random id for a browser: in public mode it tells who started a run."""
     return secrets.token_hex(16)
@@ -50,6 +44,7 @@ def said(outcome: Problem | str, lang: str = "en") -> str:
 
 def build(studio: Studio, shared: Shared) -> dict[str, gr.Button]:
     """Draw the header; returns its buttons by name. ``wire`` makes them work once the form exists."""
+    language.build(shared)
     with gr.Column(elem_id="header"):
         with gr.Row(elem_id="header-row"):
             gr.HTML({"line": "", "bar": ""}, html_template=STATUS, js_on_load=following("status"), elem_id="status", min_width=0)

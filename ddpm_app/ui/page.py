@@ -8,9 +8,10 @@ from ddpm_app.jobs import Jobs
 from ddpm_app.ui import config, dataset, header, runs, sample, ticks, train
 from ddpm_app.ui.board import Board
 from ddpm_app.ui.film import scripted
+from ddpm_app.ui.learn import tab as learn
 from ddpm_app.ui.studio import Shared, Studio, words
 
-TABS = {"dataset": dataset, "config": config, "train": train, "sample": sample, "runs": runs}
+TABS = {"dataset": dataset, "config": config, "train": train, "sample": sample, "learn": learn, "runs": runs}
 MINE = {"secret": "ddpm-studio"}
 """A fixed key, so that what a browser keeps outlives a restart of the server. Nothing kept there is a secret. These stand
 outside the tabs: a tab that was never opened is not drawn, and what is not drawn is not read back."""
@@ -26,7 +27,7 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
             visitor=gr.BrowserState("", storage_key="ddpm-studio-visitor", **MINE),
             kept=gr.BrowserState({}, storage_key="ddpm-studio-form", **MINE),
             seen=gr.Textbox(visible=False),
-            lang=gr.State("en"),
+            lang=gr.Textbox("en", visible=False),
             feed=scripted("live.js", elem_id="feed", elem_classes="unseen"),
         )
         buttons = header.build(studio, shared)
@@ -37,5 +38,6 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
         header.wire(studio, shared, buttons)
         for connect in shared.later:
             connect()
-        ticks.connect(demo, studio, shared)
+        ticks.connect(studio, shared)
+        learn.open_linked(demo, shared)
     return demo, studio

@@ -1,5 +1,6 @@
 """How the Sample tab draws: the model, row after row, and what the film and the sheet under way show of it."""
 
+import contextlib
 import dataclasses
 import pathlib
 import textwrap
@@ -26,6 +27,8 @@ UNREAD_SHOWN = 160
 """Characters shown of what the text encoder does not read."""
 FILM_PIXELS = MAX_PICTURES * 256**2
 """Pixels of one row of a film of latents: decoding great pictures costs more than drawing them."""
+KEPT_MODELS, KEPT_BYTES = 4, 1_000_000_000
+"""Models kept in memory, and the bytes of their UNets together beyond which only the last is kept."""
 LATENT_RANGE = 3
 """Latents have about unit variance: from minus to plus this they are shown."""
 
@@ -131,22 +134,40 @@ def version(place: pathlib.Path | str) -> tuple[int, ...]:
     return tuple(n for path in found for n in (path.stat().st_ino, path.stat().st_mtime_ns))
 
 
-_loaded: list[tuple[Any, Any]] = []
+_loaded: dict[tuple, Any] = {}
 
 
 def load(place: pathlib.Path | str, weights: str) -> Any:
-    """``sample.load`` on the best device there is; the last model is kept in memory. A download keeps no device from training."""
+    """``sample.load`` on the best device there is. A download keeps no device from training."""
     jobs.engine()
-    from ddpm_app import sample
     from ddpm_app.model import places
-    from ddpm_app.train.check import resolve_device
 
     if not pathlib.Path(place).is_dir():
         place = places.fetch(str(place))
-    key = (str(place), weights, version(place))
-    kept = next(iter(_loaded), (None, None))
-    if kept[0] != key:
-        with jobs.DEVICE:
-            kept = (key, sample.load(place, weights, resolve_device(from_dict({"device": "auto"}))))
-        _loaded[:] = [kept]
-    return kept[1]
+    with contextlib.nullcontext() if _key(place, weights) in _loaded else jobs.DEVICE:
+        return kept(place, weights)
+
+
+def kept(place: pathlib.Path | str, weights: str) -> Any:
+    """As ``load``, for one who holds the device. The last models are kept in memory while they are small together."""
+    from ddpm_app import sample
+    from ddpm_app.train.check import resolve_device
+
+    key = _key(place, weights)
+    if key not in _loaded:
+        model = sample.load(place, weights, resolve_device(from_dict({"device": "auto"})))
+        for old in [old for old in _loaded if old[:2] == key[:2]]:  # the run has saved again
+            _loaded.pop(old, None)
+        _loaded[key] = model
+        while len(_loaded) > 1 and (len(_loaded) > KEPT_MODELS or sum(map(_bytes, _loaded.values())) > KEPT_BYTES):
+            _loaded.pop(next(iter(_loaded)))
+        return model
+    return _loaded[key]
+
+
+def _key(place: pathlib.Path | str, weights: str) -> tuple:
+    return str(place), weights, version(place)
+
+
+def _bytes(model: Any) -> int:
+    return sum(p.numel() * p.element_size() for p in model.unet.parameters())

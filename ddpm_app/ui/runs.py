@@ -128,7 +128,8 @@ def _wire(studio: Studio, shared: Shared, parts: types.SimpleNamespace, chosen: 
     begun.then(doing(studio, actions.publish, pushed), [*who, parts.repository], pushed, **QUICK)
     gone = [shared.message, chosen]
     redrawn(buttons["trash"].click(doing(studio, actions.throw_away, gone), who, gone, **QUICK))
-    parts.other.input(actions.comparer(studio), [shared.lang, chosen, parts.other], parts.compare, **QUICK)
+    for event in (parts.other.input, shared.switched.then):
+        event(actions.comparer(studio), [shared.lang, chosen, parts.other], parts.compare, **QUICK)
 
 
 def _trash(studio: Studio, shared: Shared, redrawn: Any) -> None:

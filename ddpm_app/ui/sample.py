@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from ddpm_app import text
 from ddpm_app.text import t
 from ddpm_app.ui import guard, sources
 from ddpm_app.ui.drawer import LONGEST_PROMPT, OUTPUTS, SETTINGS, SHEETS, canceller, drawer
@@ -43,6 +44,11 @@ def build(studio: Studio, shared: Shared) -> None:
         visible = asked["source"] == sources.OTHER, asked["sampler"] == "ddim", sources.has_raw(studio, asked["source"])
         return [*(gr.update(visible=one) for one in visible), python_lines(studio, asked)]
 
+    def greet(lang: str, status: str) -> Any:
+        return empty_state(lang) if status in map(empty_state, text.LANGUAGES) else gr.skip()
+
+    for told in (shared.spoken, shared.switched):
+        told.then(greet, [shared.lang, shown.status], shown.status, **QUICK)
     shared.each_tick(tick, [form.source, followed], [form.source, followed])
     most = guard.MAX_STEPS if studio.public else max(STEPS.values())
     form.sampler.input(lambda name: min(STEPS[name], most), form.sampler, form.num_inference_steps, **QUICK)

@@ -7,11 +7,13 @@ from PIL import Image, ImageDraw, ImageFont
 SMALLEST, GREATEST = 96, 256
 """Sides between which pictures stand on a sheet: small ones are blown up with hard edges, great ones scaled down."""
 CAPTION_WIDTH, FONT_SIZE, GAP = 150, 15, 4
+CHINESE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "STHeiti Light.ttc")
+"""Fonts of Linux, Windows and macOS with Chinese characters, which the one that comes with Pillow has not."""
 
 
 def captioned(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
     """Rows of pictures of one size on a white sheet, each with its caption on the left."""
-    font = ImageFont.load_default(FONT_SIZE)
+    font = _font("".join(caption for caption, _ in rows))
     width, height = _fitted(*rows[0][1][0].size)
     captions = [_wrapped(caption, font) for caption, _ in rows]
     left = 3 * GAP + math.ceil(max(font.getlength(line) for lines in captions for line in lines))
@@ -25,6 +27,16 @@ def captioned(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
             hard = Image.Resampling.NEAREST if image.width < width else Image.Resampling.LANCZOS
             sheet.paste(image.convert("RGB").resize((width, height), hard), (left + c * (width + GAP), top))
     return sheet
+
+
+def _font(told: str) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, or, for a text with characters beyond Latin, the first of this system's that is there."""
+    for name in CHINESE_FONTS if any(ord(letter) > 0x2000 for letter in told) else ():
+        try:
+            return ImageFont.truetype(name, FONT_SIZE)
+        except OSError:
+            continue
+    return ImageFont.load_default(FONT_SIZE)
 
 
 def _fitted(width: int, height: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ KEPT = 4
 """Opened data sets kept in memory: rows stay on disk, so this is small."""
 
 SOURCE = ("dataset_name", "split", "image_column", "label_column", "caption_column")
-FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share")
+FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share", "max_train_samples")
 """The settings that decide what is opened, and with the rest how it is decoded."""
 
 
@@ -88,7 +88,8 @@ class Shelf:
             return None
         count = len(entry.source if entry.pictures is None else entry.pictures)
         kept_out = len(entry.source.held_out or ()) or round(count * config.validation_share)
-        return count - kept_out if config.validation_share else count
+        count -= kept_out if config.validation_share else 0
+        return min(count, config.max_train_samples or count)
 
     def _open(self, entry: Entry) -> None:
         from ddpm_app.data.source import originals

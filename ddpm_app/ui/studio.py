@@ -114,7 +114,8 @@ class Shared:
     ``selected``: name of the run on show; "" or FOLLOW is the one at work or the newest. ``visitor``: a random id kept by the
     browser. ``kept``: the edited form, kept by the browser. ``seen``: prints of what the ticks have sent; a handler that sets
     an output of a tick itself empties it, so that the next tick sends everything.
-    ``lang``: the visitor's language. ``tabs``: the gr.Tabs, with the ids "dataset", "config", "train", "sample", "runs".
+    ``lang``: the visitor's language, told by the browser: in it once ``spoken``, and again once ``switched`` (see language.build).
+    ``tabs``: the gr.Tabs, with the ids "dataset", "config", "train", "sample", "runs".
     ``message``: an HTML line in the header for the outcome of a click (see header.said). ``feed``: brings the live parts.
     ``opened``: the gr.Tab by id.
     ``restored``: the event after which the form holds what the browser kept. ``later``: called once all tabs are drawn, for
@@ -125,12 +126,14 @@ class Shared:
     visitor: gr.BrowserState
     kept: gr.BrowserState
     seen: gr.Textbox
-    lang: gr.State
+    lang: gr.Textbox
     feed: gr.HTML
     tabs: gr.Tabs | None = None
     form: Form | None = None
     message: gr.HTML | None = None
     opened: dict[str, gr.Tab] = dataclasses.field(default_factory=dict)
+    spoken: gr.events.Dependency | None = None
+    switched: gr.events.Dependency | None = None
     restored: gr.events.Dependency | None = None
     ticks: list[Tick] = dataclasses.field(default_factory=list)
     later: list[Callable[[], None]] = dataclasses.field(default_factory=list)

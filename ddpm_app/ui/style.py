@@ -21,6 +21,7 @@ SANS = (
     "Arial",
     "PingFang SC",
     "Microsoft YaHei",
+    "Noto Sans CJK SC",
     "sans-serif",
 )
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")

@@ -75,21 +75,21 @@ class Ticker:
         return str(TICK_SECONDS if header.running(self.studio, snapshot).get("active") else IDLE_SECONDS)
 
 
-def connect(demo: gr.Blocks, studio: Studio, shared: Shared) -> None:
+def connect(studio: Studio, shared: Shared) -> None:
     """Hang all parts on the page's load and on its timer."""
     ticker, timer = Ticker(studio, shared.ticks), gr.Timer(TICK_SECONDS)
     held = gr.Textbox(visible=False)
     extra = [component for tick in shared.ticks for component in tick.inputs]
     outputs = [component for tick in shared.ticks if not tick.live for component in tick.outputs]
 
-    def load(selected: str, visitor: str, request: gr.Request, *given: Any) -> list[Any]:
-        lang = header.language(request)
+    def load(selected: str, visitor: str, lang: str, *given: Any) -> list[Any]:
         rest = ticker.rest(selected, lang, "", *given)
-        return [lang, visitor or header.new_visitor(), *ticker.tick(selected, lang, "", rest[0], *given), *rest]
+        return [visitor or header.new_visitor(), *ticker.tick(selected, lang, "", rest[0], *given), *rest]
 
     options: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
     news, others, given = [shared.feed, shared.seen], [held, timer, *outputs], [shared.selected, shared.lang]
-    demo.load(load, [shared.selected, shared.visitor, *extra], [shared.lang, shared.visitor, *news, *others], **options)
+    for opened in (shared.spoken, shared.switched):
+        opened.then(load, [shared.selected, shared.visitor, shared.lang, *extra], [shared.visitor, *news, *others], **options)
     # One plain request instead of the queue's two, and the values as they are.
     direct = options | {"queue": False, "preprocess": False, "postprocess": False}
     timer.tick(ticker.tick, [*given, shared.seen, held, *extra], news, **direct)

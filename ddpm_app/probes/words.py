@@ -1,0 +1,65 @@
+"""What a text becomes before the UNet attends to it, and what the UNet makes of it."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclasses.dataclass(frozen=True)
+class Token:
+    """One token: its number, the ``piece`` of text it stands for, its ``kind`` ("begin", "word", "end") and whether the encoder reads it."""
+
+    id: int
+    piece: str
+    kind: str
+    read: bool
+
+
+def tokens(asking: Any, text: str) -> list[Token]:
+    """All tokens of ``text`` with begin and end, as the tokenizer of ``asking`` (model.conditioning.Text) makes them. A text that is too long loses its
+    last words, never the end token; padding, which fills up short ones, is left out."""
+    tokenizer = asking.tokenizer
+    whole = tokenizer(text, verbose=False).input_ids
+    cut = len(whole) - asking.longest
+    found = []
+    for k, number in enumerate(whole):
+        kind = "begin" if k == 0 else "end" if k == len(whole) - 1 else "word"
+        read = cut <= 0 or k < asking.longest - 1 or kind == "end"
+        found.append(Token(number, tokenizer.convert_ids_to_tokens(number).replace("</w>", ""), kind, read))
+    return found
+
+
+@torch.no_grad()
+def similarity(asking: Any, texts: list[str]) -> Tensor:
+    """Cosine of the angle between each two of ``texts`` [N, N], -1 to 1: of the embedding at the end token, which CLIP takes for the whole text
+    (arXiv 2103.00020, section 2.4)."""
+    ids = asking.tokens(texts).to(asking.encoder.device)
+    pooled = functional.normalize(asking.encoder(ids).pooler_output.float(), dim=1)
+    return (pooled @ pooled.T).clamp(-1, 1)
+
+
+@torch.no_grad()
+def outputs(unet: nn.Module, x_t: Tensor, t: int, conditions: list[dict[str, Tensor]]) -> Tensor:
+    """The network's outputs [K, C, H, W] for the same ``x_t`` [1, C, H, W] at timestep ``t`` under each of ``conditions``, in one pass."""
+    joined = {name: torch.cat([one[name] for one in conditions]) for name in conditions[0]}
+    return unet(x_t.expand(len(conditions), -1, -1, -1), torch.tensor(t, device=x_t.device), **joined).sample
+
+
+def difference(one: Tensor, other: Tensor) -> Tensor:
+    """How much two guesses [C, H, W] differ at each place [H, W]: root mean square over the channels."""
+    return (one - other).square().mean(0).sqrt()
+
+
+def label_of(names: tuple[str, ...], said: str, otherwise: int) -> int:
+    """Which label a person means: its name in any case, its number, or the only one that begins so; else ``otherwise``."""
+    said = said.strip().casefold()
+    known = [name.casefold() for name in names]
+    if said in known:
+        return known.index(said)
+    if said.isdecimal() and int(said) < len(names):
+        return int(said)
+    like = [k for k, name in enumerate(known) if said and name.startswith(said)]
+    return like[0] if len(like) == 1 else otherwise

@@ -1,0 +1,77 @@
+"""The visitor's language. The browser decides it (assets/js/language.js), for Gradio's labels and for what handlers return alike."""
+
+import json
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ddpm_app.ui.film import SCRIPTS, scripted
+from ddpm_app.ui.studio import Shared, words
+
+SPOKEN = "() => window.studioLanguage || 'en'"
+HEAD = b"<head>"
+CODES = {"en": "en", "zh": "zh-CN"}
+"""Gradio's names of ``text.LANGUAGES``, and the page's."""
+
+
+def build(shared: Shared) -> None:
+    """The events after which ``shared.lang`` holds the language: ``shared.spoken`` when the page opens, ``shared.switched`` when
+    another one is chosen in Gradio's settings. Both happen in the browser alone."""
+    tongue = scripted("tongue.js", label=words("ui.language"), elem_id="tongue", elem_classes="unseen")
+    told = {"fn": None, "inputs": None, "outputs": shared.lang, "js": SPOKEN, "api_visibility": "private"}
+    shared.spoken = gr.context.Context.root_block.load(**told)
+    shared.switched = tongue.click(**told)
+    shared.later.append(lambda: _name_tabs(shared))
+
+
+def _name_tabs(shared: Shared) -> None:
+    """Gradio's own switch leaves the names of tabs that were never opened."""
+
+    def named() -> list[gr.Tab]:
+        return [gr.Tab(label=words(f"ui.{name}.tab")) for name in shared.opened]
+
+    shared.switched.then(named, None, list(shared.opened.values()), show_progress="hidden", concurrency_limit=None, api_visibility="private")
+
+
+def script() -> bytes:
+    """What the page runs before Gradio starts."""
+    code = (SCRIPTS / "language.js").read_text(encoding="utf-8").replace("LANGUAGES", json.dumps(CODES), 1)
+    return f"<script>{code}</script>".encode()
+
+
+class LanguageFirst:
+    """Puts ``script`` at the top of each HTML page: what ``launch(head=...)`` adds comes after Gradio has chosen its language."""
+
+    def __init__(self, app: ASGIApp):
+        self.app, self.script = app, script()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message | None = None
+        body = b""
+
+        async def changed(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start" and _is_page(message):
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    page = body.replace(HEAD, HEAD + self.script, 1)
+                    headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+                    await send(start | {"headers": [*headers, (b"content-length", str(len(page)).encode())]})
+                    await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, changed)
+
+
+def _is_page(start: Message) -> bool:
+    headers = dict(start["headers"])
+    return headers.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in headers
+
+
+def middleware() -> Middleware:
+    """For ``launch(app_kwargs=...)``."""
+    return Middleware(LanguageFirst)

@@ -1,0 +1,168 @@
+"""Who looks at what: turns what a browser asks into a station's panels, slice by slice, beside a training run.
+
+A viewer has one station at work. A slice runs while the device is held, so that training waits for no more than that; whatever a
+viewer asks next ends what is under way after its slice.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import html
+import threading
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from PIL import Image
+
+from ddpm_app import jobs
+from ddpm_app.data import decode
+from ddpm_app.problems import Problem
+from ddpm_app.text import t, tell
+from ddpm_app.ui import guard, painter, sources, stations
+from ddpm_app.ui.learn import bench as benches
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Panel, Station
+from ddpm_app.ui.studio import Studio, problem_of
+
+TURN_SECONDS = 0.25
+"""An answer without news goes back after this long, so that the page can say that something is under way."""
+VIEWERS, BENCHES, OWN = 64, 8, 32
+"""How many viewers, benches and pictures of viewers are remembered."""
+DEFAULT_T = 0.4
+"""Where t stands at first, as a share of T: half picture, half noise."""
+OWN_BYTES, OWN_SIDE = 4_000_000, 1024
+
+
+@dataclasses.dataclass
+class Viewer:
+    """One browser: ``turn`` counts what it asked; ``work`` is under way for it; ``memory`` belongs to the station named by ``at``."""
+
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    turn: int = 0
+    work: Generator[dict[str, Any] | None] = dataclasses.field(default_factory=lambda: (_ for _ in ()))
+    at: tuple = ()
+    memory: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Desk:
+    """One per studio."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        self._viewers: dict[str, Viewer] = {}
+        self._benches: dict[tuple, Bench] = {}
+        self._own: dict[str, Image.Image] = {}
+        self._making = threading.Lock()
+
+    # ---- what the browser calls -------------------------------------------------------------------------------------
+    def ask(self, query: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a new question, or with "more" what came since the last answer: "panels", "status", "error", "more", or "stale"
+        where the viewer has asked something else since. ``query``: "client", "turn", "lang", "station", "model", "picture", "t", "seed",
+        "values", "pressed"."""
+        viewer, turn = self._viewer(str(query.get("client"))[:64]), _whole(query.get("turn"))
+        viewer.turn = max(turn, viewer.turn)
+        with viewer.lock:
+            if turn < viewer.turn:
+                return {"stale": True}
+            if not query.get("more"):
+                viewer.work.close()
+                viewer.work = self._work(viewer, query)
+            return self._advance(viewer, turn)
+
+    def _advance(self, viewer: Viewer, turn: int) -> dict[str, Any]:
+        end = time.monotonic() + TURN_SECONDS
+        for news in viewer.work:
+            if news is not None or time.monotonic() > end or viewer.turn > turn:
+                return {"more": True, **(news or {})}
+        return {"more": False}
+
+    def keep(self, data: bytes) -> str:
+        """Remember a viewer's own picture; the key to ask for it by. Raises Problem("picture_unfit")."""
+        try:
+            picture = decode.read(data[:OWN_BYTES])
+        except decode.Unfit as unfit:
+            raise Problem("picture_unfit", name="", reason=unfit.reason) from unfit
+        picture.thumbnail((OWN_SIDE, OWN_SIDE))
+        key = "own:" + hashlib.blake2b(data, digest_size=8).hexdigest()
+        _put(self._own, key, picture, OWN)
+        return key
+
+    # ---- the work ---------------------------------------------------------------------------------------------------
+    def _work(self, viewer: Viewer, query: dict[str, Any]) -> Generator[dict[str, Any] | None]:
+        """What the browser gets, piece by piece; problems in words."""
+        lang = str(query.get("lang"))
+        try:
+            station = stations.station(str(query.get("station")))
+            if not self.studio.warm.is_set():
+                yield {"status": t("ui.learn.warming", lang)}
+            bench = self.bench(str(query.get("model")), str(query.get("picture")))
+            if station.whole:
+                yield {"status": t("ui.learn.decoding", lang)}
+                _ = bench.pictures
+            for panels in self._slices(station, bench, self._asked(viewer, station, bench, query)):
+                yield None if panels is None else {"panels": panels, "timesteps": bench.timesteps, "picture": bench.key}
+        except Exception as error:
+            yield {"error": html.escape(tell(guard.told(self.studio, problem_of(error)), lang))}
+
+    def _slices(self, station: Station, bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+        shown, end = station.show(bench, asked), object()
+        while True:
+            with jobs.DEVICE if station.network else contextlib.nullcontext():
+                panels = next(shown, end)
+            if panels is end:
+                return
+            yield panels
+
+    def _asked(self, viewer: Viewer, station: Station, bench: Bench, query: dict[str, Any]) -> Asked:
+        at = (station.id, id(bench))
+        if viewer.at != at:
+            viewer.at, viewer.memory = at, {}
+        wished = _whole(query.get("t"))
+        timestep = min(wished, bench.timesteps - 1) if wished >= 0 else round(DEFAULT_T * bench.timesteps)
+        given = query.get("values")
+        values = station.read(given if isinstance(given, dict) else {})
+        seed = min(max(0, _whole(query.get("seed"))), 2**31)
+        return Asked(station.id, str(query.get("lang")), timestep, seed, values, str(query.get("pressed") or ""), viewer.memory)
+
+    def bench(self, model: str, picture: str) -> Bench:
+        """The bench of a model ("shipped:NAME", "run:NAME") and a picture (its number, the key of a viewer's own, or "" for the first
+        that is offered). Raises Problem."""
+        jobs.engine()
+        place = sources.place_of(self.studio, model, "")
+        key = (str(place), painter.version(place), picture)
+        with self._making:  # the page asks for panels and thumbnails at once
+            if key not in self._benches:
+                _put(self._benches, key, self._made(place, picture), BENCHES)
+            return self._benches[key]
+
+    def _made(self, place: Any, picture: str) -> Bench:
+        model = painter.load(place, "ema")
+        config, run = benches.settings(model, place)
+        source, own = benches.open_source(config), self._own.get(picture)
+        if own is not None:
+            return Bench(model, config, run, place, source, own, None, picture)
+        if picture.startswith("own:"):
+            raise Problem("own_forgotten")
+        index = min(max(0, _whole(picture)), len(source) - 1) if picture else benches.offered(source, 0)[0]
+        return Bench(model, config, run, place, source, source.picture(index), index, str(index))
+
+    def _viewer(self, client: str) -> Viewer:
+        if client not in self._viewers:
+            _put(self._viewers, client, Viewer(), VIEWERS)
+        return self._viewers[client]
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _put(kept: dict, key: Any, value: Any, most: int) -> None:
+    """Keep ``value``, and of the older ones no more than ``most`` in all."""
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > most:
+        kept.pop(next(iter(kept)))

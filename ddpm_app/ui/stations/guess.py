@@ -1,0 +1,130 @@
+"""Station 5, the guess: noise, clean picture and velocity of one x_t, as they are and as the network says, and where it is good."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ddpm_app import plots
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Panel, Station
+
+NAMES = {"epsilon": "ε", "sample": "x₀", "v_prediction": "v"}
+LINES = {"epsilon": "noise", "sample": "data", "v_prediction": "prediction"}
+"""The colours of the error curves."""
+MEASURED = 8
+"""Timesteps of the curve."""
+LIMIT = 1.0
+"""Error maps end at this."""
+LATENT_RANGE = 3
+"""Latents are shown from minus to plus this."""
+WILD = 10
+"""An error that grows by more than this deserves a warning."""
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """Target, prediction and error of eps, x0 and v at t; then, timestep by timestep, the errors of the whole schedule."""
+    from ddpm_app import diffusion
+    from ddpm_app.probes import guess as probe
+
+    x0, eps, condition = bench.x0, bench.noise(asked.seed), bench.condition()
+    found = probe.guess(bench.model, x0, eps, asked.t, condition)
+    panels = _at_t(bench, asked, found)
+    curve = asked.memory.setdefault(("errors", asked.seed), {})
+    yield [*panels, _curve(bench, asked, curve), _flow(asked, bench, found)]
+    times = diffusion.stratified_timesteps(MEASURED, bench.timesteps).tolist()
+    for t in [t for t in times if t not in curve]:
+        there = probe.guess(bench.model, x0, eps, t, condition)
+        curve[t] = {kind: there.error(kind) for kind in NAMES}
+        yield [*panels, _curve(bench, asked, curve), _flow(asked, bench, found)]
+
+
+def _at_t(bench: Bench, asked: Asked, found: Any) -> list[Panel]:
+    errors = [
+        scene.heat((found.said[kind] - found.target[kind])[0].square().mean(dim=0).sqrt(), LIMIT, f"{name}: {_number(found.error(kind))}", "size")
+        for kind, name in NAMES.items()
+    ]
+    rows = [
+        scene.row(asked.say("given"), [scene.image(_seen(bench, found.x_t[0]), f"x_t, t = {asked.t}", colour="noise")], "noise"),
+        scene.row(asked.say("target"), _three(bench, found.target), "data"),
+        scene.row(asked.say("said"), _three(bench, found.said), "prediction"),
+        scene.row(asked.say("error"), errors, scale=scene.scale("size", LIMIT)),
+    ]
+    latent = bench.model.codec.vae is not None
+    note = asked.say("latent_told" if latent else "pixel_told", range=LATENT_RANGE)
+    return [scene.pictures("guess", rows, note=note), _warning(bench, asked), _ways(bench, asked)]
+
+
+def _three(bench: Bench, named: dict[str, Any]) -> list[dict[str, Any]]:
+    decoded = bench.model.codec.decode(named["sample"].nan_to_num())[0]
+    return [scene.image(decoded if kind == "sample" else _seen(bench, named[kind][0]), name) for kind, name in NAMES.items()]
+
+
+def _seen(bench: Bench, x: Any) -> Any:
+    """What a person sees of x [c, h, w]: the picture, or three channels of a latent."""
+    return x if bench.model.codec.vae is None else x[: 3 if len(x) >= 3 else 1] / LATENT_RANGE
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
+def _coefficients(bench: Bench, asked: Asked) -> dict[str, tuple[float, float]]:
+    from ddpm_app.probes.guess import coefficients
+
+    return coefficients(bench.model.scheduler.config.prediction_type, float(bench.abar[asked.t]))
+
+
+def _warning(bench: Bench, asked: Asked) -> Panel:
+    """What the largest growth of an error at this t means, or which of the three the network says itself."""
+    said = NAMES[bench.model.scheduler.config.prediction_type]
+    growth = {kind: abs(q) for kind, (_, q) in _coefficients(bench, asked).items()}
+    if any(math.isnan(value) for value in growth.values()):
+        lost = ", ".join(NAMES[kind] for kind, value in growth.items() if math.isnan(value))
+        return scene.note(asked.say("undefined", said=said, lost=lost), "bad")
+    worst = max(growth, key=lambda kind: growth[kind])
+    if growth[worst] > WILD:
+        return scene.note(asked.say("wild", said=said, worst=NAMES[worst], times=f"{growth[worst]:,.0f}"), "warn")
+    return scene.note(asked.say("calm", said=said), "good")
+
+
+def _ways(bench: Bench, asked: Asked) -> Panel:
+    """Each of the three as a sum of x_t and the output, with this timestep's numbers."""
+    kind = bench.model.scheduler.config.prediction_type
+    formulas = {
+        "epsilon": {"sample": "(x_t - √(1-ᾱ) ε) / √ᾱ", "v_prediction": "(ε - √(1-ᾱ) x_t) / √ᾱ"},
+        "sample": {"epsilon": "(x_t - √ᾱ x₀) / √(1-ᾱ)", "v_prediction": "(√ᾱ x_t - x₀) / √(1-ᾱ)"},
+        "v_prediction": {"epsilon": "√(1-ᾱ) x_t + √ᾱ v", "sample": "√ᾱ x_t - √(1-ᾱ) v"},
+    }[kind]
+    rows = []
+    for name, (p, q) in _coefficients(bench, asked).items():
+        output = NAMES[kind]
+        now = asked.say("itself") if name == kind else f"{p:.4g} x_t {'-' if q < 0 else '+'} {abs(q):.4g} {output}"
+        rows.append([NAMES[name], formulas.get(name, output), now if math.isfinite(q) else "-", f"x {_number(abs(q))}"])
+    return scene.table("ways", [asked.say(f"head_{key}") for key in ("name", "formula", "now", "growth")], rows, asked.say("ways"))
+
+
+def _curve(bench: Bench, asked: Asked, measured: dict[int, dict[str, float]]) -> Panel:
+    lines = []
+    for kind, name in NAMES.items():
+        points = [(t, measured[t][kind]) for t in sorted(measured) if math.isfinite(measured[t][kind])]
+        lines.append(plots.line(asked.say("line", name=name), LINES[kind], ([t for t, _ in points], [float(f"{e:.4g}") for _, e in points]), "dots"))
+    chart = plots.chart("errors", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=bench.timesteps - 1, wide=True, at=asked.t)
+    return scene.charts("errors", [chart], asked.lang)
+
+
+def _flow(asked: Asked, bench: Bench, found: Any) -> Panel:
+    kind = bench.model.scheduler.config.prediction_type
+    flows = [("x_t", found.x_t, "noise"), (asked.say("output", name=NAMES[kind]), found.said[kind], "prediction")]
+    return scene.flow([*flows, *((asked.say("target_of", name=name), found.target[k], "data") for k, name in NAMES.items())], asked.lang)
+
+
+STATION = Station(
+    "guess",
+    show,
+    maths=(
+        r"x_t=\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon,\quad v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0",
+        r"\epsilon=\frac{x_t-\sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}},\quad x_0=\sqrt{\bar\alpha_t}\,x_t-\sqrt{1-\bar\alpha_t}\,v",
+    ),
+    code=("ddpm_app.probes.guess:guess", "ddpm_app.probes.guess:coefficients", "ddpm_app.diffusion:target"),
+)

@@ -1,0 +1,149 @@
+"""Station 2, tensor to latent: what the autoencoder keeps of a picture, its scale, and what comes of forgetting it."""
+
+import html
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ddpm_app import plots
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Panel, Station, Toggle
+
+RANGE, BINS = 4.0, 32
+"""Latents are shown from minus to plus this."""
+WORST = 0.5
+"""The error map ends at this."""
+STABLE_DIFFUSION = 0.18215
+"""The factor of Stable Diffusion's autoencoder: its latents are 1 / 0.18215 = 5.5 times as large as the UNet wants them."""
+SHARE, SEED = 0.4, 0
+"""The UNet is asked at this share of T, always with the noise of this seed."""
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """Picture, latents, reconstruction; with the toggle also what decoder and UNet make of latents that nobody scaled."""
+    if bench.model.codec.vae is None:
+        yield _identity(bench, asked)
+        return
+    from ddpm_app.probes.latents import latents
+
+    codec, x = bench.model.codec, bench.x
+    found = asked.memory.setdefault("latents", latents(codec, x))
+    yield _panels(bench, asked, found, None, [])
+    if "back" not in asked.memory:
+        asked.memory["back"] = codec.decode(found.scaled)
+    back = asked.memory["back"]
+    yield _panels(bench, asked, found, back, [])
+    for rows in _forgotten(bench, asked, found) if asked["forget"] else ():
+        yield _panels(bench, asked, found, back, rows)
+
+
+def _identity(bench: Bench, asked: Asked) -> list[Panel]:
+    told = html.escape(asked.say("way_out"))
+    return [
+        scene.pictures("picture", [scene.row("", [scene.image(bench.x[0], "x", colour="data"), scene.image(bench.x0[0], "x₀ = x", colour="data")])]),
+        scene.note(asked.say("identity", shape=_shape(bench.x))),
+        scene.markup("out", f"<p><button type='button' class='soft' {scene.setting(model='shipped:butterflies-words')}>{told}</button></p>"),
+        scene.flow([("x", bench.x, "data"), ("x0", bench.x0, "data")], asked.lang),
+    ]
+
+
+def _shape(x: Any) -> str:
+    return " x ".join(map(str, x.shape[1:]))
+
+
+def _panels(bench: Bench, asked: Asked, found: Any, back: Any, forgotten: list[dict[str, Any]]) -> list[Panel]:
+    channels = [scene.heat(values, RANGE, asked.say("channel", number=k + 1)) for k, values in enumerate(found.scaled[0])]
+    row = scene.row("", channels, "data", scene.scale("signed", RANGE))
+    panels = [
+        scene.pictures("picture", [_there_and_back(bench, asked, back)]),
+        _told(bench, asked, found, back),
+        scene.pictures("channels", [row], asked.say("channels", shape=_shape(found.scaled))),
+    ]
+    if forgotten:
+        panels.append(scene.pictures("forgotten", forgotten, asked.say("forgotten"), asked.say("forgotten_told", t=_t(bench))))
+    spread = asked.say("no_spread") if found.spread is None else asked.say("spread", share=f"{100 * found.spread / float(found.mean.std()):.1f}")
+    flows = [("x", bench.x, "data"), (asked.say("mean"), found.mean, "data"), ("x0", found.scaled, "data")]
+    if back is not None:
+        flows.append((asked.say("back"), back, "data"))
+    return [
+        *panels,
+        scene.charts("histograms", _histograms(bench, asked, found), asked.lang),
+        scene.note(spread) | {"name": "spread"},
+        scene.flow(flows, asked.lang),
+    ]
+
+
+def _there_and_back(bench: Bench, asked: Asked, back: Any) -> dict[str, Any]:
+    images = [scene.image(bench.x[0], "x", colour="data")]
+    if back is None:
+        return scene.row("", images, scale=scene.scale("size", WORST, asked.say("error")))
+    error = (back.clamp(-1, 1) - bench.x)[0].abs().mean(dim=0)
+    images += [scene.image(back[0], asked.say("back"), colour="data"), scene.heat(error, WORST, asked.say("error"), "size")]
+    return scene.row("", images, scale=scene.scale("size", WORST, asked.say("error")))
+
+
+def _told(bench: Bench, asked: Asked, found: Any, back: Any) -> Panel:
+    from ddpm_app.model.fit import UNFIT_PSNR, psnr_of
+
+    if back is None:
+        return scene.note(asked.say("decoding"))
+    psnr, many, few = psnr_of(bench.x, back), bench.x.numel(), found.scaled.numel()
+    told = asked.say("kept", many=f"{many:,}", few=f"{few:,}", times=f"{many / few:.0f}", psnr=f"{psnr:.1f}")
+    return scene.note(told, "good" if psnr >= UNFIT_PSNR else "warn")
+
+
+def _histograms(bench: Bench, asked: Asked, found: Any) -> list[dict[str, Any]]:
+    """Before and after scaling on the same axes, with the noise that is to cover them."""
+    from ddpm_app.probes.tensors import histogram
+
+    width = 2 * RANGE / BINS
+    drawn = []
+    for name, values in (("before", found.mean), ("after", found.scaled)):
+        middles, shares = histogram(values, -RANGE, RANGE, BINS)
+        bell = [round(100 * width * math.exp(-m * m / 2) / math.sqrt(2 * math.pi), 3) for m in middles]
+        told = asked.say(f"line_{name}", std=f"{float(values.std()):.2f}")
+        lines = [plots.line(told, "data", (middles, [round(100 * share, 3) for share in shares]), "bars"),
+                 plots.line(asked.say("line_noise"), "noise", (middles, bell))]
+        title = asked.say(f"chart_{name}", factor=f"{bench.model.codec.scale:.3g}")
+        drawn.append(plots.chart(name, title, asked.say("axis"), lines, x_max=RANGE))
+    return drawn
+
+
+def _t(bench: Bench) -> int:
+    return round(SHARE * bench.timesteps)
+
+
+def _forgotten(bench: Bench, asked: Asked, found: Any) -> Iterator[list[dict[str, Any]]]:
+    """The decoder's and the UNet's pictures for latents of the right size, of the size that forgetting this factor gives, and of that
+    which forgetting Stable Diffusion's would give."""
+    from ddpm_app.model.fit import psnr_of
+    from ddpm_app.probes.latents import missized
+
+    codec, noise, far = bench.model.codec, bench.noise(SEED), 1 / STABLE_DIFFUSION
+    cases = [
+        (asked.say("right"), 1.0, 1.0),
+        (asked.say("own", factor=f"{codec.scale:.3g}"), codec.scale, 1 / codec.scale),
+        (asked.say("sd", factor=f"{far:.1f}"), far, far),
+    ]
+    decoder, unet = [], []
+    for name, divided, multiplied in cases:  # what the decoder gets when nobody divides, and the UNet when nobody multiplies
+        guess = missized(bench.model, found.scaled, multiplied, noise, _t(bench), bench.condition())
+        for images, latents, colour in ((decoder, found.scaled * divided, "data"), (unet, guess, "prediction")):
+            picture = codec.decode(latents)
+            images.append(scene.image(picture[0], f"{name}: {psnr_of(bench.x, picture):.1f} dB", colour=colour))
+        yield [scene.row(asked.say("decoder"), decoder, "data"), scene.row(asked.say("unet"), unet, "prediction")]
+
+
+STATION = Station(
+    "latent",
+    show,
+    controls=(Toggle("forget"),),
+    maths=(
+        r"x_0=f\cdot\mu(x),\quad\mathcal{E}(x)=\mathcal{N}(\mu(x),\sigma(x)^2),\quad f=1/\mathrm{std}(\mu)",
+        r"\hat{x}=\mathcal{D}(x_0/f),\quad\mathrm{PSNR}=10\,\log_{10}\frac{2^2}{\mathrm{mean}\,(x-\hat{x})^2}",
+    ),
+    code=("ddpm_app.model.codec:Vae.encode", "ddpm_app.model.codec:Vae.decode", "ddpm_app.model.fit:psnr_of"),
+    uses=("picture",),
+    model="butterflies-words",
+)

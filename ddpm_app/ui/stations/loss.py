@@ -1,0 +1,155 @@
+"""Station 6, loss by timestep: on training and held-out pictures, now and earlier in the run, and what the mean hides."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ddpm_app import plots
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Choice, Panel, Slider, Station
+
+CHUNK = 1 << 18
+"""Bytes of metrics read in one slice."""
+KINDS = (("train", "data"), ("held_out", "held-out"))
+WIDE_GAP = 1.5
+"""A held-out loss this many times the training loss is called overfitting."""
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """What the run recorded at once, then what is measured now, point by point."""
+    for recorded in _recorded(bench):
+        yield None
+    found = asked.memory.setdefault(asked["pictures"], {})
+    yield _panels(bench, asked, recorded, found)
+    for _ in _measured(bench, asked, found):
+        yield _panels(bench, asked, recorded, found)
+
+
+def _recorded(bench: Bench) -> Iterator[list[dict[str, Any]]]:
+    """The validations of a run that had taken steps, so far."""
+    found: list[dict[str, Any]] = []
+    rows, offset, generation = bench.run.read_metrics(limit=CHUNK) if bench.run else ([], 0, -1)
+    while rows:
+        found += [row for row in rows if row["kind"] == "validation" and row["step"] and row.get("bands")]
+        yield found
+        rows, offset, generation = bench.run.read_metrics(offset, generation, CHUNK)
+    yield found
+
+
+class _OnTheBench:
+    """Pictures and what they are asked for by, as the loop's Ruler wants them."""
+
+    def __init__(self, bench: Bench):
+        self.tensors, self.arguments = bench.clean, bench.conditions
+
+
+def _measured(bench: Bench, asked: Asked, found: dict[str, Any]) -> Iterator[None]:
+    """Fills ``found`` with the losses by kind of pictures, a few more of each kind in turn."""
+    from ddpm_app.probes import timesteps
+    from ddpm_app.train.measure import Ruler
+
+    known = _OnTheBench(bench)
+    ruler = Ruler(bench.config, bench.pictures, known, known, bench.abar, int(asked["pictures"]))
+    open_ = [kind for kind, _ in KINDS if len(ruler.kinds[kind]) and not (kind in found and found[kind].isfinite().all())]
+    turns = {kind: timesteps.losses(ruler, kind, bench.model.unet) for kind in open_}
+    while turns:
+        for kind in list(turns):
+            if (losses := next(turns[kind], None)) is None:
+                del turns[kind]
+            else:
+                found[kind] = losses.clone()
+                yield
+
+
+# ---- what is shown ------------------------------------------------------------------------------------------------------
+def _panels(bench: Bench, asked: Asked, recorded: list[dict[str, Any]], found: dict[str, Any]) -> list[Panel]:
+    earlier = _earlier(asked, recorded)
+    notes = {"hides": (_hides(bench, asked, found), ""), "gap": _gap(bench, asked, found), "record": ("" if recorded else asked.say("no_record"), "")}
+    told = [scene.note(text, tone) | {"name": name} for name, (text, tone) in notes.items() if text]
+    return [scene.charts("loss", [_chart(bench, asked, found, earlier)], asked.lang), *told, _table(asked, recorded, earlier, found)]
+
+
+def _earlier(asked: Asked, recorded: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The record nearest to the share of the run that was asked for; the last one is what is measured now."""
+    if not recorded:
+        return None
+    last = recorded[-1]["step"]
+    return min(recorded, key=lambda row: abs(row["step"] - asked["back"] * last))
+
+
+def _chart(bench: Bench, asked: Asked, found: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
+    from ddpm_app.probes import timesteps
+
+    total, lines = bench.timesteps, []
+    for kind, colour in KINDS:
+        if kind not in found:
+            continue
+        values = timesteps.bands(found[kind])
+        lines.append(plots.line(asked.say(f"line_{kind}"), colour, _points(values, total), "dots"))
+        if found[kind].isfinite().all():
+            mean = float(found[kind].mean())
+            lines.append(plots.line(asked.say(f"mean_{kind}"), colour, ([0, total], [mean, mean]), "dashed"))
+    if earlier:
+        lines.append(plots.line(asked.say("line_earlier", step=f"{earlier['step']:,}"), "noise", _points(earlier["bands"], total), "dashed"))
+    return plots.chart("loss", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=total, wide=True, at=asked.t)
+
+
+def _points(values: list[float], total: int) -> tuple[list[float], list[float]]:
+    points = [((k + 0.5) * total / len(values), float(f"{v:.4g}")) for k, v in enumerate(values) if math.isfinite(v)]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _table(asked: Asked, recorded: list[dict[str, Any]], earlier: dict[str, Any] | None, found: dict[str, Any]) -> Panel:
+    """The one number beside what it is the mean of."""
+    from ddpm_app.probes import timesteps
+
+    rows = [_row(asked.say(kind), colour, float(found[kind].nanmean()) if kind in found else None,
+                 timesteps.bands(found[kind]) if kind in found else []) for kind, colour in KINDS if kind in found or not found]
+    records = [("recorded", recorded[-1]), ("earlier", earlier)] if recorded else []
+    for key, row in records:
+        rows.append(_row(asked.say(key, step=f"{row['step']:,}"), "noise", row["train_loss"], row["bands"]))
+    return scene.table("numbers", ["", *(asked.say(f"head_{key}") for key in ("mean", "least", "most", "times"))], rows, asked.say("table"))
+
+
+def _row(label: str, colour: str, mean: float | None, values: list[float]) -> list[Any]:
+    known = [v for v in values if math.isfinite(v)]
+    told = [f"{mean:.4f}", f"{min(known):.4f}", f"{max(known):.4f}", f"{max(known) / max(min(known), 1e-12):,.0f} x"] if known else [""] * 4
+    return [{"text": label, "colour": colour}, *told]
+
+
+def _hides(bench: Bench, asked: Asked, found: dict[str, Any]) -> str:
+    """How much of the mean the band with the highest loss makes up, and the one with the lowest."""
+    from ddpm_app.probes import timesteps
+
+    if "train" not in found or not found["train"].isfinite().all():
+        return asked.say("measuring")
+    values = timesteps.bands(found["train"])
+    total, width = sum(values) or 1.0, bench.timesteps / len(values)
+    most, least = values.index(max(values)), values.index(min(values))
+    ends = {"first": round(most * width), "last": round((most + 1) * width) - 1, "low_first": round(least * width), "low_last": round((least + 1) * width) - 1}
+    return asked.say("hides", share=f"{100 * values[most] / total:.0f}", low=f"{100 * values[least] / total:.1g}", **ends)
+
+
+def _gap(bench: Bench, asked: Asked, found: dict[str, Any]) -> tuple[str, str]:
+    """What the held-out loss says beside the training loss."""
+    if not len(bench.pictures.held_out):
+        return asked.say("no_held_out"), ""
+    if len(found) < len(KINDS) or not all(losses.isfinite().all() for losses in found.values()):
+        return asked.say("comparing"), ""
+    times = float(found["held_out"].mean() / found["train"].mean())
+    return (asked.say("overfits", times=f"{times:.1f}"), "warn") if times > WIDE_GAP else (asked.say("alike", times=f"{times:.2f}"), "good")
+
+
+STATION = Station(
+    "loss",
+    show,
+    controls=(Slider("back", 0.0, 1.0, 0.01, 0.0), Choice("pictures", ("16", "64"))),
+    maths=(
+        r"L_t=\mathbb{E}_{x_0,\epsilon}\,\frac{1}{n}\Vert f_\theta(\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon,\,t)-y_t\Vert^2",
+        r"L=\frac{1}{T}\sum_{t}w_t\,L_t",
+    ),
+    code=("ddpm_app.train.measure:picture_losses", "ddpm_app.probes.timesteps:losses"),
+    uses=("t",),
+    whole=True,
+)

@@ -1,0 +1,166 @@
+"""Station 13, did it memorise? Pictures the model draws beside the nearest it has learnt from, against how near unseen pictures come."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ddpm_app import plots
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Choice, Panel, Station
+
+STEPS = 10
+"""Denoising steps of a picture."""
+AT_ONCE = 4
+"""Pictures drawn in one slice."""
+PART = 256
+"""Training pictures compared in one slice."""
+COMPARED, UNSEEN = 20_000, 128
+"""Training pictures compared at most, and unseen ones measured at most."""
+SHOWN = 4
+"""Unseen pictures shown beside their nearest."""
+BINS = 24
+TONES = {"memorised": "bad", "some": "warn", "no": "good"}
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """The pictures as they are drawn, their nearest, then the distances and what they say."""
+    train, unseen, own = _indices(bench)
+    drawn: list[Any] = []
+    for first in range(0, int(asked["count"]), AT_ONCE):
+        for guess in _drawn(bench, asked, first, train):
+            now = [*drawn, *guess]
+            yield [_pairs(bench, asked, now, train, None)]
+        drawn = now
+    import torch
+
+    queries = torch.stack(drawn)
+    for found in _searched(bench, queries, train):
+        yield None if found is None else [_pairs(bench, asked, drawn, train, found)]
+    if "usual" not in asked.memory:
+        for usual in _searched(bench, bench.pictures.tensors(unseen), train, own):
+            yield None
+        asked.memory["usual"] = usual
+    yield _told(bench, asked, drawn, found, train, unseen, own)
+
+
+def _indices(bench: Bench) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Training pictures to compare with; pictures that tell how near unseen ones come; and, where those are training pictures themselves because
+    none are held out, their places among the first, else ()."""
+    train = _some(bench.pictures.train, COMPARED)
+    if len(bench.pictures.held_out):
+        return train, _some(bench.pictures.held_out, UNSEEN), ()
+    own = _some(np.arange(len(train)), UNSEEN)
+    return train, train[own], own
+
+
+def _some(indices: np.ndarray, most: int) -> np.ndarray:
+    return indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)]
+
+
+def _drawn(bench: Bench, asked: Asked, first: int, train: np.ndarray) -> Iterator[Any]:
+    """Pictures [AT_ONCE, C, S, S] as they look after each step. A model with labels or words is asked for those of training pictures: there it
+    has most to remember."""
+    from ddpm_app import sample
+    from ddpm_app.diffusion import generator
+
+    model = bench.model
+    noise = bench.noise(asked.seed, first + AT_ONCE)[first:]
+    key = np.random.default_rng(generator(asked.seed, "memory", first).initial_seed())
+    condition = bench.conditions(key.choice(train, AT_ONCE))
+    guided = sample.Guided(model.unet, condition, condition, 1)
+    for frame in sample.denoise(guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)):
+        yield model.codec.decode(frame.x0).cpu().clamp(-1, 1)
+
+
+def _searched(bench: Bench, queries: Any, train: np.ndarray, own: Any = ()) -> Iterator[tuple[Any, Any] | None]:
+    """None while the training pictures are gone through; then (place in ``train``, distance) of each query's nearest."""
+    from ddpm_app.probes import neighbours
+
+    parts = (bench.pictures.tensors(train[k : k + PART]) for k in range(0, len(train), PART))
+    found = None
+    for found in neighbours.search(queries, parts, own):
+        yield None
+    yield found
+
+
+# ---- what is shown ------------------------------------------------------------------------------------------------------
+def _pairs(bench: Bench, asked: Asked, drawn: list[Any], train: np.ndarray, found: Any, limit: float | None = None) -> Panel:
+    """The drawn pictures over their nearest ones."""
+    known = bench.pictures
+    above = [scene.image(x, colour="prediction") for x in drawn]
+    below = []
+    for k in range(len(drawn) if found else 0):
+        place, distance = train[int(found[0][k])], float(found[1][k])
+        key = "distance" if limit is None else "copy" if distance < limit else "no_copy"
+        below.append(scene.image(known.tensors([place])[0], asked.say(key, distance=f"{distance:.3f}"), colour="data"))
+    rows = [scene.row(asked.say("drawn"), above, "prediction"), scene.row(asked.say("nearest"), below or [_nothing(x) for x in above], "data")]
+    return scene.pictures("pairs", rows, note=asked.say("pairs_told"))
+
+
+def _nothing(image: dict[str, Any]) -> dict[str, Any]:
+    """Holds the place of a picture of the same size."""
+    return image | {"src": "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7", "colour": ""}
+
+
+def _told(bench: Bench, asked: Asked, drawn: list[Any], found: Any, train: np.ndarray, unseen: np.ndarray, own: Any) -> list[Panel]:
+    import torch
+
+    from ddpm_app.probes import neighbours
+
+    among, usual = asked.memory["usual"]
+    button = f'<p><button type="button" class="soft" {scene.setting(preset="overfit-8")}>{asked.say("overfit")}</button></p>'
+    ends = [scene.markup("overfit", button), scene.flow([(asked.say("drawn"), torch.stack(drawn), "prediction")], asked.lang)]
+    if not usual.isfinite().all():
+        return [_pairs(bench, asked, drawn, train, found), scene.note(asked.say("single"), "warn"), *ends]
+    result = neighbours.verdict(found[1], usual)
+    values = {"copies": sum(result.copies), "count": len(drawn), "limit": f"{result.limit:.3f}", "usual": f"{result.usual:.3f}",
+              "generated": f"{result.generated:.3f}"}
+    other = asked.say("among_themselves" if len(own) else "by_accident", copies=result.unseen_copies, count=len(usual))
+    if len(train) < len(bench.pictures.train):
+        other += " " + asked.say("some_only", compared=f"{len(train):,}", all=f"{len(bench.pictures.train):,}")
+    return [
+        _pairs(bench, asked, drawn, train, found, result.limit),
+        scene.note(asked.say(result.kind, **values), TONES[result.kind]),
+        scene.charts("distances", [_chart(asked, found[1], usual, result.limit, bool(len(own)))], asked.lang),
+        scene.note(other) | {"name": "control"},
+        _unseen(bench, asked, train, unseen, among, usual, bool(len(own))),
+        *ends,
+    ]
+
+
+def _chart(asked: Asked, generated: Any, usual: Any, limit: float, themselves: bool) -> dict[str, Any]:
+    """Bars of the unseen pictures' distances in percent, and the generated ones below them as dots."""
+    from ddpm_app.probes.tensors import histogram
+
+    high = 1.1 * max(float(generated.max()), float(usual.max()))
+    middles, shares = histogram(usual, 0.0, high, BINS)
+    bars = plots.line(asked.say("line_training" if themselves else "line_held_out"), "data" if themselves else "held-out",
+                      (middles, [100 * share for share in shares]), "bars")
+    dots = sorted(float(d) for d in generated)
+    return plots.chart("distances", asked.say("chart", limit=f"{limit:.3f}"), asked.say("axis"),
+                       [bars, plots.line(asked.say("line_drawn"), "prediction", (dots, [100 / len(dots)] * len(dots)), "dots")], x_max=high, at=limit)
+
+
+def _unseen(bench: Bench, asked: Asked, train: np.ndarray, unseen: np.ndarray, among: Any, usual: Any, themselves: bool) -> Panel:
+    """Some unseen pictures beside their nearest: what mere likeness looks like."""
+    chosen, known = _some(np.arange(len(unseen)), SHOWN), bench.pictures
+    colour, key = ("data", "other_training") if themselves else ("held-out", "held_out")
+    above = [scene.image(known.tensors([unseen[k]])[0], colour=colour) for k in chosen]
+    below = [scene.image(known.tensors([train[int(among[k])]])[0], asked.say("distance", distance=f"{float(usual[k]):.3f}"), colour="data") for k in chosen]
+    return scene.pictures("unseen", [scene.row(asked.say(key), above, colour), scene.row(asked.say("nearest"), below, "data")], asked.say("unseen"))
+
+
+STATION = Station(
+    "memory",
+    show,
+    controls=(Choice("count", ("4", "8")),),
+    maths=(
+        r"d(x,y)=\min\left(\,\Vert\downarrow x-\downarrow y\Vert,\;\Vert\downarrow\mathrm{mirror}(x)-\downarrow y\Vert\,\right)/\sqrt{n}",
+        r"\min_{y\in\mathrm{train}}d(x,y)\;<\;0.4\cdot\mathrm{median}_{h\in\mathrm{held\,out}}\;\min_{y\in\mathrm{train}}d(h,y)",
+    ),
+    code=("ddpm_app.probes.neighbours:search", "ddpm_app.probes.neighbours:verdict"),
+    uses=("seed",),
+    whole=True,
+)

@@ -1,0 +1,90 @@
+"""Station 3, adding noise: x_t of the picture at every timestep, and how the schedule mixes it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ddpm_app import plots
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Choice, Panel, Station
+
+OWN = "own"
+SCHEDULES = (OWN, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+LENGTHS = (OWN, "1000", "200", "50")
+STRIP = 9
+"""Pictures from t = 0 to T."""
+POINTS = 100
+"""Points of a curve."""
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """The picture, its noise and their mixture at t; the strip; the curves."""
+    from ddpm_app import diffusion
+    from ddpm_app.probes import noising
+
+    abar = _schedule(bench, asked)
+    found, x0, eps = noising.levels(abar), bench.x0, bench.noise(asked.seed)
+    t = min(len(abar) - 1, round(asked.t * (len(abar) - 1) / (bench.timesteps - 1)))
+    x_t = diffusion.add_noise(x0, eps, abar[t : t + 1].float().to(x0.device))
+    times, mixed = noising.strip(x0, eps, abar, STRIP)
+    one = [
+        scene.image(bench.model.codec.decode(x0)[0], "x₀", colour="data"),
+        scene.image(_seen(bench, eps[0]), "ε", colour="noise"),
+        scene.image(_seen(bench, x_t[0]), f"x_t, t = {t}", colour="noise"),
+    ]
+    told = asked.say("mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.abar[t]:.3f}")
+    walk = [
+        scene.image(_seen(bench, x), f"t = {k}", colour="data" if i == 0 else "noise", set={"t": round(k * (bench.timesteps - 1) / (len(abar) - 1))})
+        for i, (k, x) in enumerate(zip(times, mixed, strict=True))
+    ]
+    warning = asked.say("shows" if found.shows else "gone", left=f"{100 * found.left:.1f}", last=len(abar) - 1)
+    yield [
+        scene.pictures("mixture", [scene.row("", one)], note=told),
+        scene.pictures("strip", [scene.row("", walk)], asked.say("strip"), size="small"),
+        scene.note(warning, "warn" if found.shows else "good"),
+        scene.charts("curves", _curves(found, t, asked), asked.lang),
+        scene.flow([("x0", x0, "data"), ("eps", eps, "noise"), ("x_t", x_t, "noise")], asked.lang),
+    ]
+
+
+def _schedule(bench: Bench, asked: Asked) -> Any:
+    """The schedule chosen, where both are "own" the model's."""
+    from ddpm_app.probes import noising
+
+    name, length = asked["schedule"], asked["length"]
+    if name == OWN and length == OWN:
+        return bench.abar.cpu()
+    own = bench.model.scheduler.config.beta_schedule
+    return noising.schedule(own if name == OWN else name, bench.timesteps if length == OWN else int(length))
+
+
+def _seen(bench: Bench, x: Any) -> Any:
+    """What a person sees of x [c, h, w]: the picture, or three channels of a latent from -3 to 3."""
+    return x if bench.model.codec.vae is None else x[: 3 if len(x) >= 3 else 1] / 3
+
+
+def _curves(found: Any, t: int, asked: Asked) -> list[dict[str, Any]]:
+    last = len(found.abar) - 1
+    at = sorted({round(k * last / (POINTS - 1)) for k in range(POINTS)})
+
+    def line(key: str, colour: str, values: Any) -> dict[str, Any]:
+        return plots.line(asked.say(key), colour, (at, [round(float(values[k]), 4) for k in at]))
+
+    mixing = [line("line_signal", "data", found.signal), line("line_noise", "noise", found.noise)]
+    unit = asked.say("axis")
+    return [
+        plots.chart("mixing", asked.say("chart_mixing"), unit, mixing, x_max=last, at=t),
+        plots.chart("snr", asked.say("chart_snr"), unit, [line("line_snr", "prediction", found.log_snr)], x_max=last, at=t),
+    ]
+
+
+STATION = Station(
+    "noise",
+    show,
+    controls=(Choice("schedule", SCHEDULES), Choice("length", LENGTHS)),
+    maths=(
+        r"x_t=\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon,\quad\epsilon\sim\mathcal{N}(0,I)",
+        r"\bar\alpha_t=\prod_{s\leq t}(1-\beta_s),\quad\mathrm{SNR}_t=\bar\alpha_t/(1-\bar\alpha_t)",
+    ),
+    code=("ddpm_app.diffusion:add_noise", "ddpm_app.probes.noising:levels"),
+)

@@ -1,0 +1,215 @@
+"""Station 7, one step under the glass: real optimiser steps on a copy of the model, four pictures at a time."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from ddpm_app import plots
+from ddpm_app.text import spell_bytes
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Action, Asked, Panel, Slider, Station
+
+COUNT = 4
+STEPS = {"one": 1, "ten": 10, "hundred": 100}
+SHOWN_EVERY = 5
+"""Of many steps every fifth is shown."""
+MOST_PARAMETERS = 200_000_000
+"""A larger model isn't copied here."""
+BYTES = 28
+"""Of each parameter: the copy, its gradient, two moments, the average, the network that holds it, and the weights before a step."""
+KEPT = 6
+"""Copies that exist at once, all viewers together; the oldest are forgotten."""
+
+@dataclasses.dataclass
+class _Glass:
+    """One viewer's copy, its four pictures, and what was seen: ``clean`` is their row; losses and averaged are (step, loss)."""
+
+    seed: int
+    trial: Any
+    batch: Any
+    clean: dict[str, Any]
+    look: Any = None
+    losses: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    averaged: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+
+_kept: list[dict[str, Any]] = []
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """Where the copy stands; after a click, every step until it stands elsewhere."""
+    from ddpm_app.model.unet import count_parameters
+
+    size = count_parameters(bench.model.unet)
+    if size > MOST_PARAMETERS:
+        yield [scene.note(asked.say("large", parameters=f"{size:,}", bytes=spell_bytes(BYTES * size)), "warn"), _way_out(asked)]
+        return
+    glass = asked.memory.get("glass")
+    if glass is None or glass.seed != asked.seed or asked.pressed == "reset":
+        glass = yield from _begin(bench, asked)
+    yield from _look(glass)
+    yield _panels(bench, asked, glass)
+    wanted = STEPS.get(asked.pressed, 0)
+    for k in range(wanted):
+        if not math.isfinite(glass.look.loss):
+            return
+        start = time.perf_counter()
+        glass.trial.update(10 ** asked["rate"])
+        yield from _look(glass)
+        glass.seconds = time.perf_counter() - start
+        if wanted <= 10 or (k + 1) % SHOWN_EVERY == 0:
+            yield from _average(glass)
+            yield _panels(bench, asked, glass)
+        else:
+            yield None
+
+
+def _begin(bench: Bench, asked: Asked) -> Generator[None, None, _Glass]:
+    """A new copy of the model, and four pictures with their timesteps and noise."""
+    import torch
+
+    from ddpm_app import diffusion
+    from ddpm_app.probes.step import Batch, Trial
+
+    known = bench.pictures.train
+    order = torch.randperm(len(known), generator=diffusion.generator(asked.seed, "step"))
+    indices = known[order[:COUNT].numpy()]
+    x0 = bench.clean(indices)
+    yield
+    timesteps = diffusion.stratified_timesteps(len(x0), bench.timesteps).to(bench.device)
+    batch = Batch(x0, bench.noise(asked.seed, len(x0)), timesteps, bench.conditions(indices))
+    clean = scene.row(asked.say("clean"), [scene.image(x, colour="data") for x in bench.pictures.tensors(indices)], "data")
+    yield
+    glass = asked.memory["glass"] = _Glass(asked.seed, Trial(bench.config, bench.model.unet, bench.abar.float()), batch, clean)
+    _kept[:] = [memory for memory in _kept if memory is not asked.memory] + [asked.memory]
+    if len(_kept) > KEPT:
+        _kept.pop(0).pop("glass", None)
+    return glass
+
+
+def _look(glass: _Glass) -> Iterator[None]:
+    """See to it that what is known is of the weights as they are now."""
+    if glass.look is None or glass.look.step != glass.trial.step:
+        for found in glass.trial.look(glass.batch):
+            if found is None:
+                yield None
+        glass.look = found
+        glass.losses.append((found.step, found.loss))
+
+
+def _average(glass: _Glass) -> Iterator[None]:
+    if glass.trial.ema:
+        for found in glass.trial.averaged_loss(glass.batch):
+            if found is None:
+                yield None
+        glass.averaged.append((glass.trial.step, found))
+
+
+def _way_out(asked: Asked) -> Panel:
+    return scene.markup("way-out", f'<button class="soft" {scene.setting(model="shipped:butterflies-words")}>{asked.say("way_out")}</button>')
+
+
+# ---- what is shown --------------------------------------------------------------------------------------------------
+def _panels(bench: Bench, asked: Asked, glass: _Glass) -> list[Panel]:
+    lost = [] if math.isfinite(glass.look.loss) else [scene.note(asked.say("lost"), "bad")]
+    return [*lost, _pictures(bench, asked, glass), _chart(asked, glass), _numbers(bench, asked, glass), _blocks(asked, glass), _flow(asked, glass)]
+
+
+def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
+    """The four pictures, what the network gets, and what it makes of that."""
+    from ddpm_app import diffusion
+
+    batch, look = glass.batch, glass.look
+    level = bench.abar[batch.timesteps].float()
+    x_t = diffusion.add_noise(batch.x0, batch.eps, level)
+    guess = diffusion.x0_from(bench.model.scheduler.config.prediction_type, look.output, x_t, level)
+    seen = x_t if bench.model.codec.vae is None else x_t[:, :3] / 3
+    noisy = [scene.image(x, f"t = {int(t)}", colour="noise") for x, t in zip(seen, batch.timesteps, strict=True)]
+    found = bench.model.codec.decode(guess.nan_to_num())
+    guesses = [scene.image(x, asked.say("loss_of", loss=f"{float(loss):.4f}"), colour="prediction") for x, loss in zip(found, look.losses, strict=True)]
+    rows = [
+        glass.clean,
+        scene.row(asked.say("noisy"), noisy, "noise"),
+        scene.row(asked.say("guess"), guesses, "prediction"),
+    ]
+    return scene.pictures("pictures", rows, asked.say("pictures"), size="small")
+
+
+def _chart(asked: Asked, glass: _Glass) -> Panel:
+    def points(found: list[tuple[int, float]]) -> tuple[list[float], list[float]]:
+        kept = [(step, float(f"{loss:.4g}")) for step, loss in found if math.isfinite(loss)]
+        return [step for step, _ in kept], [loss for _, loss in kept]
+
+    lines = [
+        plots.line(asked.say("line_loss"), "prediction", points(glass.losses), "dots" if len(glass.losses) <= 30 else "line"),
+        plots.line(asked.say("line_averaged"), "data", points(glass.averaged), "dashed"),
+    ]
+    most = max(10, glass.look.step)
+    return scene.charts("loss", [plots.chart("loss", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=most)], asked.lang)
+
+
+def _numbers(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
+    """One line for each thing that a step does."""
+    trial, look, config = glass.trial, glass.look, bench.config
+    clip = min(1.0, config.max_grad_norm / (look.norm + 1e-6))
+    rates = ", ".join(f"{type(o).__name__.removeprefix('Conv')} {peak * 10 ** asked['rate']:.2g}" for o, peak in zip(trial.optimizers, trial.peaks, strict=True))
+    length = math.hypot(*trial.lengths().values())
+    change = math.hypot(*trial.changes.values()) / length
+    rows = [
+        ("step", str(look.step)),
+        ("loss", f"{look.loss:.5f}"),
+        ("norm", f"{look.norm:.4g}"),
+        ("clip", asked.say("clipped" if clip < 1 else "unclipped", limit=f"{config.max_grad_norm:g}", factor=f"{clip:.3g}")),
+        ("rates", rates),
+        ("change", f"{100 * change:.3g} %" if trial.step else "-"),
+        ("since", f"{100 * math.hypot(*trial.moved().values()) / length:.3g} %"),
+    ]
+    if trial.ema is None:
+        rows.append(("ema", asked.say("no_ema")))
+    elif trial.step:
+        decay, apart = f"{trial.ema.cur_decay_value:.3f}", f"{100 * trial.distance():.3g}"
+        rows += [("ema", asked.say("ema_now", decay=decay, apart=apart)), ("ema_loss", f"{glass.averaged[-1][1]:.5f}" if glass.averaged else "-")]
+    else:
+        rows += [("ema", asked.say("ema_same")), ("ema_loss", "-")]
+    rows.append(("seconds", f"{glass.seconds:.2f} s" if glass.seconds else "-"))
+    return scene.table("numbers", ["", ""], [[asked.say(f"row_{key}"), value] for key, value in rows], asked.say("numbers"))
+
+
+def _blocks(asked: Asked, glass: _Glass) -> Panel:
+    """Gradient and change of each block's weights."""
+    trial, look = glass.trial, glass.look
+    lengths, moved = trial.lengths(), trial.moved()
+    last = {name: change / lengths[name] if lengths[name] else 0.0 for name, change in trial.changes.items()}
+    most = [max((value for value in found if value is not None), default=0) or 1 for found in (look.norms.values(), last.values())]
+    rows = []
+    for name, norm in look.norms.items():
+        gradient = asked.say("frozen") if norm is None else {"text": f"{norm:.3g}", "bar": norm / most[0]}
+        change = {"text": f"{100 * last[name]:.3g} %", "bar": last[name] / most[1]} if name in last else "-"
+        rows.append([name, gradient, change, f"{100 * moved[name] / lengths[name]:.3g} %" if lengths[name] else "-"])
+    return scene.table("blocks", [asked.say(f"head_{key}") for key in ("block", "gradient", "change", "since")], rows, asked.say("blocks"))
+
+
+def _flow(asked: Asked, glass: _Glass) -> Panel:
+    batch, look = glass.batch, glass.look
+    told = [("x0", batch.x0, "data"), ("eps", batch.eps, "noise"), ("t", batch.timesteps, ""), ("output", look.output, "prediction"), ("loss", look.losses, "")]
+    return scene.flow(told, asked.lang)
+
+
+STATION = Station(
+    "step",
+    show,
+    controls=(Slider("rate", -3.0, 2.0, 0.25, -0.5), *(Action(name) for name in (*STEPS, "reset"))),
+    maths=(
+        r"g=\nabla_\theta\,\frac{1}{B}\sum_{i=1}^{B}\Vert f_\theta(x_{t_i},t_i)-y_i\Vert^2,\quad g\leftarrow g\cdot\min(1,\,c/\Vert g\Vert)",
+        r"m\leftarrow\beta_1 m+(1-\beta_1)g,\quad v\leftarrow\beta_2 v+(1-\beta_2)g^2,\quad\theta\leftarrow\theta-\eta\,(\hat m/(\sqrt{\hat v}+\varepsilon)+\lambda\theta)",
+        r"\theta_{\mathrm{EMA}}\leftarrow d\,\theta_{\mathrm{EMA}}+(1-d)\,\theta",
+    ),
+    code=("ddpm_app.train.measure:picture_losses", "ddpm_app.probes.step:Trial.update", "ddpm_app.train.loop:_Work.step"),
+    uses=("seed",),
+    whole=True,
+    model="butterflies-words",
+)

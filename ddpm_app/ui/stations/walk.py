@@ -1,0 +1,140 @@
+"""Station 10, walking back: three samplers from one noise as a film, and what fewer steps cost."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image
+
+from ddpm_app import plots
+from ddpm_app.ui.film import MAX_FRAMES
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Action, Asked, Panel, Slider, Station
+
+NAMES = {"ddpm": "DDPM", "ddim": "DDIM", "dpmpp_2m": "DPM++ 2M"}
+LINES = {"dpmpp_2m": "prediction", "ddim": "data"}
+SIDE = 96
+"""Pictures of the film are scaled down to this."""
+LATENT_RANGE = 3
+"""Latents are shown from minus to plus this."""
+GROWS = (1, 4, 8, 14)
+"""Steps after which the film is shown before it is whole."""
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """The film as it grows; after "measure" the chart, point by point."""
+    key = asked.seed, asked["steps"], asked["eta"], asked.lang
+    measured = asked.memory.setdefault(("measured", asked.seed), [])
+    if asked.memory.get("of") != key:
+        for film in _walk(bench, asked):
+            yield film and [*film, *_measured(asked, measured)]
+            if film:
+                whole = film
+        asked.memory.update(of=key, film=whole)
+    yield [*asked.memory["film"], *_measured(asked, measured)]
+    if asked.pressed == "measure":
+        for found in _measure(bench, asked, measured):
+            yield [*asked.memory["film"], *_measured(asked, measured)] if found else None
+
+
+# ---- the film --------------------------------------------------------------------------------------------------------
+def _walk(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """The panels of the film, now and then while it grows and when it is whole."""
+    from ddpm_app.probes import walking
+
+    steps = min(asked["steps"], bench.timesteps)
+    wanted = min(steps, MAX_FRAMES)
+    keep = {1 + round(k * (steps - 1) / max(1, wanted - 1)) for k in range(wanted)}
+    frames: list[Any] = []
+    now: dict[str, Any] = {}
+    noise, network = bench.noise(asked.seed), walking.network(bench.model, bench.condition())
+    for name, frame in walking.walks(bench.model, network, noise, steps, asked["eta"], asked.seed):
+        now[name] = frame
+        shown = None
+        if name == walking.SAMPLERS[-1] and frame.step in keep:
+            frames.append((_caption(asked, now), _rows(bench, now)))
+            if frame.step in GROWS or frame.step == steps:
+                shown = _film(bench, asked, frames, noise, now)
+        yield shown
+
+
+def _caption(asked: Asked, now: dict[str, Any]) -> str:
+    frame = next(iter(now.values()))
+    times = ", ".join(str(frame.timestep) for frame in now.values())
+    return asked.say("caption", step=frame.step, total=frame.total, times=times)
+
+
+def _rows(bench: Bench, now: dict[str, Any]) -> list[list[Image.Image]]:
+    """x_t of each sampler above the clean picture that it guesses."""
+    import torch
+
+    from ddpm_app.sample import to_images
+
+    codec, frames = bench.model.codec, now.values()
+    x, x0 = torch.cat([frame.x for frame in frames]), torch.cat([frame.x0 for frame in frames])
+    if codec.vae is not None:
+        x = x[:, : 3 if x.shape[1] >= 3 else 1] / LATENT_RANGE
+    side = min(SIDE, bench.model.image_size)
+    return [[_sized(image, side) for image in to_images(part)] for part in (x, codec.decode(x0))]
+
+
+def _sized(image: Image.Image, side: int) -> Image.Image:
+    return image.resize((side, side), Image.Resampling.NEAREST if image.width < side else Image.Resampling.LANCZOS)
+
+
+def _film(bench: Bench, asked: Asked, frames: list[Any], noise: Any, now: dict[str, Any]) -> list[Panel]:
+    note = asked.say("latent_order" if bench.model.codec.vae is not None else "order", range=LATENT_RANGE)
+    rows = [("x_t", "noise"), (asked.say("guessed"), "prediction")]
+    flows = [("x_T", noise, "noise"), *((NAMES[name], frame.x, "prediction") for name, frame in now.items())]
+    asked_for = bench.text(bench.index) if bench.model.conditioning.kind == "text" else ""
+    return [
+        scene.film("walk", frames, asked.lang, rows, note=note, pace=300),
+        scene.note(asked.say("asked_for", text=asked_for) if asked_for else asked.say("same_noise")),
+        scene.flow(flows, asked.lang),
+    ]
+
+
+# ---- quality against time --------------------------------------------------------------------------------------------
+def _measure(bench: Bench, asked: Asked, measured: list[Any]) -> Iterator[bool]:
+    """Fills ``measured`` anew; True where there is more to show."""
+    from ddpm_app.probes import walking
+
+    measured.clear()
+    few = tuple(dict.fromkeys(min(steps, bench.timesteps) for steps in walking.FEW))
+    network = walking.network(bench.model, bench.condition())
+    for one in walking.measure(bench.model, network, bench.noise(asked.seed), few, min(walking.MANY, bench.timesteps)):
+        if one:
+            measured.append(one)
+        yield one is not None
+
+
+def _measured(asked: Asked, measured: list[Any]) -> list[Panel]:
+    from ddpm_app.probes.walking import MANY
+
+    lines = []
+    for name, colour in LINES.items():
+        points = sorted((one.seconds, one.distance) for one in measured if one.sampler == name and one.distance)
+        told = asked.say("line", name=NAMES[name])
+        lines.append(plots.line(told, colour, ([round(s, 3) for s, _ in points], [float(f"{d:.4g}") for _, d in points]), "dots"))
+    chart = plots.chart("quality", asked.say("chart"), asked.say("axis"), lines, log=True, wide=True)
+    panels = [scene.charts("quality", [chart], asked.lang), scene.note(asked.say("measure_told", many=MANY)) | {"name": "measure_told"}]
+    rows = [scene.row(NAMES[name], [_result(asked, one) for one in measured if one.sampler == name], LINES[name]) for name in LINES]
+    return [*panels, scene.pictures("results", [row for row in rows if row["images"]], size="small")] if measured else panels
+
+
+def _result(asked: Asked, one: Any) -> dict[str, Any]:
+    return scene.image(one.picture, asked.say("result", steps=one.steps, seconds=f"{one.seconds:.1f}", distance=f"{one.distance:.3f}"))
+
+
+STATION = Station(
+    "walk",
+    show,
+    controls=(Slider("steps", 5, 50, 1, 10), Slider("eta", 0.0, 1.0, 0.1, 0.0), Action("measure")),
+    maths=(
+        r"x_{t'}=\sqrt{\bar\alpha_{t'}}\,\hat{x}_0+\sqrt{1-\bar\alpha_{t'}-\sigma^2}\,\hat\epsilon+\sigma z,"
+        r"\quad\sigma=\eta\sqrt{\frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_{t'}}}",
+        r"\eta=0:\ \mathrm{DDIM},\quad\eta=1:\ \mathrm{DDPM}",
+    ),
+    code=("ddpm_app.sample:denoise", "ddpm_app.sample:make_sampler", "ddpm_app.probes.walking:measure"),
+    uses=("picture", "seed"),
+)

@@ -1,0 +1,180 @@
+"""Station 12, words and guidance: what a text becomes, how alike two of them are, and what the UNet makes of them."""
+
+import html
+from collections.abc import Iterator
+from typing import Any
+
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.bench import Bench
+from ddpm_app.ui.learn.station import Asked, Panel, Station, Words
+
+SCALES = (0, 1, 3, 7)
+STEPS = 10
+TEXTS = 1000
+"""Captions looked through for another one than the picture's."""
+OTHERS = 24
+"""Captions of the data set among which likeness is measured, for comparison."""
+LABELS = 40
+"""Labels offered at most."""
+
+
+def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
+    """The tokens and guesses at once, then four pictures that grow out of the same noise."""
+    if bench.model.conditioning.kind == "none":
+        yield no_words(asked)
+        return
+    said = said_of(bench, asked, "prompt", "other")
+    first = [*_asked_for(bench, asked, said), *_guesses(bench, asked, said)]
+    grown = _grown(bench, asked, said)
+    yield [*first, next(grown)]
+    for panel in grown:
+        yield [*first, panel] if panel else None
+
+
+def said_of(bench: Bench, asked: Asked, *controls: str) -> list[Any]:
+    """What two controls ask for: texts, or numbers of labels. Left empty, what the picture shows, and what another picture does."""
+    asking, known, mine = bench.model.conditioning, bench.source, bench.index or 0
+    first, second = (asked[name] for name in controls)
+    if asking.kind == "text":
+        first = first or bench.text(mine)
+        return [first, second or next((bench.text(i) for i in range(min(TEXTS, len(known))) if bench.text(i) != first), "")]
+    from ddpm_app.probes.words import label_of
+
+    own = known.labels[mine] if known.labels and 0 <= known.labels[mine] < asking.none else 0
+    first = label_of(asking.names, first, own)
+    return [first, label_of(asking.names, second, (first + 1) % asking.none)]
+
+
+def name_of(bench: Bench, said: Any) -> str:
+    """What was asked for, in words."""
+    return bench.model.conditioning.names[said] if isinstance(said, int) else f"\u201c{said}\u201d"
+
+
+def condition_of(bench: Bench, said: Any) -> dict[str, Any]:
+    """The UNet's arguments that ask for a text, for the number of a label, or, None, for nothing."""
+    asking = bench.model.conditioning
+    found = asking.blank(1) if said is None else asking.asked(1, (said,), ()) if isinstance(said, str) else asking.asked(1, (), (said,))
+    return {name: value.to(bench.device) for name, value in found.items()}
+
+
+def no_words(asked: Asked) -> list[Panel]:
+    """Why a model without condition has nothing to show here, and the way to one with words."""
+    way = f'<p><button type="button" class="soft" {scene.setting(model="shipped:butterflies-words")}>{asked.say("take_words")}</button></p>'
+    return [scene.note(asked.say("unconditional")), scene.markup("way", way)]
+
+
+# ---- what was asked for -------------------------------------------------------------------------------------------------
+def _asked_for(bench: Bench, asked: Asked, said: list[Any]) -> list[Panel]:
+    return _texts(bench, asked, said) if bench.model.conditioning.kind == "text" else [_labels(bench, asked, said)]
+
+
+def _texts(bench: Bench, asked: Asked, said: list[str]) -> list[Panel]:
+    """Tokens as chips, the tensor they become, and how alike the texts are."""
+    from ddpm_app.probes import words
+
+    asking, rows = bench.model.conditioning, []
+    for key, text in zip(("prompt", "other"), said, strict=True):
+        found = words.tokens(asking, text)
+        chips = "".join(_chip(token, asked) for token in found)
+        told = asked.say("tokens", count=len(found), longest=asking.longest)
+        if unread := asking.unread(text):
+            told += " " + asked.say("cut", text=unread)
+        rows.append(f'<h4>{html.escape(asked.say(key))}</h4><p class="chips">{chips}</p><p class="remark">{html.escape(told)}</p>')
+    captions = list(dict.fromkeys(bench.text(i) for i in range(min(OTHERS, len(bench.source)))))
+    alike = words.similarity(asking, [*said, "", *captions])
+    named = [*map(asked.say, ("prompt", "other", "nothing"))]
+    table = [[{"text": name}, *({"text": f"{float(alike[i, k]):.3f}", "bar": float(alike[i, k])} for k in range(3))] for i, name in enumerate(named)]
+    rest = alike[3:, 3:]
+    count = len(captions)
+    usual = asked.say("usual", count=count, mean=f"{float((rest.sum() - count) / (count * (count - 1))):.3f}") if count > 1 else ""
+    return [
+        scene.markup("tokens", "".join(rows)),
+        scene.table("alike", ["", *named], table, asked.say("alike")),
+        scene.note(asked.say("cosine") + " " + usual) | {"name": "cosine"},
+    ]
+
+
+def _chip(token: Any, asked: Asked) -> str:
+    tone = "" if token.kind == "word" and token.read else " unread" if not token.read else " end"
+    text = asked.say(token.kind) if token.kind != "word" else token.piece
+    return f'<span class="chip{tone}"><b>{html.escape(text)}</b><small>{token.id}</small></span>'
+
+
+def _labels(bench: Bench, asked: Asked, said: list[int]) -> Panel:
+    """All labels, each a button, for the first and for the second."""
+    names, rows = bench.model.conditioning.names, []
+    for key, chosen in zip(("prompt", "other"), said, strict=True):
+        chips = "".join(
+            f'<span class="chip{" chosen" if k == chosen else ""}" {scene.setting(**{key: name})}><b>{html.escape(name)}</b><small>{k}</small></span>'
+            for k, name in enumerate(names[:LABELS]))
+        rows.append(f'<h4>{html.escape(asked.say(key))}</h4><p class="chips">{chips}</p>')
+    return scene.markup("tokens", "".join(rows) + f'<p class="remark">{html.escape(asked.say("no_tokens", count=len(names)))}</p>')
+
+
+# ---- what the network makes of it ---------------------------------------------------------------------------------------
+def _guesses(bench: Bench, asked: Asked, said: list[Any]) -> list[Panel]:
+    """The guesses of one x_t at this t for nothing and for both, and where they differ."""
+    from ddpm_app import diffusion
+    from ddpm_app.probes import words
+
+    model, level = bench.model, bench.abar[asked.t : asked.t + 1]
+    x_t = diffusion.add_noise(bench.x0, bench.noise(asked.seed), level)
+    conditions = [condition_of(bench, one) for one in (None, *said)]
+    found = words.outputs(model.unet, x_t, asked.t, conditions)
+    x0 = diffusion.x0_from(model.scheduler.config.prediction_type, found, x_t, level)
+    seen = model.codec.decode(x0)
+    names = [*map(asked.say, ("nothing", "prompt", "other"))]
+    maps = [words.difference(x0[k], x0[j]) for k, j in ((1, 0), (2, 0), (1, 2))]
+    limit = max(float(each.max()) for each in maps) or 1.0
+    told = [f"{names[1]} \u2212 {names[0]}", f"{names[2]} \u2212 {names[0]}", f"{names[1]} \u2212 {names[2]}"]
+    rows = [
+        scene.row(asked.say("guesses", t=asked.t), [scene.image(x, name, colour="prediction") for x, name in zip(seen, names, strict=True)], "prediction"),
+        scene.row(asked.say("apart"), [scene.heat(each, limit, name, "size") for each, name in zip(maps, told, strict=True)], "",
+                  scene.scale("size", limit, asked.say("unit"))),
+    ]
+    condition = next(iter(conditions[1].values()))
+    flows = [(asked.say("flow_condition"), condition, ""), ("x_t", x_t, "noise"), (asked.say("flow_guess"), x0[1:2], "prediction"),
+             (asked.say("flow_difference"), x0[1:2] - x0[:1], "prediction")]
+    return [scene.pictures("guesses", rows), scene.flow(flows, asked.lang)]
+
+
+def _grown(bench: Bench, asked: Asked, said: list[Any]) -> Iterator[Panel | None]:
+    """One noise, drawn at every guidance scale side by side: the panel now and then, None after the other passes."""
+    from ddpm_app import sample
+
+    model, noise = bench.model, bench.noise(asked.seed)
+    steps = min(STEPS, bench.timesteps)
+    blank, wanted = (condition_of(bench, one) for one in (None, said[0]))
+    rows = [sample.denoise(sample.Guided(model.unet, wanted, blank, scale), noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps) for scale in SCALES]
+    import torch
+
+    yield _scales(bench, asked, said, noise, 0, steps)
+    for step in range(1, steps + 1):
+        guesses = []
+        for row in rows:
+            guesses.append(next(row).x0)
+            yield None
+        if step in (1, 3, 6, steps):
+            yield _scales(bench, asked, said, torch.cat(guesses), step, steps)
+
+
+def _scales(bench: Bench, asked: Asked, said: list[Any], x0: Any, step: int, steps: int) -> Panel:
+    seen = bench.model.codec.decode(x0)
+    seen = seen if step else seen.expand(len(SCALES), -1, -1, -1)
+    shown = [scene.image(x, asked.say(f"scale_{scale}" if scale < 2 else "scale", scale=scale), colour="prediction" if step else "noise")
+             for x, scale in zip(seen, SCALES, strict=True)]
+    return scene.pictures("guidance", [scene.row(asked.say("guidance", name=name_of(bench, said[0])), shown, "prediction")],
+                          note=asked.say("grown", step=step, steps=steps))
+
+
+STATION = Station(
+    "words",
+    show,
+    controls=(Words("prompt"), Words("other")),
+    maths=(
+        r"\hat x_w=f_\theta(x_t,t,\varnothing)+w\left(f_\theta(x_t,t,c)-f_\theta(x_t,t,\varnothing)\right)",
+        r"\cos(a,b)=\frac{a\cdot b}{\Vert a\Vert\,\Vert b\Vert}",
+    ),
+    code=("ddpm_app.sample:Guided", "ddpm_app.probes.words:tokens", "ddpm_app.probes.words:similarity"),
+    model="butterflies-words",
+)

@@ -1,0 +1,116 @@
+"""Every station in a real browser, in both languages: it opens, shows its pictures with a shipped model, reacts, and complains of nothing."""
+
+import pytest
+from playwright.sync_api import expect
+
+from ddpm_app.text import table
+from ddpm_app.ui import stations
+
+SHOWN = "() => document.querySelector('.panels')?.innerHTML"
+READY = ".learn[data-station={}][data-state=ready]"
+
+
+def opened(page, url, **asked):
+    """The Learn tab at a link, when everything has come."""
+    page.goto(url + "?" + "&".join(f"{name}={value}" for name, value in asked.items()))
+    page.wait_for_selector(READY.format(asked["station"]))
+    expect(page.locator(".panels .panel").first).to_be_visible()
+
+
+def react(page):
+    """Use the station's own control, or t; True when the panels have changed."""
+    before = page.evaluate(SHOWN)
+    control = page.locator(".learn-controls > *").first
+    if not control.count():
+        page.locator(".pick-t input").press("PageDown")
+    elif control.evaluate("node => node.matches('button')"):
+        control.click()
+    elif (select := control.locator("select")).count():
+        select.select_option(index=1)
+    elif control.locator("input[type=checkbox]").count():
+        control.locator("input").click()
+    elif control.locator("input[type=text]").count():
+        control.locator("input").fill("red")
+        control.locator("input").press("Enter")
+    else:
+        control.locator("input").press("PageUp")
+    page.wait_for_function("before => document.querySelector('.panels').innerHTML !== before", arg=before)
+    page.wait_for_selector(".learn[data-state=ready]")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_station_opens_shows_and_reacts(page, studio, lang):
+    url, _ = studio
+    for name in stations.ORDER:
+        opened(page, url, station=name, lang=lang)
+        expect(page.locator(".learn-head h3")).to_have_text(table(lang)[f"ui.learn.{name}.title"])
+        assert page.locator(".panels img, .panels svg").count(), name
+        assert not page.locator(".learn-error .note").count(), name
+        react(page)
+        assert not page.locator(".learn-error .note").count(), name
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
+    assert not page.complaints
+
+
+def test_the_keyboard_walks_the_path_and_the_folds_open(page, studio):
+    opened(page, studio[0], station="tensor")
+    page.locator("[data-station=noise]").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(READY.format("noise"))
+    before = page.evaluate(SHOWN)
+    page.locator(".pick-t input").focus()
+    page.keyboard.press("PageUp")
+    page.wait_for_function("before => document.querySelector('.panels').innerHTML !== before", arg=before)
+    for summary in page.locator(".learn-more summary").all():
+        summary.press("Enter")
+    expect(page.locator(".formula svg").first).to_be_visible()
+    expect(page.locator(".learn-more pre").first).to_contain_text("def add_noise")
+    expect(page.locator(".question p")).to_be_visible()
+    assert not page.complaints
+
+
+def test_a_link_holds_the_moment(page, studio):
+    opened(page, studio[0], station="noise", t=123, seed=7)
+    expect(page.locator(".pick-t output")).to_contain_text("123")
+    page.locator(".thumb").nth(3).click()
+    page.wait_for_selector(READY.format("noise"))
+    moment, seen = page.url, page.evaluate(SHOWN)
+    assert "t=123" in moment and "seed=7" in moment and "picture=" in moment
+    page.goto("about:blank")
+    page.goto(moment)
+    page.wait_for_selector(READY.format("noise"))
+    page.wait_for_function("seen => document.querySelector('.panels').innerHTML === seen", arg=seen)
+
+
+def test_a_lesson_leads_through_the_tabs(page, studio):
+    page.goto(studio[0] + "?lesson=first-model")
+    coach = page.locator("#coach")
+    expect(coach).to_be_visible()
+    steps = int(coach.locator("footer span").inner_text().split("/")[1])
+    for step in range(2, steps + 1):
+        coach.locator("footer .strong").click()
+        expect(coach.locator("footer span")).to_have_text(f"{step} / {steps}")
+    assert f"step={steps - 1}" in page.url
+    coach.locator("footer .strong").click()
+    expect(coach).to_have_count(0)
+    assert not page.complaints
+
+
+def test_a_link_with_a_preset_fills_the_form(page, studio):
+    page.goto(studio[0] + "?tab=config&preset=quick-check")
+    expect(page.locator("#tab-config-button")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("max_train_steps")).to_have_value("60")
+
+
+def test_a_viewers_own_picture(page, studio, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (50, 40), "teal").save(tmp_path / "mine.png")
+    opened(page, studio[0], station="tensor")
+    before = page.evaluate(SHOWN)
+    page.locator(".own input").set_input_files(tmp_path / "mine.png")
+    page.wait_for_function("before => document.querySelector('.panels').innerHTML !== before", arg=before)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    page.locator(".own input").set_input_files(tmp_path / "broken.png")
+    expect(page.locator(".learn-error .note")).to_be_visible()
+    assert not page.complaints

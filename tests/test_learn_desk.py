@@ -1,0 +1,192 @@
+"""The desk of the Learn tab: who asks what, piece by piece, and nobody's training is in the way."""
+
+import base64
+import io
+import threading
+
+import pytest
+import ui_kit
+from PIL import Image
+
+from ddpm_app import jobs
+from ddpm_app.ui import stations
+from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn.desk import Desk
+from ddpm_app.ui.learn.station import Action, Choice, Slider, Station, Toggle, Words
+
+SHIPPED = "shipped:butterflies-64"
+
+
+@pytest.fixture
+def desk(runs_dir):
+    _, studio = ui_kit.build(runs_dir)
+    jobs.engine()
+    studio.warm.set()
+    return Desk(studio)
+
+
+@pytest.fixture
+def show(monkeypatch):
+    """Puts a station in the place of all: ``show(function, controls)``."""
+
+    def put(function, *controls, **options):
+        monkeypatch.setattr(stations, "station", lambda name: Station(name, function, controls, **options))
+
+    return put
+
+
+def query(turn=1, **given):
+    return {"client": "a", "turn": turn, "lang": "en", "station": "noise", "model": SHIPPED, "picture": "0", "t": 300, "seed": 0, "values": {}} | given
+
+
+def text(panels):
+    return [panel["text"] for panel in panels]
+
+
+def test_panels_come_piece_by_piece(desk, show):
+    def three(bench, asked):
+        yield [scene.note("one")]
+        yield [scene.note("two")]
+
+    show(three)
+    first = desk.ask(query())
+    assert text(first["panels"]) == ["one"] and first["more"] and first["timesteps"] == 1000 and first["picture"] == "0"
+    assert text(desk.ask(query(more=True))["panels"]) == ["two"]
+    assert desk.ask(query(more=True)) == {"more": False}
+
+
+def test_the_newest_question_ends_the_one_before(desk, show):
+    closed = []
+
+    def endless(bench, asked):
+        try:
+            while True:
+                yield [scene.note(str(asked.t))]
+        finally:
+            closed.append(asked.t)
+
+    show(endless)
+    desk.ask(query(1, t=100))
+    assert text(desk.ask(query(2, t=200))["panels"]) == ["200"]
+    assert closed == [100]
+    assert desk.ask(query(1, more=True)) == {"stale": True}
+    assert text(desk.ask(query(2, more=True))["panels"]) == ["200"]
+
+
+def test_a_question_that_is_asked_meanwhile_waits_for_a_slice_only(desk, show):
+    began, go_on = threading.Event(), threading.Event()
+    slices = []
+
+    def slow(bench, asked):
+        for k in range(1000):
+            slices.append((asked.t, k))
+            if asked.t == 1:
+                began.set()
+                assert go_on.wait(30)
+            yield None
+
+    show(slow)
+    thread = threading.Thread(target=desk.ask, args=(query(1, t=1),))
+    thread.start()
+    assert began.wait(30)
+    other = threading.Thread(target=desk.ask, args=(query(2, t=2),))
+    other.start()
+    while desk._viewers["a"].turn < 2:
+        pass
+    go_on.set()
+    thread.join(30)
+    other.join(30)
+    assert [k for t, k in slices if t == 1] == [0]
+
+
+def test_each_slice_holds_the_device_and_leaves_it(desk, show):
+    held = []
+
+    def station(bench, asked):
+        held.append(len(jobs.DEVICE._queue))
+        yield None
+        held.append(len(jobs.DEVICE._queue))
+        raise RuntimeError("broken")
+
+    show(station)
+    said = desk.ask(query())
+    assert "broken" in said["error"] and held == [1, 1] and not jobs.DEVICE._queue
+
+
+def test_a_station_without_a_network_keeps_the_device_from_nobody(desk, show):
+    held = []
+
+    def station(bench, asked):
+        held.append(len(jobs.DEVICE._queue))
+        yield []
+
+    show(station, network=False)
+    desk.ask(query())
+    assert held == [0]
+
+
+@pytest.mark.parametrize("wrong, told", [
+    ({"model": "run:nobody"}, "nobody"),
+    ({"model": "shipped:nobody"}, "nobody"),
+    ({"model": "other:/etc"}, "model"),
+    ({"picture": "own:0123"}, "Your own"),
+])
+def test_what_is_not_there_is_told(desk, wrong, told):
+    said = desk.ask(query(**wrong))
+    assert told in said["error"] and "Traceback" not in said["error"]
+
+
+@pytest.mark.parametrize("odd", [
+    {"t": "a"}, {"t": 10**9}, {"t": None}, {"seed": -5}, {"seed": "x"}, {"values": "nothing"}, {"values": {"schedule": 7}}, {"picture": "99999"}, {"lang": "xx"},
+])
+def test_what_makes_no_sense_becomes_something_that_does(desk, odd):
+    assert "panels" in desk.ask(query(**odd))
+
+
+def test_controls_are_read_with_care():
+    station = Station("x", None, (Slider("n", 0, 10, 1, 3), Slider("f", 0, 1, 0.1, 0.5), Choice("c", ("a", "b")), Toggle("on"), Words("w", "hi"), Action("go")))
+    default = {"n": 3, "f": 0.5, "c": "a", "on": False, "w": "hi"}
+    assert station.read({}) == default
+    assert station.read({"n": 11, "f": float("nan"), "c": "z", "on": "yes", "w": 5, "go": 1}) == default
+    assert station.read({"n": 7.0, "f": 0, "c": "b", "on": True, "w": "x" * 999}) == {"n": 7, "f": 0.0, "c": "b", "on": True, "w": "x" * 300}
+
+
+def test_memory_lasts_while_one_stays(desk, show):
+    def counting(bench, asked):
+        asked.memory["count"] = asked.memory.get("count", 0) + (asked.pressed == "one")
+        yield [scene.note(str(asked.memory["count"]))]
+
+    show(counting, Action("one"))
+    told = [text(desk.ask(query(k, **more))["panels"])[0] for k, more in enumerate([
+        {"pressed": "one"}, {"pressed": "one", "t": 5}, {}, {"client": "b"}, {"picture": "1"}, {"pressed": "one"},
+    ], 1)]
+    assert told == ["1", "2", "2", "0", "0", "1"]
+
+
+def png(size=(40, 30), colour="red"):
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_viewers_own_picture_is_put_on_the_bench(desk):
+    key = desk.keep(png())
+    bench = desk.bench(SHIPPED, key)
+    assert bench.index is None and bench.x.shape == (1, 3, 64, 64)
+    assert bench.x.amax((0, 2, 3)).tolist() == [1, -1, -1]
+    assert base64.b64encode(png()) and desk.keep(png()) == key
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_is_refused(desk, data):
+    with pytest.raises(Exception) as refused:
+        desk.keep(data)
+    assert refused.value.code == "picture_unfit"
+
+
+def test_only_so_many_are_remembered(desk):
+    keys = [desk.keep(png(colour=(k, 0, 0))) for k in range(40)]
+    assert len(desk._own) == 32 and keys[0] not in desk._own and keys[-1] in desk._own
+    for k in range(70):
+        desk._viewer(str(k))
+    assert len(desk._viewers) == 64

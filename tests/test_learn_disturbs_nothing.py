@@ -1,0 +1,43 @@
+"""A student who clicks through all stations changes nothing in a training run beside it."""
+
+import shutil
+
+import pytest
+import torch
+import ui_kit
+from engine_kit import outcome
+from learn_kit import clicks
+
+from ddpm_app import jobs
+from ddpm_app.ui import stations
+from ddpm_app.ui.learn.desk import Desk
+
+STEPS = 240
+LEFT = dict(max_train_steps=STEPS, dropout=0.1, checkpointing_steps=STEPS, save_image_steps=STEPS)
+
+
+@pytest.fixture
+def alone(no_rehearsal, tmp_path, tiny):
+    """The run when nobody looks."""
+    mine = jobs.Jobs(tmp_path / "alone")
+    run = mine.start(tiny(**LEFT))
+    mine.join(120)
+    return outcome(run)
+
+
+def test_a_run_is_the_same_with_a_student_beside_it(no_rehearsal, alone, trained, runs_dir, tiny):
+    _, studio = ui_kit.build(runs_dir)
+    jobs.engine()
+    studio.warm.set()
+    known = trained("words")
+    shutil.copytree(known.path, runs_dir / known.name)
+    desk, seen = Desk(studio), []
+    run = studio.jobs.start(tiny(**LEFT))
+    for turn, name in enumerate(stations.ORDER, 1):
+        answers = clicks(desk, name, model=f"run:{known.name}", turn=turn)
+        assert all("error" not in answer for answer in answers) and any("panels" in answer for answer in answers), answers
+        seen.append(run.active)
+    studio.jobs.join(240)
+    assert run.status["state"] == "finished" and seen.count(True) > len(seen) // 2
+    assert outcome(run) == alone
+    assert torch.is_grad_enabled() and not jobs.DEVICE._queue

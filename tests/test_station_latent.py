@@ -1,0 +1,54 @@
+"""Station 2: latents, their scale, and what comes of forgetting it."""
+
+import dataclasses
+
+import parts_kit
+import pytest
+from learn_kit import asked, panels
+
+from ddpm_app.model.codec import Vae
+from ddpm_app.ui.stations.latent import STATION
+
+both = pytest.mark.parametrize("lang", ["en", "zh"])
+
+
+@both
+def test_a_latent_and_its_reconstruction(bench_of, lang):
+    bench = bench_of("latents")
+    shown = panels(STATION, bench, lang=lang)
+    assert len(shown["picture"]["rows"][0]["images"]) == 3 and shown["picture"]["rows"][0]["scale"]
+    assert len(shown["channels"]["rows"][0]["images"]) == bench.model.shape[0]
+    assert "forgotten" not in shown and "dB" in shown["note"]["text"]
+    before, after = shown["histograms"]["value"]["charts"]
+    assert [line["style"] for line in before["lines"]] == ["bars", "line"] and before["lines"][0]["y"] != after["lines"][0]["y"]
+    assert before["lines"][1] == after["lines"][1]
+
+
+@both
+def test_the_scaling_forgotten(bench_of, lang):
+    shown = panels(STATION, bench_of("labels-in-latents"), lang=lang, forget=True)
+    decoder, unet = shown["forgotten"]["rows"]
+    reconstruction = shown["picture"]["rows"][0]["images"][1]["src"]
+    assert [len(row["images"]) for row in (decoder, unet)] == [3, 3] and decoder["images"][0]["src"] == reconstruction
+    assert len({image["src"] for image in decoder["images"]}) == 3 and len({image["src"] for image in unet["images"]}) == 3
+
+
+def test_it_grows_from_what_is_there(bench_of):
+    turns = list(STATION.show(bench_of("latents"), asked(STATION, forget=True)))
+    names = [[panel["name"] for panel in shown] for shown in turns if shown]
+    assert all(names[0] == [name for name in later if name != "forgotten"] for later in names[1:])
+
+
+@both
+def test_a_pixel_model_is_the_identity_and_shows_the_way_out(bench_of, lang):
+    shown = panels(STATION, bench_of("pixels"), lang=lang)
+    one, other = shown["picture"]["rows"][0]["images"]
+    assert one["src"] == other["src"]
+    assert "3 x 8 x 8" in shown["note"]["text"] and "shipped:butterflies-words" in shown["out"]["html"]
+
+
+def test_an_autoencoder_without_a_distribution(bench_of):
+    bench = bench_of("latents")
+    told = panels(STATION, bench)["spread"]["text"]
+    other = dataclasses.replace(bench, model=dataclasses.replace(bench.model, codec=Vae(parts_kit.taesd())))
+    assert panels(STATION, other)["spread"]["text"] != told
