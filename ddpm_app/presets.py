@@ -23,7 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                                      lr_warmup_steps=30, save_image_epochs=2, save_model_epochs=4),
     "fine-tune": _QUICK | dict(init_from="butterflies-64", image_size=64, optimizer="adamw", learning_rate=1e-4, max_train_minutes=2,
                                save_image_epochs=1, save_model_epochs=2),
-    "overfit-8": _QUICK | dict(image_size=32, max_train_samples=8, train_batch_size=8, max_train_minutes=1, save_image_epochs=50, save_model_epochs=100),
+    "overfit-8": _QUICK | dict(image_size=32, max_train_samples=8, random_flip=False, train_batch_size=8, max_train_minutes=3, preview_images=8,
+                               save_image_epochs=100, save_model_epochs=200),
     "quick-check": _QUICK | dict(image_size=16, unet="tiny", max_train_steps=60, save_image_steps=20, checkpointing_steps=20, preview_images=8),
     "stable-diffusion": dict(
         dataset_name="lambdalabs/naruto-blip-captions", init_from="stable-diffusion-v1-5/stable-diffusion-v1-5", image_size=512, resize_mode="crop",

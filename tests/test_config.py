@@ -19,7 +19,7 @@ TUTORIAL = dict(
 # For each field another value than its default, and what else must be set for it to fit.
 OTHER = dict(
     dataset_name=BUILT_IN, split="test", image_column="picture", label_column="kind", caption_column="words", image_size=64,
-    resize_mode="pad", random_flip=False, channels=1, validation_share=0.25, unet="medium", block_out_channels=(32, 64, 96),
+    resize_mode="pad", random_flip=False, channels=1, validation_share=0.25, max_train_samples=8, unet="medium", block_out_channels=(32, 64, 96),
     layers_per_block=3, attention_levels=(2, 6), attention_head_dim=16, norm_num_groups=16, dropout=0.125,
     prediction_type="v_prediction", beta_schedule="sigmoid", num_train_timesteps=500, loss_weighting="min_snr", snr_gamma=2.5,
     train_batch_size=7, num_epochs=3, max_train_steps=11, max_train_minutes=1.5, learning_rate=3e-4, lr_scheduler="linear",

@@ -224,6 +224,18 @@ def test_held_out_pictures_follow_the_seed(tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+@pytest.mark.parametrize(("samples", "left"), [(8, 8), (1, 1), (54, 54), (60, 54), (None, 54)])
+def test_only_some_training_pictures(tmp_path, samples, left):
+    """What is held out stays the same, and the seed chooses among the rest."""
+    many(tmp_path, 60)
+    whole, got, other = (load(settings(tmp_path, validation_share=0.1, max_train_samples=most, seed=seed)) for most, seed in
+                         ((None, 3), (samples, 3), (samples, 4)))
+    assert len(got.train) == left and set(got.train) <= set(whole.train) and list(got.train) == sorted(got.train)
+    assert got.held_out.tolist() == whole.held_out.tolist() and len(got) == 60 and got.cache_path == whole.cache_path
+    assert (other.train.tolist() == got.train.tolist()) == (False if left < 54 else other.held_out.tolist() == got.held_out.tolist())
+    assert load(settings(tmp_path, validation_share=0.1, max_train_samples=samples, seed=3)).train.tolist() == got.train.tolist()
+
+
 @pytest.mark.parametrize(("share", "held"), [(0.05, [0, 1, 2]), (0.0, [])])
 def test_the_built_in_sets_own_rows_are_never_trained_on(tmp_path, monkeypatch, share, held):
     monkeypatch.setattr(source, "BUILT_IN_FILE", specimens(tmp_path / "butterflies.parquet"))

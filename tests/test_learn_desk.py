@@ -36,7 +36,8 @@ def show(monkeypatch):
 
 
 def query(turn=1, **given):
-    return {"client": "a", "turn": turn, "lang": "en", "station": "noise", "model": SHIPPED, "picture": "0", "t": 300, "seed": 0, "values": {}} | given
+    plain = {"client": "a", "turn": turn, "lang": "en", "station": "noise", "model": SHIPPED, "picture": "0", "t": 300, "seed": 0, "values": {}}
+    return plain | given
 
 
 def text(panels):
@@ -50,7 +51,8 @@ def test_panels_come_piece_by_piece(desk, show):
 
     show(three)
     first = desk.ask(query())
-    assert text(first["panels"]) == ["one"] and first["more"] and first["timesteps"] == 1000 and first["picture"] == "0"
+    assert text(first["panels"]) == ["one"] and first["more"]
+    assert (first["timesteps"], first["picture"], first["asked"]) == (1000, "0", "none")
     assert text(desk.ask(query(more=True))["panels"]) == ["two"]
     assert desk.ask(query(more=True)) == {"more": False}
 
@@ -137,14 +139,16 @@ def test_what_is_not_there_is_told(desk, wrong, told):
 
 
 @pytest.mark.parametrize("odd", [
-    {"t": "a"}, {"t": 10**9}, {"t": None}, {"seed": -5}, {"seed": "x"}, {"values": "nothing"}, {"values": {"schedule": 7}}, {"picture": "99999"}, {"lang": "xx"},
+    {"t": "a"}, {"t": 10**9}, {"t": None}, {"seed": -5}, {"seed": "x"}, {"values": "nothing"}, {"values": {"schedule": 7}},
+    {"picture": "99999"}, {"lang": "xx"},
 ])
 def test_what_makes_no_sense_becomes_something_that_does(desk, odd):
     assert "panels" in desk.ask(query(**odd))
 
 
 def test_controls_are_read_with_care():
-    station = Station("x", None, (Slider("n", 0, 10, 1, 3), Slider("f", 0, 1, 0.1, 0.5), Choice("c", ("a", "b")), Toggle("on"), Words("w", "hi"), Action("go")))
+    sliders = Slider("n", 0, 10, 1, 3), Slider("f", 0, 1, 0.1, 0.5)
+    station = Station("x", None, (*sliders, Choice("c", ("a", "b")), Toggle("on"), Words("w", "hi"), Action("go")))
     default = {"n": 3, "f": 0.5, "c": "a", "on": False, "w": "hi"}
     assert station.read({}) == default
     assert station.read({"n": 11, "f": float("nan"), "c": "z", "on": "yes", "w": 5, "go": 1}) == default
@@ -190,3 +194,14 @@ def test_only_so_many_are_remembered(desk):
     for k in range(70):
         desk._viewer(str(k))
     assert len(desk._viewers) == 64
+
+
+def test_only_the_last_viewers_keep_a_memory(desk, show):
+    def keeping(bench, asked):
+        asked.memory["copy"] = True
+        yield []
+
+    show(keeping)
+    for k in range(9):
+        desk.ask(query(client=str(k)))
+    assert [bool(desk._viewers[str(k)].memory) for k in range(9)] == [False] * 3 + [True] * 6

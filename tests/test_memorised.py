@@ -31,7 +31,7 @@ def specimens():
 
 
 @pytest.fixture
-def overfitted(tmp_path, runs_dir, specimens):
+def overfitted(tmp_path, runs_dir, specimens, no_rehearsal):
     """A run that has seen one specimen of each of eight kinds, and nothing else, 110 times."""
     drawers = source.originals(presets.build("first-butterflies"))
     for label in range(8):
@@ -39,16 +39,16 @@ def overfitted(tmp_path, runs_dir, specimens):
         (tmp_path / "eight" / specimens.label_names[label]).mkdir(parents=True)
         drawers.picture(chosen).save(tmp_path / "eight" / specimens.label_names[label] / "only.png")
     changes = dict(
-        dataset_name=str(tmp_path / "eight"), conditioning="labels", condition_dropout=0.0, train_batch_size=8, random_flip=False, max_train_minutes=None,
-        max_train_steps=110, save_image_epochs=1000, save_model_epochs=1000, preview_images=1, preview_inference_steps=1, mixed_precision="no",
-        device="cpu", threads=1, output_dir="overfitted")
+        dataset_name=str(tmp_path / "eight"), conditioning="labels", condition_dropout=0.0, train_batch_size=8, random_flip=False,
+        max_train_minutes=None, max_train_steps=110, save_image_epochs=1000, save_model_epochs=1000, preview_images=1,
+        preview_inference_steps=1, mixed_precision="no", device="cpu", threads=1, output_dir="overfitted")
     run = runs.create(runs_dir, from_dict(presets.build("first-butterflies").to_dict() | SMALL | changes))
-    jobs.work(run)
+    list(jobs.work(run, jobs.RunControl(run)))
     assert run.status["state"] == "finished"
     return run
 
 
-def test_eight_pictures_learnt_by_heart_are_called_memorised(overfitted, specimens, no_rehearsal):
+def test_eight_pictures_learnt_by_heart_are_called_memorised(overfitted, specimens):
     bench = bench_of(overfitted.path)
     shown = learn_kit.panels(STATION, bench, count="8")
     assert shown["note"]["tone"] == "bad", shown["note"]["text"]

@@ -14,7 +14,8 @@ offline = pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - NEED_THE
 
 def test_the_presets():
     assert set(presets.PRESETS) == NEED_THE_HUB | {
-        "first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "latent-256", "autoencoder-128", "fine-tune", "quick-check"}
+        "first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "latent-256", "autoencoder-128", "fine-tune",
+        "overfit-8", "quick-check"}
     assert presets.FIRST in presets.PRESETS
 
 
@@ -59,6 +60,12 @@ def test_the_promise():
         assert (config.vae is not None) == (config.image_size >= 128)
     assert presets.build("species-64").conditioning == "labels" and presets.build("words-128").conditioning == "text"
     assert presets.build("fine-tune").init_from == "butterflies-64" and presets.build("autoencoder-128").objective == "autoencoder"
+
+
+def test_overfit_8_sees_eight_pictures_and_measures_others():
+    config = presets.build("overfit-8")
+    assert config.max_train_samples == config.train_batch_size == 8 and config.validation_share > 0
+    assert config.image_size == 32 and config.max_train_minutes <= 3
 
 
 def test_quick_check_has_a_fixed_length_and_saves_often():

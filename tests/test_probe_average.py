@@ -59,3 +59,24 @@ def test_half_of_the_weight_is_where_it_is_told(window):
 def test_the_difference_of_two_networks():
     assert difference(Scalar(3.0), Scalar(3.0)) == 0
     assert difference(Scalar(1.0), Scalar(4.0)) == pytest.approx(0.75)
+
+
+def test_going_on_averages_the_weights_of_all_its_steps(tiny_of):
+    from ddpm_app.model.unet import build_unet
+    from ddpm_app.probes import average
+    from ddpm_app.probes.noising import schedule
+    from ddpm_app.probes.step import Batch, Trial
+
+    config = tiny_of("pixels")
+    unet, abar, draw = build_unet(config).eval(), schedule("linear", 1000), torch.Generator().manual_seed(0)
+    drawn = torch.randn(3, 2, 2, 3, 8, 8, generator=draw)
+    batches = [Batch(x0, eps, torch.tensor([100, 700]), {}) for x0, eps in drawn]
+    trial, seen = Trial(config, unet, abar), []
+    for batch in batches:
+        list(trial.look(batch))
+        trial.update(1.0)
+        seen.append([p.detach().clone() for p in trial.network.parameters()])
+    mean, raw = [turn for turn in average.go_on(config, unet, abar, batches) if turn][-1]
+    for k, (p, q) in enumerate(zip(mean.parameters(), raw.parameters(), strict=True)):
+        assert torch.equal(q, seen[-1][k])
+        assert torch.allclose(p, torch.stack([weights[k] for weights in seen]).mean(0), atol=1e-6)

@@ -71,6 +71,7 @@ def test_guidance_between_the_two(bench_of, kind):
             assert torch.allclose(sample.Guided(model.unet, asked, blank, scale)(x_t, torch.tensor(400)).sample[0], right, atol=1e-5)
 
 
-@pytest.mark.parametrize(("said", "label"), [("monarch", 0), (" Peacock ", 2), ("1", 1), ("pea", 2), ("p", 9), ("", 9), ("3", 9), ("-1", 9), ("moth", 9)])
+@pytest.mark.parametrize(("said", "label"), [
+    ("monarch", 0), (" Peacock ", 2), ("1", 1), ("pea", 2), ("p", 9), ("", 9), ("3", 9), ("-1", 9), ("moth", 9)])
 def test_which_label_is_meant(said, label):
     assert words.label_of(("monarch", "purple emperor", "peacock"), said, 9) == label

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 from learn_kit import asked, panels
 
 from ddpm_app import presets
@@ -41,11 +42,23 @@ def test_seed_and_steps_are_followed(trained):
 
 
 @both
-def test_a_model_without_raw_weights_still_shows_its_window(bench_of, lang):
-    shown = panels(STATION, bench_of("pixels"), lang=lang)
-    assert list(shown) == ["note", "way_out", "window", "window_told"]
+@pytest.mark.parametrize("kind", ["pixels", "words"])
+def test_of_a_model_without_raw_weights_a_copy_goes_on_training(bench_of, lang, kind):
+    bench, memory = bench_of(kind), {}
+    before = [p.clone() for p in bench.model.unet.parameters()]
+    turns = [turn for turn in STATION.show(bench, asked(STATION, lang=lang, steps=3, memory=memory)) if turn]
+    assert [panel["name"] for panel in turns[0]] == ["before", "tried", "window", "window_told"]
+    assert [panel["name"] for panel in turns[-1]] == ["pair", "note", "tried", "window", "window_told", "flow"]
+    assert turns[-1][0]["before"] != turns[-1][0]["after"]
+    assert all(torch.equal(p, q) for p, q in zip(before, bench.model.unet.parameters(), strict=True))
+    again = [turn for turn in STATION.show(bench, asked(STATION, lang=lang, steps=3, seed=5, memory=memory)) if turn]
+    assert again[0][0]["name"] == "pair" and again[-1][0]["before"] != turns[-1][0]["before"]
+
+
+def test_the_windows_own_line_is_drawn_beside_another(bench_of):
+    shown = panels(STATION, bench_of("pixels"))
     assert [len(line["y"]) for line in shown["window"]["value"]["charts"][0]["lines"]] == [120]
-    shown = panels(STATION, bench_of("pixels"), lang=lang, window=0.5)
+    shown = panels(STATION, bench_of("pixels"), window=0.5)
     assert [line["style"] for line in shown["window"]["value"]["charts"][0]["lines"]] == ["line", "dashed"]
 
 

@@ -35,8 +35,9 @@ def test_the_mean_is_the_loss_that_the_run_recorded(trained, kind):
     shown = panels(STATION, bench, memory=memory)
     recorded = [row for row in run.read_metrics()[0] if row["kind"] == "validation"][-1]
     assert recorded["step"] == 12
-    assert float(memory["16"]["train"].mean()) == pytest.approx(recorded["train_loss"], rel=1e-4)
-    assert float(memory["16"]["held_out"].mean()) == pytest.approx(recorded["held_out_loss"], rel=1e-4)
+    found = memory[16][0]
+    assert float(found["train"].mean()) == pytest.approx(recorded["train_loss"], rel=1e-4)
+    assert float(found["held_out"].mean()) == pytest.approx(recorded["held_out_loss"], rel=1e-4)
     assert lines(shown)["training, now"] == pytest.approx(recorded["bands"], rel=1e-3)
     now, held_out, latest, earlier = rows(shown)
     assert now[1:] == latest[1:] and latest[0].count("12") == 1 and held_out[1] == f"{recorded['held_out_loss']:.4f}"
@@ -61,17 +62,27 @@ def test_a_long_record_is_read_in_parts(trained, monkeypatch):
 def test_points_come_little_by_little_and_stay(bench_of):
     bench, memory = bench_of("pixels"), {}
     turns = [turn for turn in STATION.show(bench, asked(STATION, memory=memory)) if turn]
-    assert len(turns) == 9 and [panel["name"] for panel in turns[0]] == [panel["name"] for panel in turns[-1]]
+    assert len(turns) == 1 + 2 * (3 + 4) and [panel["name"] for panel in turns[0]] == [panel["name"] for panel in turns[-1]]
     points = [sum(len(line["y"]) for line in turn[0]["value"]["charts"][0]["lines"]) for turn in turns]
-    assert points[:4] == [0, 4, 8, 12] and points[-1] == 8 + 8 + 2 + 2
+    assert points == [0] * 4 + [4, 8, 8, 8 + 2] + [10] * 3 + [14, 18, 18, 18 + 2]
     again = [turn for turn in STATION.show(bench, asked(STATION, memory=memory, t=10)) if turn]
     assert len(again) == 1 and again[0][0]["value"]["charts"][0]["at"] == 10
+
+
+def test_measuring_goes_on_when_t_moves(bench_of):
+    bench, memory = bench_of("pixels"), {}
+    first = STATION.show(bench, asked(STATION, memory=memory))
+    for _ in range(6):
+        next(first)
+    first.close()
+    turns = [turn for turn in STATION.show(bench, asked(STATION, memory=memory, t=10)) if turn]
+    assert len(turns) == 1 + 15 - 6 and turns[-1] == [turn for turn in STATION.show(bench, asked(STATION, t=10)) if turn][-1]
 
 
 def test_more_pictures(bench_of):
     memory = {}
     shown = panels(STATION, bench_of("pixels"), pictures="64", memory=memory)
-    assert memory["64"]["train"].shape == (64,) and len(lines(shown)["training, now"]) == 8
+    assert memory[64][0]["train"].shape == (64,) and len(lines(shown)["training, now"]) == 8
 
 
 def test_without_held_out_pictures(bench_of):

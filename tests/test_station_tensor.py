@@ -28,7 +28,7 @@ def test_there_and_back_is_exact(bench_of):
     _, square, back = shown["way"]["rows"][0]["images"]
     assert np.array_equal(picture(square), picture(back)) and picture(back).shape == (8, 8, 3)
     assert shown["note"]["tone"] == "good"
-    assert [row[0] + row[3] for row in shown["followed"]["rows"]] == ["00", "6464", "128128", "255255", "0"]
+    assert [row[0] + row[3] for row in shown["followed"]["rows"]] == ["00", "6464", "128128", "255255", "not a number0"]
 
 
 def test_what_lies_outside_is_clamped_and_told(bench_of):

@@ -20,8 +20,9 @@ def test_the_film(bench_of, kind, lang):
     shown = panels(STATION, bench_of(kind), lang=lang, steps=5)
     assert len(shown["walk"]["value"]["frames"]) == 5 and len(shown["walk"]["value"]["rows"]) == 2
     assert len({frame["src"] for frame in shown["walk"]["value"]["frames"]}) == 5
-    assert ("bug" in shown["note"]["text"]) == (kind == "words")
-    assert not shown["quality"]["value"]["charts"][0]["lines"]
+    told = shown["note"]["text"]
+    assert ("bug" in told) == (kind == "words") and any(colour in told for colour in ("red", "blue", "green")) == (kind in ("words", "labels"))
+    assert "measure_told" in shown and "quality" not in shown
 
 
 def test_it_grows_and_is_kept(bench_of):

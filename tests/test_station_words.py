@@ -79,6 +79,18 @@ def test_it_grows_without_jumping(bench_of):
     assert {len(turn[-1]["rows"][0]["images"]) for turn in turns} == {4}
 
 
+def test_growing_goes_on_when_t_moves(bench_of):
+    bench, memory = bench_of("words"), {}
+    first = STATION.show(bench, asked(STATION, memory=memory))
+    for _ in range(20):
+        next(first)
+    first.close()
+    rest = list(STATION.show(bench, asked(STATION, memory=memory, t=10)))
+    assert len(rest) < 30 and {p["name"]: p for p in rest[-1]} == panels(STATION, bench, t=10)
+    assert len([turn for turn in STATION.show(bench, asked(STATION, memory=memory, t=20))]) == 1
+    assert len(list(STATION.show(bench, asked(STATION, memory=memory, seed=1)))) > 30
+
+
 def test_a_model_without_words_says_why(bench_of):
     for lang in ("en", "zh"):
         shown = panels(STATION, bench_of("pixels"), lang=lang)

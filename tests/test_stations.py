@@ -63,12 +63,12 @@ def test_it_is_described(station, lang):
     told = tab._described(station, lang)
     assert all(told[key] for key in ("title", "what", "question", "answer"))
     assert [control["name"] for control in told["controls"]] == [control.name for control in station.controls]
-    assert set(station.uses) <= {"picture", "seed", "t"} and station.model in ("butterflies-64", "butterflies-words")
+    assert set(station.uses) <= {"picture", "seed", "t", "asked"} and station.model in ("butterflies-64", "butterflies-words")
 
 
 @named
 def test_its_formulas_and_code_can_be_shown(station):
-    assert all(tab._formula(line).startswith("<svg") for line in station.maths)
+    assert station.maths and all(line.isprintable() and tab._formula(line).startswith("<svg") for line in station.maths)
     assert station.code and all(inspect.getsource(tab._named(name)) for name in station.code)
 
 
@@ -80,13 +80,12 @@ def test_everything_it_says_is_in_the_tables(station):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "say" and node.args):
             continue
         options = [node.args[0].body, node.args[0].orelse] if isinstance(node.args[0], ast.IfExp) else [node.args[0]]
-        for key in options:
-            if isinstance(key, ast.Constant):
-                for lang in text.LANGUAGES:
-                    sentence = text.table(lang)[f"ui.learn.{station.id}.{key.value}"]
-                    wanted = {name for _, name, _, _ in string.Formatter().parse(sentence) if name}
-                    given = {keyword.arg for keyword in node.keywords}
-                    assert None in given or wanted == given, (key.value, lang)
+        keys = [key.value for key in options if isinstance(key, ast.Constant)]
+        given = {keyword.arg for keyword in node.keywords}
+        for lang in text.LANGUAGES if keys and None not in given else ():
+            sentences = [text.table(lang)[f"ui.learn.{station.id}.{key}"] for key in keys]
+            wanted = [{name for _, name, _, _ in string.Formatter().parse(sentence) if name} for sentence in sentences]
+            assert set().union(*wanted) == given, (keys, lang)
 
 
 @named

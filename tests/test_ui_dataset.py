@@ -59,6 +59,7 @@ def test_a_broken_file_is_named(browser, drawn, tmp_path):
     assert "<img" in browser.first_show(key, "en", "", "", 0, 0)[0]
     assert "note bad" in browser.one(key, "en", 0, "squash")
     assert browser.shelf.trained_on(from_dict({"dataset_name": str(tmp_path)})) == 23 - round(23 * 0.05)
+    assert browser.shelf.trained_on(from_dict({"dataset_name": str(tmp_path), "max_train_samples": 8})) == 8
 
 
 @pytest.mark.parametrize("name, said", [("/no/such/folder", "folder"), ("", "empty")])

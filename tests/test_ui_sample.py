@@ -123,9 +123,29 @@ def test_a_visitor_gets_their_own_model_while_another_loads_one(studio, monkeypa
 
     monkeypatch.setattr(painter, "_loaded", {})
     monkeypatch.setattr(painter.jobs, "DEVICE", Lock(after=lambda: painter.load(tmp_path, "ema")))
-    monkeypatch.setattr(engine, "load", lambda place, *_: place)
-    assert painter.load(studio.runs_dir, "ema") == studio.runs_dir
-    assert painter.load(studio.runs_dir, "ema") == studio.runs_dir
+    monkeypatch.setattr(engine, "load", lambda place, *_: model(place))
+    assert painter.load(studio.runs_dir, "ema").place == studio.runs_dir
+    assert painter.load(studio.runs_dir, "ema").place == studio.runs_dir
+
+
+def model(place, parameters=4):
+    import torch
+
+    return types.SimpleNamespace(place=place, unet=torch.nn.Linear(parameters, 1, bias=False))
+
+
+def test_the_last_models_are_kept_while_they_are_small_together(monkeypatch, tmp_path):
+    from ddpm_app import sample as engine
+
+    loads = []
+    monkeypatch.setattr(painter, "_loaded", {})
+    monkeypatch.setattr(painter, "KEPT_MODELS", 2)
+    monkeypatch.setattr(painter, "KEPT_BYTES", 100)
+    monkeypatch.setattr(engine, "load", lambda place, *_: loads.append(place.name) or model(place, 20 if place.name == "large" else 4))
+    for name in ("a", "b", "a", "c", "b", "a", "large", "large", "c"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        painter.load(tmp_path / name, "ema")
+    assert loads == ["a", "b", "c", "a", "large", "c"]
 
 
 def test_the_seed_is_random_unless_locked_and_shown(studio):

@@ -1,7 +1,7 @@
 // The Learn tab: the path of stations, the choice at the top, the stage, lessons, and links that lead here. Runs as the js_on_load of
 // a gr.HTML after panels.js (see ddpm_app/ui/learn/tab.py). The server answers `ask` piece by piece; the newest question wins.
 const client = Math.random().toString(36).slice(2);
-const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, page: 0, lesson: "", step: 0 };
+const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, page: 0, asked: "none", lesson: "", step: 0 };
 let catalog = null, lang = "", turn = 0, busy = false, wish = null, frame = null, shelf = "";
 const word = (key, values = {}) => Object.entries(values).reduce((text, [name, value]) => text.replace(`[${name}]`, value), catalog.words[key] ?? key);
 const one = (selector) => element.querySelector(selector);
@@ -55,6 +55,7 @@ function complain(text) {
 }
 function show(station, news) {
   one(".learn-error").replaceChildren();
+  if (news.asked !== state.asked) { state.asked = news.asked; drawControls(); drawChoice(); }
   if (state.picture === "") { state.picture = news.picture; drawThumbs(); }
   if (news.timesteps !== state.timesteps || state.t === null) {
     state.timesteps = news.timesteps;
@@ -154,7 +155,7 @@ function drawChoice() {
   select.replaceChildren(...props.value.models.map(([label, value]) => new Option(label, value, false, value === state.model)));
   select.value = state.model;
   one(".pick-seed input").value = state.seed;
-  for (const [name, part] of [["picture", ".pick-picture"], ["seed", ".pick-seed"], ["t", ".pick-t"]]) one(part).hidden = !uses.includes(name);
+  for (const [name, part] of [["picture", ".pick-picture"], ["seed", ".pick-seed"], ["t", ".pick-t"]]) one(part).hidden = !uses.includes(name) && !(name === "picture" && uses.includes("asked") && state.asked !== "none");
   one(".snapshot").hidden = !props.value.training || state.model !== props.value.training;
   one(".snapshot").textContent = word("snapshot");
   drawTime();
@@ -233,7 +234,7 @@ function controlOf(control) {
 }
 function drawControls() {
   const focused = document.activeElement?.closest?.("[data-control]")?.dataset.control;
-  one(".learn-controls").replaceChildren(...stationOf(state.station).controls.map(controlOf));
+  one(".learn-controls").replaceChildren(...stationOf(state.station).controls.filter((control) => !control.asking || state.asked !== "none").map(controlOf));
   if (focused) one(`[data-control="${focused}"] :is(input, select)`)?.focus();
 }
 function drawMore(station) {

@@ -1,9 +1,14 @@
 """How much of each past step is in the moving average of the weights, and how far the average is from the raw weights."""
 
+import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+
+from ddpm_app.config import TrainConfig
+from ddpm_app.probes.step import Batch, Trial
 
 MOST = 0.99999
 """The decay of model.make_ema never exceeds this."""
@@ -34,3 +39,16 @@ def difference(average: nn.Module, raw: nn.Module) -> float:
     pairs = list(zip(average.parameters(), raw.parameters(), strict=True))
     apart = sum(float((a - b).double().square().sum()) for a, b in pairs)
     return math.sqrt(apart / sum(float(b.double().square().sum()) for _, b in pairs))
+
+
+def go_on(config: TrainConfig, unet: nn.Module, abar: Tensor, batches: Iterable[Batch]) -> Iterator[tuple[nn.Module, nn.Module] | None]:
+    """Train a copy of ``unet`` by one step per batch at the run's peak learning rate: None after each slice of work, then (average, raw), both
+    in eval mode. The average is the plain mean of the weights after each step (a window of 1); ``unet`` stays as it is."""
+    trial = Trial(dataclasses.replace(config, use_ema=True, ema_window=1.0, trainable=("all",)), unet, abar)
+    for batch in batches:
+        for _ in trial.look(batch):
+            yield None
+        trial.update(1.0)
+        yield None
+    trial.ema.copy_to(trial.drawing.parameters())
+    yield trial.drawing, trial.network.eval().requires_grad_(False)

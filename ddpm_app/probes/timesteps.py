@@ -13,7 +13,7 @@ def losses(ruler: Ruler, kind: str, network: nn.Module, at_once: int = 4) -> Ite
     """Losses by timestep from least noise to most [ruler.count], NaN where not measured yet, ``at_once`` more with each turn.
 
     They are spread over all timesteps from the first turn on. The whole is what the loop's validation measures of pictures of ``kind`` ("train",
-    "held_out"): its mean is the loss that a run records. The first turns, one per batch of the ruler, only fetch the pictures.
+    "held_out"): its mean is the loss that a run records. The first turns only fetch the pictures, a batch of the ruler each.
     """
     batches, found = [], torch.full((ruler.count,), torch.nan)
     for batch in ruler.batches(kind):

@@ -19,8 +19,8 @@ class Token:
 
 
 def tokens(asking: Any, text: str) -> list[Token]:
-    """All tokens of ``text`` with begin and end, as the tokenizer of ``asking`` (model.conditioning.Text) makes them. A text that is too long loses its
-    last words, never the end token; padding, which fills up short ones, is left out."""
+    """All tokens of ``text`` with begin and end, as the tokenizer of ``asking`` (model.conditioning.Text) makes them. A text that is too
+    long loses its last words, never the end token; padding, which fills up short ones, is left out."""
     tokenizer = asking.tokenizer
     whole = tokenizer(text, verbose=False).input_ids
     cut = len(whole) - asking.longest

@@ -84,10 +84,11 @@ class Viewer:
         self.values = {key: prop.get("value", prop.get("default_value")) for key, prop in props.items()}
         self.ids = {prop["elem_id"]: key for key, prop in props.items() if prop.get("elem_id")}
 
-    async def call(self, event: str, elem_id: str = "") -> Answer:
-        """Set off the last listener of that event (of that component) that asks the server, as gradio's page does: join
-        the queue and read the stream, or ask directly; put what comes into the components."""
+    async def call(self, event: str, elem_id: str = "", into: str = "") -> Answer:
+        """Set off the last listener of that event (of that component, that fills the component ``into``) that asks the server, as
+        gradio's page does: join the queue and read the stream, or ask directly; put what comes into the components."""
         known = [(d, *target) for d in self.config["dependencies"] if d["backend_fn"] for target in d["targets"]]
+        known = [one for one in known if not into or self.ids[into] in one[0]["outputs"]]
         d, trigger, _ = next(one for one in reversed(known) if one[2] == event and one[1] == self.ids.get(elem_id, one[1]))
         asked = {"data": [self.values[key] for key in d["inputs"]], "fn_index": d["id"], "trigger_id": trigger, "session_hash": self.session}
         began = time.perf_counter()
@@ -126,7 +127,7 @@ async def viewer(url: str) -> AsyncIterator[Viewer]:
     async with httpx.AsyncClient(base_url=url, **HTTP) as client:
         made = Viewer(client, (await client.get("/config")).json())
         async with client.stream("GET", f"{made.api}/heartbeat/{made.session}"):
-            await made.call("load")
+            await made.call("then", into="feed")
             yield made
 
 

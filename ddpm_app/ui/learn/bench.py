@@ -41,6 +41,11 @@ class Bench:
     def device(self) -> Any:
         return self.model.unet.device
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the browser must know of it: T, the picture's key, and by what the model is asked."""
+        return {"timesteps": self.timesteps, "picture": self.key, "asked": self.model.conditioning.kind}
+
     @functools.cached_property
     def abar(self) -> Any:
         """alpha-bar of every timestep [T]."""

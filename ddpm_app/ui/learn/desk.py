@@ -23,12 +23,12 @@ from ddpm_app.ui import guard, painter, sources, stations
 from ddpm_app.ui.learn import bench as benches
 from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Asked, Panel, Station
-from ddpm_app.ui.studio import Studio, problem_of
+from ddpm_app.ui.studio import Studio
 
 TURN_SECONDS = 0.25
 """An answer without news goes back after this long, so that the page can say that something is under way."""
-VIEWERS, BENCHES, OWN = 64, 8, 32
-"""How many viewers, benches and pictures of viewers are remembered."""
+VIEWERS, BENCHES, OWN, MEMORIES = 64, 8, 32, 6
+"""How many viewers, benches, pictures of viewers, and memories of viewers at a station are kept: one may hold a copy of the model."""
 DEFAULT_T = 0.4
 """Where t stands at first, as a share of T: half picture, half noise."""
 OWN_BYTES, OWN_SIDE = 4_000_000, 1024
@@ -54,6 +54,7 @@ class Desk:
         self._benches: dict[tuple, Bench] = {}
         self._own: dict[str, Image.Image] = {}
         self._making = threading.Lock()
+        self._remembering: dict[str, Viewer] = {}
 
     # ---- what the browser calls -------------------------------------------------------------------------------------
     def ask(self, query: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +102,9 @@ class Desk:
                 yield {"status": t("ui.learn.decoding", lang)}
                 _ = bench.pictures
             for panels in self._slices(station, bench, self._asked(viewer, station, bench, query)):
-                yield None if panels is None else {"panels": panels, "timesteps": bench.timesteps, "picture": bench.key}
+                yield None if panels is None else {"panels": panels, **bench.told}
         except Exception as error:
-            yield {"error": html.escape(tell(guard.told(self.studio, problem_of(error)), lang))}
+            yield {"error": html.escape(tell(guard.told(self.studio, jobs.explain(error)), lang))}
 
     def _slices(self, station: Station, bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
         shown, end = station.show(bench, asked), object()
@@ -118,6 +119,11 @@ class Desk:
         at = (station.id, id(bench))
         if viewer.at != at:
             viewer.at, viewer.memory = at, {}
+        client = str(query.get("client"))
+        _put(self._remembering, client, viewer, MEMORIES + 1)
+        if len(self._remembering) > MEMORIES:
+            oldest = self._remembering.pop(next(iter(self._remembering)))
+            oldest.at, oldest.memory = (), {}
         wished = _whole(query.get("t"))
         timestep = min(wished, bench.timesteps - 1) if wished >= 0 else round(DEFAULT_T * bench.timesteps)
         given = query.get("values")

@@ -39,10 +39,11 @@ class Toggle:
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """A line of text, at most 300 characters."""
+    """A line of text, at most 300 characters. ``asking``: it is for models that are asked for something, by labels or words."""
 
     name: str
     default: str = ""
+    asking: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,8 @@ class Station:
     generator is one slice: with ``network`` it runs while the device is held, and training waits meanwhile.
 
     ``maths``: formulas in matplotlib's mathtext; ``code``: "module:name" of the functions shown; ``uses``: which of the choices
-    at the top matter ("picture", "seed", "t"); ``whole``: it needs all pictures decoded, which happens before; ``model``: the
-    shipped model it opens with while the viewer has chosen none.
+    at the top matter ("picture", "seed", "t", or "asked": the picture's label or text alone); ``whole``: it needs all pictures
+    decoded, which happens before; ``model``: the shipped model it opens with while the viewer has chosen none.
     """
 
     id: str

@@ -20,7 +20,7 @@ from ddpm_app.ui import film, guard, sources, stations
 from ddpm_app.ui.learn import bench as benches
 from ddpm_app.ui.learn.desk import Desk
 from ddpm_app.ui.learn.lessons import lessons
-from ddpm_app.ui.learn.station import Action, Choice, Control, Slider, Station
+from ddpm_app.ui.learn.station import Action, Choice, Control, Slider, Station, Words
 from ddpm_app.ui.studio import Shared, Studio, problem_of
 
 THUMBNAIL_SIDE = 56
@@ -167,6 +167,8 @@ def _control(control: Control, say: Any) -> dict[str, Any]:
             found |= {"options": [[name, say(f"{control.name}.{name}")] for name in control.options], "default": control.options[0]}
         case Action():
             pass
+        case Words():
+            found |= {"default": control.default, "asking": control.asking}
         case _:
             found["default"] = control.default
     return found

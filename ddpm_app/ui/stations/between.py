@@ -1,7 +1,7 @@
 """Station 14, between two noises: what the model draws on the way from one seed to another, or from one label or text to another."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from PIL import Image
@@ -39,8 +39,7 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     drawn = dict(enumerate(seen))
     yield _panels(bench, asked, noise, seen, drawn, said)
     for rows in map(list, ORDER):
-        for x0 in _walked(bench, noise[rows], shares[rows], said):
-            yield None
+        x0 = yield from _walked(bench, noise[rows], shares[rows], said)
         drawn |= zip(rows, _images(bench.model.codec.decode(x0)), strict=True)
         yield _panels(bench, asked, noise, seen, drawn, said)
 
@@ -55,8 +54,8 @@ def _noise(bench: Bench, asked: Asked, shares: Any) -> Any:
     return (slerp.lerp if asked["way"] == "line" else slerp.slerp)(first, second, shares)
 
 
-def _walked(bench: Bench, noise: Any, shares: Any, said: list[Any] | None) -> Iterator[Any]:
-    """The guesses of x0 after each step. Between two noises a conditional model is asked for what the picture shows."""
+def _walked(bench: Bench, noise: Any, shares: Any, said: list[Any] | None) -> Generator[None, None, Any]:
+    """What becomes of ``noise``. Between two noises a conditional model is asked for what the picture shows."""
     from ddpm_app import sample
     from ddpm_app.probes.slerp import blended
 
@@ -68,7 +67,9 @@ def _walked(bench: Bench, noise: Any, shares: Any, said: list[Any] | None) -> It
         unet, wanted, blank = blended(model.unet, *(condition_of(bench, one) for one in (*said, None)), shares.to(bench.device))
     guided = sample.Guided(unet, wanted, blank, GUIDANCE)
     for frame in sample.denoise(guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)):
-        yield frame.x0
+        x = frame.x
+        yield None
+    return x
 
 
 # ---- what is shown ------------------------------------------------------------------------------------------------------
@@ -129,7 +130,8 @@ STATION = Station(
     show,
     controls=(Choice("way", ("slerp", "line", "asked")), Slider("second", 0, 99, 1, 1), Words("first"), Words("last")),
     maths=(
-        r"\mathrm{slerp}(a,b,u)=\frac{\sin((1-u)\,\theta)}{\sin\theta}\,a+\frac{\sin(u\,\theta)}{\sin\theta}\,b,\quad\cos\theta=\frac{a\cdot b}{\Vert a\Vert\Vert b\Vert}",
+        r"\mathrm{slerp}(a,b,u)=\frac{\sin((1-u)\,\theta)}{\sin\theta}\,a+\frac{\sin(u\,\theta)}{\sin\theta}\,b",
+        r"\cos\theta=\frac{a\cdot b}{\Vert a\Vert\,\Vert b\Vert}",
         r"\mathrm{lerp}(a,b,u)=(1-u)\,a+u\,b,\quad\Vert\mathrm{lerp}\Vert\approx\sqrt{u^2+(1-u)^2}\,\sqrt{D}",
     ),
     code=("ddpm_app.probes.slerp:slerp", "ddpm_app.probes.slerp:blended"),

@@ -1,5 +1,6 @@
 """Station 11, EMA or raw: one noise through the averaged and through the latest weights, and how the average is made."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,10 @@ from ddpm_app.ui.learn import scene
 from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Asked, Panel, Slider, Station
 
+TRIED, PER_STEP = 6, 2
+"""Steps that a copy of a model without raw weights goes on for, and pictures of each."""
+FIRST = 8
+"""Sampling steps of the picture shown meanwhile."""
 STEPS = 1000
 """Steps of the window's drawing for a model whose run is not known."""
 POINTS = 120
@@ -16,40 +21,73 @@ POINTS = 120
 
 
 def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
-    """The window at once; then, step by step, both weights' pictures."""
+    """The window at once; then, step by step, both weights' pictures. Of a model that brings no raw weights a copy goes on training first."""
     window = _window(bench, asked)
-    try:
-        raw = _raw(bench, asked)
-    except Problem as problem:
-        yield [*_without(bench, asked, problem), *window]
-        return
+    if bench.run is not None:
+        try:
+            average, raw = bench.model, _once(asked, "raw", bench.raw)
+        except Problem as problem:
+            yield [scene.note(asked.say("no_average")) if not bench.config.use_ema else scene.note(text.tell(problem, asked.lang), "warn"), *window]
+            return
+        told = []
+    else:
+        told = [scene.note(asked.say("tried", steps=TRIED)) | {"name": "tried"}]
+        if "tried" not in asked.memory:
+            yield from _try(bench, asked, [*told, *window])
+        average, raw = asked.memory["tried"]
     step = 0
-    for both in _walk(bench, asked, raw):
+    for both in _walk(bench, asked, average, raw):
         if both is None:
             yield None
             continue
         step += 1
         flow = scene.flow([(asked.say("average"), both[0], "prediction"), (asked.say("raw"), both[1], "prediction")], asked.lang)
-        yield [*_pair(bench, asked, both, step, raw), *window, flow]
+        yield [*_pair(bench, asked, both, step, (average, raw)), *told, *window, flow]
 
 
-def _raw(bench: Bench, asked: Asked) -> Any:
-    """The model with its latest weights, loaded once."""
-    if "raw" not in asked.memory:
-        asked.memory["raw"] = bench.raw()
-    return asked.memory["raw"]
+def _once(asked: Asked, name: str, make: Any) -> Any:
+    """What is made once while a viewer stays."""
+    if name not in asked.memory:
+        asked.memory[name] = make()
+    return asked.memory[name]
 
 
-def _without(bench: Bench, asked: Asked, problem: Problem) -> list[Panel]:
-    """Why there are no two kinds of weights, and the way to some."""
-    if bench.run is not None and not bench.config.use_ema:
-        return [scene.note(asked.say("no_average"))]
-    if bench.run is not None:
-        return [scene.note(text.tell(problem, asked.lang), "warn")]
-    return [scene.note(asked.say("shipped")), scene.note(asked.say("train_one")) | {"name": "way_out"}]
+def _try(bench: Bench, asked: Asked, below: list[Panel]) -> Iterator[list[Panel] | None]:
+    """Train a copy for TRIED steps; meanwhile the picture that the model itself draws."""
+    from ddpm_app import sample
+    from ddpm_app.probes import average, walking
+
+    frames = sample.denoise(
+        walking.network(bench.model, bench.condition()), bench.noise(asked.seed), sample.make_sampler("dpmpp_2m", bench.model.scheduler), FIRST
+    )
+    for frame in frames:
+        yield None
+    drawn = scene.image(bench.model.codec.decode(frame.x)[0], asked.say("as_it_is"), colour="prediction")
+    yield [scene.pictures("before", [scene.row("", [drawn])], size="large"), *below]
+    turns = average.go_on(bench.config, bench.model.unet, bench.abar.float(), _batches(bench))
+    for both in turns:
+        if both:
+            asked.memory["tried"] = tuple(dataclasses.replace(bench.model, unet=unet) for unet in both)
+        else:
+            yield None
 
 
-def _walk(bench: Bench, asked: Asked, raw: Any) -> Iterator[tuple[Any, Any] | None]:
+def _batches(bench: Bench) -> Iterator[Any]:
+    """Training pictures, timesteps and noise of TRIED steps."""
+    import torch
+
+    from ddpm_app import diffusion
+    from ddpm_app.probes.step import Batch
+
+    known, draw = bench.pictures.train, diffusion.generator(bench.config.seed, "ema")
+    for _ in range(TRIED):
+        chosen = known[torch.randint(len(known), (PER_STEP,), generator=draw).numpy()]
+        x0 = bench.clean(chosen)
+        timesteps = torch.randint(bench.timesteps, (PER_STEP,), generator=draw).to(bench.device)
+        yield Batch(x0, torch.randn(x0.shape, generator=draw).to(bench.device), timesteps, bench.conditions(chosen))
+
+
+def _walk(bench: Bench, asked: Asked, average: Any, raw: Any) -> Iterator[tuple[Any, Any] | None]:
     """The guesses of x0 of both models, [1, c, h, w], after each step, and None between the two; the last are the pictures."""
     from ddpm_app import sample
     from ddpm_app.probes import walking
@@ -57,27 +95,26 @@ def _walk(bench: Bench, asked: Asked, raw: Any) -> Iterator[tuple[Any, Any] | No
     condition, noise, steps = bench.condition(), bench.noise(asked.seed), _steps(bench, asked)
     both = [
         sample.denoise(walking.network(model, condition), noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps)
-        for model in (bench.model, raw)
+        for model in (average, raw)
     ]
     for _ in range(steps):
-        average = next(both[0]).x0
+        guess = next(both[0]).x0
         yield None
-        yield average, next(both[1]).x0
+        yield guess, next(both[1]).x0
 
 
 def _steps(bench: Bench, asked: Asked) -> int:
     return min(asked["steps"], bench.timesteps)
 
 
-def _pair(bench: Bench, asked: Asked, both: tuple[Any, Any], step: int, raw: Any) -> list[Panel]:
+def _pair(bench: Bench, asked: Asked, both: tuple[Any, Any], step: int, models: tuple[Any, Any]) -> list[Panel]:
     from ddpm_app.probes.average import difference
     from ddpm_app.sample import to_images
 
     pictures = [to_images(bench.model.codec.decode(x))[0] for x in both]
-    if "apart" not in asked.memory:
-        asked.memory["apart"] = difference(bench.model.unet, raw.unet)
+    share = _once(asked, "apart", lambda: difference(*(model.unet for model in models)))
     told = asked.say("step", step=step, total=_steps(bench, asked))
-    apart = asked.say("apart", share=f"{100 * asked.memory['apart']:.2g}")
+    apart = asked.say("apart", share=f"{100 * share:.2g}")
     return [
         scene.slider("pair", (asked.say("average"), pictures[0]), (asked.say("raw"), pictures[1]), told, asked.lang),
         scene.note(apart),
@@ -112,9 +149,10 @@ STATION = Station(
     show,
     controls=(Slider("window", 0.01, 1.0, 0.01, 0.1), Slider("steps", 2, 20, 1, 8)),
     maths=(
-        r"ar	heta_n=d_n\,ar	heta_{n-1}+(1-d_n)\,	heta_n,\quad d_n=1-rac{1}{1+w\,(n-1)}",
-        r"ar	heta_n=\sum_{k=1}^{n}c_k\,	heta_k,\quad c_k=(1-d_k)\prod_{j=k+1}^{n}d_j\;\propto\;k^{1/w-1}",
+        r"\bar\theta_n=d_n\,\bar\theta_{n-1}+(1-d_n)\,\theta_n,\quad d_n=1-\frac{1}{1+w\,(n-1)}",
+        r"\bar\theta_n=\sum_{k=1}^{n}c_k\,\theta_k,\quad c_k=(1-d_k)\prod_{j=k+1}^{n}d_j\;\propto\;k^{1/w-1}",
     ),
     code=("ddpm_app.model.unet:make_ema", "ddpm_app.probes.average:weights"),
-    uses=("picture", "seed"),
+    uses=("asked", "seed"),
+    whole=True,
 )

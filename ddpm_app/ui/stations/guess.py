@@ -82,9 +82,9 @@ def _warning(bench: Bench, asked: Asked) -> Panel:
     if any(math.isnan(value) for value in growth.values()):
         lost = ", ".join(NAMES[kind] for kind, value in growth.items() if math.isnan(value))
         return scene.note(asked.say("undefined", said=said, lost=lost), "bad")
-    worst = max(growth, key=lambda kind: growth[kind])
-    if growth[worst] > WILD:
-        return scene.note(asked.say("wild", said=said, worst=NAMES[worst], times=f"{growth[worst]:,.0f}"), "warn")
+    if wild := [kind for kind, value in growth.items() if value > WILD]:
+        times = max(growth.values())
+        return scene.note(asked.say("wild", said=said, lost=", ".join(NAMES[kind] for kind in wild), times=f"{times:,.0f}"), "warn")
     return scene.note(asked.say("calm", said=said), "good")
 
 
@@ -116,7 +116,8 @@ def _curve(bench: Bench, asked: Asked, measured: dict[int, dict[str, float]]) ->
 def _flow(asked: Asked, bench: Bench, found: Any) -> Panel:
     kind = bench.model.scheduler.config.prediction_type
     flows = [("x_t", found.x_t, "noise"), (asked.say("output", name=NAMES[kind]), found.said[kind], "prediction")]
-    return scene.flow([*flows, *((asked.say("target_of", name=name), found.target[k], "data") for k, name in NAMES.items())], asked.lang)
+    targets = [(asked.say("target_of", name=name), found.target[k], "noise" if k == "epsilon" else "data") for k, name in NAMES.items()]
+    return scene.flow([*flows, *targets], asked.lang)
 
 
 STATION = Station(

@@ -10,9 +10,9 @@ from ddpm_app.ui.learn import scene
 from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Asked, Panel, Station, Toggle
 
-RANGE, BINS = 4.0, 32
-"""Latents are shown from minus to plus this."""
-WORST = 0.5
+SHOWN, RANGE, BINS = 3.0, 4.0, 32
+"""Maps of latents go from minus to plus ``SHOWN``, their histograms from minus to plus ``RANGE``."""
+WORST = 0.25
 """The error map ends at this."""
 STABLE_DIFFUSION = 0.18215
 """The factor of Stable Diffusion's autoencoder: its latents are 1 / 0.18215 = 5.5 times as large as the UNet wants them."""
@@ -53,8 +53,8 @@ def _shape(x: Any) -> str:
 
 
 def _panels(bench: Bench, asked: Asked, found: Any, back: Any, forgotten: list[dict[str, Any]]) -> list[Panel]:
-    channels = [scene.heat(values, RANGE, asked.say("channel", number=k + 1)) for k, values in enumerate(found.scaled[0])]
-    row = scene.row("", channels, "data", scene.scale("signed", RANGE))
+    channels = [scene.heat(values, SHOWN, asked.say("channel", number=k + 1)) for k, values in enumerate(found.scaled[0])]
+    row = scene.row("", channels, "data", scene.scale("signed", SHOWN))
     panels = [
         scene.pictures("picture", [_there_and_back(bench, asked, back)]),
         _told(bench, asked, found, back),
@@ -63,9 +63,9 @@ def _panels(bench: Bench, asked: Asked, found: Any, back: Any, forgotten: list[d
     if forgotten:
         panels.append(scene.pictures("forgotten", forgotten, asked.say("forgotten"), asked.say("forgotten_told", t=_t(bench))))
     spread = asked.say("no_spread") if found.spread is None else asked.say("spread", share=f"{100 * found.spread / float(found.mean.std()):.1f}")
-    flows = [("x", bench.x, "data"), (asked.say("mean"), found.mean, "data"), ("x0", found.scaled, "data")]
+    flows = [("x", bench.x, "data"), ("μ", found.mean, "data"), ("x0", found.scaled, "data")]
     if back is not None:
-        flows.append((asked.say("back"), back, "data"))
+        flows.append(("x\u0302", back, "data"))
     return [
         *panels,
         scene.charts("histograms", _histograms(bench, asked, found), asked.lang),
@@ -77,10 +77,10 @@ def _panels(bench: Bench, asked: Asked, found: Any, back: Any, forgotten: list[d
 def _there_and_back(bench: Bench, asked: Asked, back: Any) -> dict[str, Any]:
     images = [scene.image(bench.x[0], "x", colour="data")]
     if back is None:
-        return scene.row("", images, scale=scene.scale("size", WORST, asked.say("error")))
+        return scene.row("", images, scale=scene.scale("size", WORST, asked.say("error_told")))
     error = (back.clamp(-1, 1) - bench.x)[0].abs().mean(dim=0)
     images += [scene.image(back[0], asked.say("back"), colour="data"), scene.heat(error, WORST, asked.say("error"), "size")]
-    return scene.row("", images, scale=scene.scale("size", WORST, asked.say("error")))
+    return scene.row("", images, scale=scene.scale("size", WORST, asked.say("error_told")))
 
 
 def _told(bench: Bench, asked: Asked, found: Any, back: Any) -> Panel:

@@ -1,7 +1,8 @@
 """Station 6, loss by timestep: on training and held-out pictures, now and earlier in the run, and what the mean hides."""
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from ddpm_app import plots
@@ -11,6 +12,8 @@ from ddpm_app.ui.learn.station import Asked, Choice, Panel, Slider, Station
 
 CHUNK = 1 << 18
 """Bytes of metrics read in one slice."""
+AT_ONCE = 4
+"""Pictures fetched or measured in one slice."""
 KINDS = (("train", "data"), ("held_out", "held-out"))
 WIDE_GAP = 1.5
 """A held-out loss this many times the training loss is called overfitting."""
@@ -18,23 +21,26 @@ WIDE_GAP = 1.5
 
 def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     """What the run recorded at once, then what is measured now, point by point."""
-    for recorded in _recorded(bench):
-        yield None
-    found = asked.memory.setdefault(asked["pictures"], {})
+    recorded = yield from _recorded(bench)
+    count = int(asked["pictures"])
+    if count not in asked.memory:
+        found: dict[str, Any] = {}
+        asked.memory[count] = found, _measured(bench, count, found)
+    found, measuring = asked.memory[count]
     yield _panels(bench, asked, recorded, found)
-    for _ in _measured(bench, asked, found):
+    for _ in measuring:  # goes on where it was when t or the slider has moved
         yield _panels(bench, asked, recorded, found)
 
 
-def _recorded(bench: Bench) -> Iterator[list[dict[str, Any]]]:
-    """The validations of a run that had taken steps, so far."""
+def _recorded(bench: Bench) -> Generator[None, None, list[dict[str, Any]]]:
+    """The validations of a run after its first step, read in slices."""
     found: list[dict[str, Any]] = []
     rows, offset, generation = bench.run.read_metrics(limit=CHUNK) if bench.run else ([], 0, -1)
     while rows:
         found += [row for row in rows if row["kind"] == "validation" and row["step"] and row.get("bands")]
-        yield found
+        yield None
         rows, offset, generation = bench.run.read_metrics(offset, generation, CHUNK)
-    yield found
+    return found
 
 
 class _OnTheBench:
@@ -44,21 +50,19 @@ class _OnTheBench:
         self.tensors, self.arguments = bench.clean, bench.conditions
 
 
-def _measured(bench: Bench, asked: Asked, found: dict[str, Any]) -> Iterator[None]:
-    """Fills ``found`` with the losses by kind of pictures, a few more of each kind in turn."""
+def _measured(bench: Bench, count: int, found: dict[str, Any]) -> Iterator[None]:
+    """Fills ``found`` with the losses by kind of pictures, a few more each turn."""
     from ddpm_app.probes import timesteps
     from ddpm_app.train.measure import Ruler
 
-    known = _OnTheBench(bench)
-    ruler = Ruler(bench.config, bench.pictures, known, known, bench.abar, int(asked["pictures"]))
-    open_ = [kind for kind, _ in KINDS if len(ruler.kinds[kind]) and not (kind in found and found[kind].isfinite().all())]
-    turns = {kind: timesteps.losses(ruler, kind, bench.model.unet) for kind in open_}
-    while turns:
-        for kind in list(turns):
-            if (losses := next(turns[kind], None)) is None:
-                del turns[kind]
-            else:
-                found[kind] = losses.clone()
+    known, config = _OnTheBench(bench), bench.config
+    if math.prod(bench.model.shape) % 16 == 0:  # then torch draws the same noise in smaller batches, which make shorter slices
+        config = dataclasses.replace(config, eval_batch_size=AT_ONCE)
+    ruler = Ruler(config, bench.pictures, known, known, bench.abar, count)
+    for kind, _ in KINDS:
+        if len(ruler.kinds[kind]):
+            for losses in timesteps.losses(ruler, kind, bench.model.unet, AT_ONCE):
+                found[kind] = losses
                 yield
 
 
@@ -83,7 +87,7 @@ def _chart(bench: Bench, asked: Asked, found: dict[str, Any], earlier: dict[str,
 
     total, lines = bench.timesteps, []
     for kind, colour in KINDS:
-        if kind not in found:
+        if kind not in found or found[kind].isnan().all():
             continue
         values = timesteps.bands(found[kind])
         lines.append(plots.line(asked.say(f"line_{kind}"), colour, _points(values, total), "dots"))
@@ -125,10 +129,10 @@ def _hides(bench: Bench, asked: Asked, found: dict[str, Any]) -> str:
     if "train" not in found or not found["train"].isfinite().all():
         return asked.say("measuring")
     values = timesteps.bands(found["train"])
-    total, width = sum(values) or 1.0, bench.timesteps / len(values)
+    total, edges = sum(values) or 1.0, [round(k * bench.timesteps / len(values)) for k in range(len(values) + 1)]
     most, least = values.index(max(values)), values.index(min(values))
-    ends = {"first": round(most * width), "last": round((most + 1) * width) - 1, "low_first": round(least * width), "low_last": round((least + 1) * width) - 1}
-    return asked.say("hides", share=f"{100 * values[most] / total:.0f}", low=f"{100 * values[least] / total:.1g}", **ends)
+    return asked.say("hides", share=f"{100 * values[most] / total:.0f}", first=edges[most], last=edges[most + 1] - 1,
+                     low=f"{100 * values[least] / total:.1g}", low_first=edges[least], low_last=edges[least + 1] - 1)
 
 
 def _gap(bench: Bench, asked: Asked, found: dict[str, Any]) -> tuple[str, str]:

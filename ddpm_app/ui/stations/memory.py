@@ -1,6 +1,6 @@
 """Station 13, did it memorise? Pictures the model draws beside the nearest it has learnt from, against how near unseen pictures come."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,18 @@ from ddpm_app.ui.learn.station import Asked, Choice, Panel, Station
 
 STEPS = 10
 """Denoising steps of a picture."""
+SHOW_EVERY = 3
+"""Steps from one look at them to the next."""
 AT_ONCE = 4
 """Pictures drawn in one slice."""
-PART = 256
+PART = 128
 """Training pictures compared in one slice."""
 COMPARED, UNSEEN = 20_000, 128
 """Training pictures compared at most, and unseen ones measured at most."""
 SHOWN = 4
 """Unseen pictures shown beside their nearest."""
+SIDES = {4: 96, 8: 64}
+"""Larger pictures are shown at this side, by how many are drawn: so many large ones would travel long."""
 BINS = 24
 TONES = {"memorised": "bad", "some": "warn", "no": "good"}
 
@@ -30,18 +34,19 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     drawn: list[Any] = []
     for first in range(0, int(asked["count"]), AT_ONCE):
         for guess in _drawn(bench, asked, first, train):
+            if guess is None:
+                yield None
+                continue
             now = [*drawn, *guess]
             yield [_pairs(bench, asked, now, train, None)]
         drawn = now
     import torch
 
     queries = torch.stack(drawn)
-    for found in _searched(bench, queries, train):
-        yield None if found is None else [_pairs(bench, asked, drawn, train, found)]
+    found = yield from _searched(bench, queries, train)
+    yield [_pairs(bench, asked, drawn, train, found)]
     if "usual" not in asked.memory:
-        for usual in _searched(bench, bench.pictures.tensors(unseen), train, own):
-            yield None
-        asked.memory["usual"] = usual
+        asked.memory["usual"] = yield from _searched(bench, bench.pictures.tensors(unseen), train, own)
     yield _told(bench, asked, drawn, found, train, unseen, own)
 
 
@@ -60,8 +65,8 @@ def _some(indices: np.ndarray, most: int) -> np.ndarray:
 
 
 def _drawn(bench: Bench, asked: Asked, first: int, train: np.ndarray) -> Iterator[Any]:
-    """Pictures [AT_ONCE, C, S, S] as they look after each step. A model with labels or words is asked for those of training pictures: there it
-    has most to remember."""
+    """Pictures [AT_ONCE, C, S, S] as they look after some of the steps, None after the others. A model with labels or words is asked for
+    those of training pictures: there it has most to remember."""
     from ddpm_app import sample
     from ddpm_app.diffusion import generator
 
@@ -71,32 +76,43 @@ def _drawn(bench: Bench, asked: Asked, first: int, train: np.ndarray) -> Iterato
     condition = bench.conditions(key.choice(train, AT_ONCE))
     guided = sample.Guided(model.unet, condition, condition, 1)
     for frame in sample.denoise(guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)):
-        yield model.codec.decode(frame.x0).cpu().clamp(-1, 1)
+        shown = frame.step % SHOW_EVERY == 1 or frame.step == frame.total
+        yield model.codec.decode(frame.x0).cpu().clamp(-1, 1) if shown else None
 
 
-def _searched(bench: Bench, queries: Any, train: np.ndarray, own: Any = ()) -> Iterator[tuple[Any, Any] | None]:
-    """None while the training pictures are gone through; then (place in ``train``, distance) of each query's nearest."""
+def _searched(bench: Bench, queries: Any, train: np.ndarray, own: Any = ()) -> Generator[None, None, tuple[Any, Any]]:
+    """(place in ``train``, distance) of each query's nearest training picture."""
     from ddpm_app.probes import neighbours
 
     parts = (bench.pictures.tensors(train[k : k + PART]) for k in range(0, len(train), PART))
-    found = None
-    for found in neighbours.search(queries, parts, own):
+    search = neighbours.search(queries, parts, own)
+    found = next(search)
+    for nearer in search:
         yield None
-    yield found
+        found = nearer
+    return found
 
 
 # ---- what is shown ------------------------------------------------------------------------------------------------------
 def _pairs(bench: Bench, asked: Asked, drawn: list[Any], train: np.ndarray, found: Any, limit: float | None = None) -> Panel:
     """The drawn pictures over their nearest ones."""
     known = bench.pictures
-    above = [scene.image(x, colour="prediction") for x in drawn]
+    above = [_image(x, len(drawn), "", "prediction") for x in drawn]
     below = []
     for k in range(len(drawn) if found else 0):
         place, distance = train[int(found[0][k])], float(found[1][k])
         key = "distance" if limit is None else "copy" if distance < limit else "no_copy"
-        below.append(scene.image(known.tensors([place])[0], asked.say(key, distance=f"{distance:.3f}"), colour="data"))
+        below.append(_image(known.tensors([place])[0], len(drawn), asked.say(key, distance=f"{distance:.3f}"), "data"))
     rows = [scene.row(asked.say("drawn"), above, "prediction"), scene.row(asked.say("nearest"), below or [_nothing(x) for x in above], "data")]
     return scene.pictures("pairs", rows, note=asked.say("pairs_told"))
+
+
+def _image(x: Any, count: int, told: str, colour: str) -> dict[str, Any]:
+    """A picture [C, S, S], made smaller where it is one of many large ones."""
+    from torch.nn import functional
+
+    side = min(x.shape[-1], SIDES[4 if count <= 4 else 8])
+    return scene.image(functional.interpolate(x[None], size=(side, side), mode="area")[0], told, colour=colour)
 
 
 def _nothing(image: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +127,7 @@ def _told(bench: Bench, asked: Asked, drawn: list[Any], found: Any, train: np.nd
 
     among, usual = asked.memory["usual"]
     button = f'<p><button type="button" class="soft" {scene.setting(preset="overfit-8")}>{asked.say("overfit")}</button></p>'
-    ends = [scene.markup("overfit", button), scene.flow([(asked.say("drawn"), torch.stack(drawn), "prediction")], asked.lang)]
+    ends = [scene.markup("overfit", button), scene.flow([(asked.say("flow"), torch.stack(drawn), "prediction")], asked.lang)]
     if not usual.isfinite().all():
         return [_pairs(bench, asked, drawn, train, found), scene.note(asked.say("single"), "warn"), *ends]
     result = neighbours.verdict(found[1], usual)
@@ -131,24 +147,25 @@ def _told(bench: Bench, asked: Asked, drawn: list[Any], found: Any, train: np.nd
 
 
 def _chart(asked: Asked, generated: Any, usual: Any, limit: float, themselves: bool) -> dict[str, Any]:
-    """Bars of the unseen pictures' distances in percent, and the generated ones below them as dots."""
+    """How the distances spread, in percent of the unseen and of the generated pictures."""
     from ddpm_app.probes.tensors import histogram
 
     high = 1.1 * max(float(generated.max()), float(usual.max()))
-    middles, shares = histogram(usual, 0.0, high, BINS)
-    bars = plots.line(asked.say("line_training" if themselves else "line_held_out"), "data" if themselves else "held-out",
-                      (middles, [100 * share for share in shares]), "bars")
-    dots = sorted(float(d) for d in generated)
-    return plots.chart("distances", asked.say("chart", limit=f"{limit:.3f}"), asked.say("axis"),
-                       [bars, plots.line(asked.say("line_drawn"), "prediction", (dots, [100 / len(dots)] * len(dots)), "dots")], x_max=high, at=limit)
+    unseen = ("line_training", "data") if themselves else ("line_held_out", "held-out")
+    lines = []
+    for (key, colour), distances in ((unseen, usual), (("line_drawn", "prediction"), generated)):
+        middles, shares = histogram(distances, 0.0, high, BINS)
+        lines.append(plots.line(asked.say(key), colour, ([float(f"{x:.4g}") for x in middles], [round(100 * share, 1) for share in shares]), "bars"))
+    return plots.chart("distances", asked.say("chart", limit=f"{limit:.3f}"), asked.say("axis"), lines, x_max=high, at=limit)
 
 
 def _unseen(bench: Bench, asked: Asked, train: np.ndarray, unseen: np.ndarray, among: Any, usual: Any, themselves: bool) -> Panel:
     """Some unseen pictures beside their nearest: what mere likeness looks like."""
     chosen, known = _some(np.arange(len(unseen)), SHOWN), bench.pictures
     colour, key = ("data", "other_training") if themselves else ("held-out", "held_out")
-    above = [scene.image(known.tensors([unseen[k]])[0], colour=colour) for k in chosen]
-    below = [scene.image(known.tensors([train[int(among[k])]])[0], asked.say("distance", distance=f"{float(usual[k]):.3f}"), colour="data") for k in chosen]
+    above = [_image(known.tensors([unseen[k]])[0], 2 * len(chosen), "", colour) for k in chosen]
+    told = [asked.say("distance", distance=f"{float(usual[k]):.3f}") for k in chosen]
+    below = [_image(known.tensors([train[int(among[k])]])[0], 2 * len(chosen), text, "data") for k, text in zip(chosen, told, strict=True)]
     return scene.pictures("unseen", [scene.row(asked.say(key), above, colour), scene.row(asked.say("nearest"), below, "data")], asked.say("unseen"))
 
 

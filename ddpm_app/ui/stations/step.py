@@ -14,6 +14,8 @@ from ddpm_app.ui.learn.station import Action, Asked, Panel, Slider, Station
 
 COUNT = 4
 STEPS = {"one": 1, "ten": 10, "hundred": 100}
+SIDE = 64
+"""Larger pictures are shown as means over some pixels."""
 SHOWN_EVERY = 5
 """Of many steps every fifth is shown."""
 MOST_PARAMETERS = 200_000_000
@@ -82,7 +84,7 @@ def _begin(bench: Bench, asked: Asked) -> Generator[None, None, _Glass]:
     yield
     timesteps = diffusion.stratified_timesteps(len(x0), bench.timesteps).to(bench.device)
     batch = Batch(x0, bench.noise(asked.seed, len(x0)), timesteps, bench.conditions(indices))
-    clean = scene.row(asked.say("clean"), [scene.image(x, colour="data") for x in bench.pictures.tensors(indices)], "data")
+    clean = scene.row(asked.say("clean"), [scene.image(x, colour="data") for x in _small(bench.pictures.tensors(indices))], "data")
     yield
     glass = asked.memory["glass"] = _Glass(asked.seed, Trial(bench.config, bench.model.unet, bench.abar.float()), batch, clean)
     _kept[:] = [memory for memory in _kept if memory is not asked.memory] + [asked.memory]
@@ -127,16 +129,24 @@ def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
     level = bench.abar[batch.timesteps].float()
     x_t = diffusion.add_noise(batch.x0, batch.eps, level)
     guess = diffusion.x0_from(bench.model.scheduler.config.prediction_type, look.output, x_t, level)
-    seen = x_t if bench.model.codec.vae is None else x_t[:, :3] / 3
+    seen = _small(x_t if bench.model.codec.vae is None else x_t[:, :3] / 3)
     noisy = [scene.image(x, f"t = {int(t)}", colour="noise") for x, t in zip(seen, batch.timesteps, strict=True)]
-    found = bench.model.codec.decode(guess.nan_to_num())
-    guesses = [scene.image(x, asked.say("loss_of", loss=f"{float(loss):.4f}"), colour="prediction") for x, loss in zip(found, look.losses, strict=True)]
+    found = _small(bench.model.codec.decode(guess.nan_to_num()))
+    told = [asked.say("loss_of", loss=f"{float(loss):.4f}") for loss in look.losses]
+    guesses = [scene.image(x, words, colour="prediction") for x, words in zip(found, told, strict=True)]
     rows = [
         glass.clean,
         scene.row(asked.say("noisy"), noisy, "noise"),
         scene.row(asked.say("guess"), guesses, "prediction"),
     ]
     return scene.pictures("pictures", rows, asked.say("pictures"), size="small")
+
+
+def _small(pictures: Any) -> Any:
+    """Pictures [B, C, H, W] as they are shown, at most SIDE wide."""
+    import torch
+
+    return torch.nn.functional.interpolate(pictures.float(), size=SIDE, mode="area") if pictures.shape[-1] > SIDE else pictures
 
 
 def _chart(asked: Asked, glass: _Glass) -> Panel:
@@ -156,7 +166,8 @@ def _numbers(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
     """One line for each thing that a step does."""
     trial, look, config = glass.trial, glass.look, bench.config
     clip = min(1.0, config.max_grad_norm / (look.norm + 1e-6))
-    rates = ", ".join(f"{type(o).__name__.removeprefix('Conv')} {peak * 10 ** asked['rate']:.2g}" for o, peak in zip(trial.optimizers, trial.peaks, strict=True))
+    names = [type(optimizer).__name__.removeprefix("Conv") for optimizer in trial.optimizers]
+    rates = ", ".join(f"{name} {peak * 10 ** asked['rate']:.2g}" for name, peak in zip(names, trial.peaks, strict=True))
     length = math.hypot(*trial.lengths().values())
     change = math.hypot(*trial.changes.values()) / length
     rows = [
@@ -181,12 +192,15 @@ def _numbers(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
 
 def _blocks(asked: Asked, glass: _Glass) -> Panel:
     """Gradient and change of each block's weights."""
+    from ddpm_app.probes.blocks import parts
+
     trial, look = glass.trial, glass.look
     lengths, moved = trial.lengths(), trial.moved()
     last = {name: change / lengths[name] if lengths[name] else 0.0 for name, change in trial.changes.items()}
     most = [max((value for value in found if value is not None), default=0) or 1 for found in (look.norms.values(), last.values())]
     rows = []
-    for name, norm in look.norms.items():
+    for name in parts(trial.network):
+        norm = look.norms[name]
         gradient = asked.say("frozen") if norm is None else {"text": f"{norm:.3g}", "bar": norm / most[0]}
         change = {"text": f"{100 * last[name]:.3g} %", "bar": last[name] / most[1]} if name in last else "-"
         rows.append([name, gradient, change, f"{100 * moved[name] / lengths[name]:.3g} %" if lengths[name] else "-"])
@@ -195,8 +209,8 @@ def _blocks(asked: Asked, glass: _Glass) -> Panel:
 
 def _flow(asked: Asked, glass: _Glass) -> Panel:
     batch, look = glass.batch, glass.look
-    told = [("x0", batch.x0, "data"), ("eps", batch.eps, "noise"), ("t", batch.timesteps, ""), ("output", look.output, "prediction"), ("loss", look.losses, "")]
-    return scene.flow(told, asked.lang)
+    told = [("x0", batch.x0, "data"), ("eps", batch.eps, "noise"), ("t", batch.timesteps, ""), ("output", look.output, "prediction")]
+    return scene.flow([*told, ("loss", look.losses, "")], asked.lang)
 
 
 STATION = Station(
@@ -205,7 +219,8 @@ STATION = Station(
     controls=(Slider("rate", -3.0, 2.0, 0.25, -0.5), *(Action(name) for name in (*STEPS, "reset"))),
     maths=(
         r"g=\nabla_\theta\,\frac{1}{B}\sum_{i=1}^{B}\Vert f_\theta(x_{t_i},t_i)-y_i\Vert^2,\quad g\leftarrow g\cdot\min(1,\,c/\Vert g\Vert)",
-        r"m\leftarrow\beta_1 m+(1-\beta_1)g,\quad v\leftarrow\beta_2 v+(1-\beta_2)g^2,\quad\theta\leftarrow\theta-\eta\,(\hat m/(\sqrt{\hat v}+\varepsilon)+\lambda\theta)",
+        r"m\leftarrow\beta_1 m+(1-\beta_1)g,\quad v\leftarrow\beta_2 v+(1-\beta_2)g^2",
+        r"\theta\leftarrow\theta-\eta\,(\hat m/(\sqrt{\hat v}+\varepsilon)+\lambda\theta)",
         r"\theta_{\mathrm{EMA}}\leftarrow d\,\theta_{\mathrm{EMA}}+(1-d)\,\theta",
     ),
     code=("ddpm_app.train.measure:picture_losses", "ddpm_app.probes.step:Trial.update", "ddpm_app.train.loop:_Work.step"),

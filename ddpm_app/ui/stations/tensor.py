@@ -96,7 +96,7 @@ def _followed(asked: Asked) -> Panel:
     for byte in FOLLOWED:
         value = (byte / 255 * 2 - 1) * asked["stretch"]
         rows.append([str(byte), f"{byte / 255:.4f}", f"{value:.4f}", _byte(value)])
-    rows.append(["", "", "NaN", _byte(float("nan"))])
+    rows.append([asked.say("not_a_byte"), "", "NaN", _byte(float("nan"))])
     return scene.table("followed", head, rows, asked.say("followed"))
 
 

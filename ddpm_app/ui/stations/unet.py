@@ -21,6 +21,10 @@ COLUMNS, ROWS = {"sinus": 500, "learned": 100}, 128
 # The map, in units of its viewBox
 WIDTH, BOX, TALL, PITCH, TOP, EDGE = 360, 112, 46, 66, 2, 2
 LEFT, RIGHT = EDGE, WIDTH - EDGE - BOX
+TIP = (
+    '<defs><marker id="unet-tip" markerWidth="7" markerHeight="7" refX="5" refY="3" orient="auto">'
+    '<path class="unet-tip" d="M0 0L6 3L0 6z"/></marker></defs>'
+)
 
 
 def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
@@ -76,7 +80,9 @@ def _maps(block: Any, asked: Asked) -> Panel:
             maps = torch.nn.functional.avg_pool2d(maps, factor)
             told += " " + asked.say("averaged", factor=factor)
         limit = float(maps.abs().flatten().quantile(SHARE)) or 1.0
-        images = [scene.heat(one, limit, asked.say("channel", channel=k, size=f"{float(block.maps[k].abs().mean()):.2g}")) for k, one in enumerate(maps)]
+        sizes = [f"{float(one.abs().mean()):.2g}" for one in block.maps]
+        told_of = [asked.say("channel", channel=k, size=size) for k, size in enumerate(sizes)]
+        images = [scene.heat(one, limit, words) for one, words in zip(maps, told_of, strict=True)]
         bar = scene.scale("signed", limit, asked.say("scale", share=f"{100 * SHARE:g}"))
     return scene.pictures("maps", [scene.row("", images, "prediction", bar)], asked.say("maps", block=block.name), told, "small")
 
@@ -116,9 +122,9 @@ def _map(blocks: list[Any], chosen: str, asked: Asked) -> str:
     boxes = [_box(at[name], *spot, name == chosen, asked) for name, spot in place.items() if name in at]
     beside = [block for block in blocks if block.name not in place]
     boxes += [_pill(block, k, block.name == chosen, asked) for k, block in enumerate(beside)]
-    marker = '<defs><marker id="unet-tip" markerWidth="7" markerHeight="7" refX="5" refY="3" orient="auto"><path class="unet-tip" d="M0 0L6 3L0 6z"/></marker></defs>'
     legend = asked.say("legend_words" if any(b.attention[1] for b in blocks) else "legend")
-    drawn = f'<svg viewBox="0 0 {WIDTH} {height}" role="group" aria-label="{html.escape(asked.say("map"))}">{marker}{"".join(lines)}{"".join(boxes)}</svg>'
+    frame = f'viewBox="0 0 {WIDTH} {height}" role="group" aria-label="{html.escape(asked.say("map"))}"'
+    drawn = f"<svg {frame}>{TIP}{''.join(lines)}{''.join(boxes)}</svg>"
     return f'<figure class="unet-map">{drawn}<figcaption>{html.escape(legend)}</figcaption></figure>'
 
 

@@ -86,12 +86,21 @@ def _film(bench: Bench, asked: Asked, frames: list[Any], noise: Any, now: dict[s
     note = asked.say("latent_order" if bench.model.codec.vae is not None else "order", range=LATENT_RANGE)
     rows = [("x_t", "noise"), (asked.say("guessed"), "prediction")]
     flows = [("x_T", noise, "noise"), *((NAMES[name], frame.x, "prediction") for name, frame in now.items())]
-    asked_for = bench.text(bench.index) if bench.model.conditioning.kind == "text" else ""
+    wanted = _asked_for(bench)
+    told = asked.say("same_noise") + (" " + asked.say("asked_for", text=wanted) if wanted else "")
     return [
         scene.film("walk", frames, asked.lang, rows, note=note, pace=300),
-        scene.note(asked.say("asked_for", text=asked_for) if asked_for else asked.say("same_noise")),
+        scene.note(told),
         scene.flow(flows, asked.lang),
     ]
+
+
+def _asked_for(bench: Bench) -> str:
+    """The text or label that the picture is asked for by; "" where nothing is."""
+    asking, labels = bench.model.conditioning, bench.source.labels
+    if asking.kind == "labels" and bench.index is not None and labels:
+        return asking.names[labels[bench.index]] if 0 <= labels[bench.index] < asking.none else ""
+    return bench.text(bench.index) if asking.kind == "text" else ""
 
 
 # ---- quality against time --------------------------------------------------------------------------------------------
@@ -111,15 +120,18 @@ def _measure(bench: Bench, asked: Asked, measured: list[Any]) -> Iterator[bool]:
 def _measured(asked: Asked, measured: list[Any]) -> list[Panel]:
     from ddpm_app.probes.walking import MANY
 
+    told = scene.note(asked.say("measure_told", many=MANY)) | {"name": "measure_told"}
+    if not measured:
+        return [told]
     lines = []
     for name, colour in LINES.items():
         points = sorted((one.seconds, one.distance) for one in measured if one.sampler == name and one.distance)
-        told = asked.say("line", name=NAMES[name])
-        lines.append(plots.line(told, colour, ([round(s, 3) for s, _ in points], [float(f"{d:.4g}") for _, d in points]), "dots"))
+        seconds, distances = [round(s, 3) for s, _ in points], [float(f"{d:.4g}") for _, d in points]
+        lines.append(plots.line(asked.say("line", name=NAMES[name]), colour, (seconds, distances), "dots"))
     chart = plots.chart("quality", asked.say("chart"), asked.say("axis"), lines, log=True, wide=True)
-    panels = [scene.charts("quality", [chart], asked.lang), scene.note(asked.say("measure_told", many=MANY)) | {"name": "measure_told"}]
-    rows = [scene.row(NAMES[name], [_result(asked, one) for one in measured if one.sampler == name], LINES[name]) for name in LINES]
-    return [*panels, scene.pictures("results", [row for row in rows if row["images"]], size="small")] if measured else panels
+    ordered = sorted(measured, key=lambda one: one.steps)
+    rows = [scene.row(NAMES[name], [_result(asked, one) for one in ordered if one.sampler == name], LINES[name]) for name in LINES]
+    return [told, scene.charts("quality", [chart], asked.lang), scene.pictures("results", [row for row in rows if row["images"]], size="small")]
 
 
 def _result(asked: Asked, one: Any) -> dict[str, Any]:
@@ -136,5 +148,5 @@ STATION = Station(
         r"\eta=0:\ \mathrm{DDIM},\quad\eta=1:\ \mathrm{DDPM}",
     ),
     code=("ddpm_app.sample:denoise", "ddpm_app.sample:make_sampler", "ddpm_app.probes.walking:measure"),
-    uses=("picture", "seed"),
+    uses=("asked", "seed"),
 )

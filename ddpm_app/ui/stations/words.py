@@ -25,9 +25,12 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
         return
     said = said_of(bench, asked, "prompt", "other")
     first = [*_asked_for(bench, asked, said), *_guesses(bench, asked, said)]
-    grown = _grown(bench, asked, said)
-    yield [*first, next(grown)]
-    for panel in grown:
+    key = (asked.seed, asked.lang, *said)
+    if asked.memory.get("key") != key:
+        asked.memory |= {"key": key, "grown": (grown := _grown(bench, asked, said)), "panel": next(grown)}
+    yield [*first, asked.memory["panel"]]
+    for panel in asked.memory["grown"]:  # goes on where it was when t has moved
+        asked.memory["panel"] = panel or asked.memory["panel"]
         yield [*first, panel] if panel else None
 
 
@@ -48,6 +51,11 @@ def said_of(bench: Bench, asked: Asked, *controls: str) -> list[Any]:
 def name_of(bench: Bench, said: Any) -> str:
     """What was asked for, in words."""
     return bench.model.conditioning.names[said] if isinstance(said, int) else f"\u201c{said}\u201d"
+
+
+def called(bench: Bench, asked: Asked) -> list[str]:
+    """What the two things asked for are called."""
+    return [asked.say(f"{key}_{bench.model.conditioning.kind}") for key in ("one", "two")]
 
 
 def condition_of(bench: Bench, said: Any) -> dict[str, Any]:
@@ -73,16 +81,16 @@ def _texts(bench: Bench, asked: Asked, said: list[str]) -> list[Panel]:
     from ddpm_app.probes import words
 
     asking, rows = bench.model.conditioning, []
-    for key, text in zip(("prompt", "other"), said, strict=True):
+    for name, text in zip(called(bench, asked), said, strict=True):
         found = words.tokens(asking, text)
         chips = "".join(_chip(token, asked) for token in found)
         told = asked.say("tokens", count=len(found), longest=asking.longest)
         if unread := asking.unread(text):
             told += " " + asked.say("cut", text=unread)
-        rows.append(f'<h4>{html.escape(asked.say(key))}</h4><p class="chips">{chips}</p><p class="remark">{html.escape(told)}</p>')
+        rows.append(f'<h4>{html.escape(name)}</h4><p class="chips">{chips}</p><p class="remark">{html.escape(told)}</p>')
     captions = list(dict.fromkeys(bench.text(i) for i in range(min(OTHERS, len(bench.source)))))
     alike = words.similarity(asking, [*said, "", *captions])
-    named = [*map(asked.say, ("prompt", "other", "nothing"))]
+    named = [*called(bench, asked), asked.say("nothing")]
     table = [[{"text": name}, *({"text": f"{float(alike[i, k]):.3f}", "bar": float(alike[i, k])} for k in range(3))] for i, name in enumerate(named)]
     rest = alike[3:, 3:]
     count = len(captions)
@@ -103,11 +111,11 @@ def _chip(token: Any, asked: Asked) -> str:
 def _labels(bench: Bench, asked: Asked, said: list[int]) -> Panel:
     """All labels, each a button, for the first and for the second."""
     names, rows = bench.model.conditioning.names, []
-    for key, chosen in zip(("prompt", "other"), said, strict=True):
+    for key, title, chosen in zip(("prompt", "other"), called(bench, asked), said, strict=True):
         chips = "".join(
             f'<span class="chip{" chosen" if k == chosen else ""}" {scene.setting(**{key: name})}><b>{html.escape(name)}</b><small>{k}</small></span>'
             for k, name in enumerate(names[:LABELS]))
-        rows.append(f'<h4>{html.escape(asked.say(key))}</h4><p class="chips">{chips}</p>')
+        rows.append(f'<h4>{html.escape(title)}</h4><p class="chips">{chips}</p>')
     return scene.markup("tokens", "".join(rows) + f'<p class="remark">{html.escape(asked.say("no_tokens", count=len(names)))}</p>')
 
 
@@ -123,15 +131,14 @@ def _guesses(bench: Bench, asked: Asked, said: list[Any]) -> list[Panel]:
     found = words.outputs(model.unet, x_t, asked.t, conditions)
     x0 = diffusion.x0_from(model.scheduler.config.prediction_type, found, x_t, level)
     seen = model.codec.decode(x0)
-    names = [*map(asked.say, ("nothing", "prompt", "other"))]
+    names = [asked.say("nothing"), *called(bench, asked)]
     maps = [words.difference(x0[k], x0[j]) for k, j in ((1, 0), (2, 0), (1, 2))]
     limit = max(float(each.max()) for each in maps) or 1.0
     told = [f"{names[1]} \u2212 {names[0]}", f"{names[2]} \u2212 {names[0]}", f"{names[1]} \u2212 {names[2]}"]
-    rows = [
-        scene.row(asked.say("guesses", t=asked.t), [scene.image(x, name, colour="prediction") for x, name in zip(seen, names, strict=True)], "prediction"),
-        scene.row(asked.say("apart"), [scene.heat(each, limit, name, "size") for each, name in zip(maps, told, strict=True)], "",
-                  scene.scale("size", limit, asked.say("unit"))),
-    ]
+    guesses = [scene.image(x, name, colour="prediction") for x, name in zip(seen, names, strict=True)]
+    apart = [scene.heat(each, limit, name, "size") for each, name in zip(maps, told, strict=True)]
+    rows = [scene.row(asked.say("guesses", t=asked.t), guesses, "prediction"),
+            scene.row(asked.say("apart"), apart, "", scene.scale("size", limit, asked.say("unit")))]
     condition = next(iter(conditions[1].values()))
     flows = [(asked.say("flow_condition"), condition, ""), ("x_t", x_t, "noise"), (asked.say("flow_guess"), x0[1:2], "prediction"),
              (asked.say("flow_difference"), x0[1:2] - x0[:1], "prediction")]
@@ -140,14 +147,15 @@ def _guesses(bench: Bench, asked: Asked, said: list[Any]) -> list[Panel]:
 
 def _grown(bench: Bench, asked: Asked, said: list[Any]) -> Iterator[Panel | None]:
     """One noise, drawn at every guidance scale side by side: the panel now and then, None after the other passes."""
+    import torch
+
     from ddpm_app import sample
 
     model, noise = bench.model, bench.noise(asked.seed)
     steps = min(STEPS, bench.timesteps)
     blank, wanted = (condition_of(bench, one) for one in (None, said[0]))
-    rows = [sample.denoise(sample.Guided(model.unet, wanted, blank, scale), noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps) for scale in SCALES]
-    import torch
-
+    guided = [sample.Guided(model.unet, wanted, blank, scale) for scale in SCALES]
+    rows = [sample.denoise(unet, noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps) for unet in guided]
     yield _scales(bench, asked, said, noise, 0, steps)
     for step in range(1, steps + 1):
         guesses = []
