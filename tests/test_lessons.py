@@ -81,7 +81,8 @@ def test_a_step_sets_what_there_is(lang, step):
         assert KNOWN[name](value) if name in KNOWN else fits(controls[name], value), f"{name}: {value!r}"
     assert (given["tab"] == "learn") == (station is not None)
     assert "preset" not in given or given["tab"] == "config"
-    assert {"model", "picture", "t", "seed"} & given.keys() <= ({"model", *station.uses} if station else set())
+    used = {"model", *station.uses, *(("picture",) if "asked" in station.uses else ())} if station else set()
+    assert {"model", "picture", "t", "seed"} & given.keys() <= used
 
 
 @pytest.mark.parametrize("name", lessons.ORDER)

@@ -62,4 +62,4 @@ def test_frames_come_three_at_a_time_and_nothing_jumps(bench_of):
 def test_a_model_that_cannot_be_asked(bench_of):
     for lang in ("en", "zh"):
         shown = panels(STATION, bench_of("pixels"), way="asked", lang=lang)
-        assert list(shown) == ["note", "way"] and "butterflies-words" in shown["way"]["html"]
+        assert list(shown) == ["way"] and "butterflies-words" in shown["way"]["html"]

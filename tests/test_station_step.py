@@ -78,8 +78,9 @@ def test_a_loss_that_is_no_number_ends_it(bench_of):
     ask(bench, memory)
     with torch.no_grad():
         memory["glass"].trial.network.conv_in.weight.fill_(float("nan"))
-    seen = ask(bench, memory, pressed="ten")
+    seen = ask(bench, memory, pressed="hundred")
     assert len(seen) == 2 and seen[1]["note"]["tone"] == "bad" and number(seen[1], 0) == "1"
+    assert len(ask(bench, memory, pressed="ten")) == 1
     assert "note" not in ask(bench, memory, pressed="reset")[-1]
 
 

@@ -20,8 +20,9 @@ def test_the_film(bench_of, kind, lang):
     shown = panels(STATION, bench_of(kind), lang=lang, steps=5)
     assert len(shown["walk"]["value"]["frames"]) == 5 and len(shown["walk"]["value"]["rows"]) == 2
     assert len({frame["src"] for frame in shown["walk"]["value"]["frames"]}) == 5
-    told = shown["note"]["text"]
-    assert ("bug" in told) == (kind == "words") and any(colour in told for colour in ("red", "blue", "green")) == (kind in ("words", "labels"))
+    told = shown["asked_for"]["text"] if kind in ("labels", "words") else ""
+    assert ("bug" in told) == (kind == "words") and any(colour in told for colour in ("red", "blue", "green")) == bool(told)
+    assert ("asked_for" in shown) == bool(told)
     assert "measure_told" in shown and "quality" not in shown
 
 

@@ -94,4 +94,4 @@ def test_growing_goes_on_when_t_moves(bench_of):
 def test_a_model_without_words_says_why(bench_of):
     for lang in ("en", "zh"):
         shown = panels(STATION, bench_of("pixels"), lang=lang)
-        assert list(shown) == ["note", "way"] and "shipped:butterflies-words" in shown["way"]["html"]
+        assert list(shown) == ["way"] and "shipped:butterflies-words" in shown["way"]["html"]

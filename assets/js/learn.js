@@ -269,10 +269,12 @@ function drawCoach() {
   const turnTo = (k) => set({ lesson: lesson.id, step: k, ...lesson.steps[k].set });
   head.append(make("small", "", lesson.title), make("strong", "", step.title), button("soft close", "×", () => set({ lesson: "" })));
   head.lastChild.setAttribute("aria-label", word("close"));
+  const fold = button("soft fold", "–", () => { coach.classList.toggle("folded"); fold.textContent = coach.classList.contains("folded") ? "+" : "–"; });
+  fold.setAttribute("aria-label", word("fold"));
+  head.append(fold);
   body.innerHTML = step.html;
   const back = button("soft", word("back"), () => turnTo(state.step - 1)), next = button("strong", word("next"), () => turnTo(state.step + 1));
   back.disabled = state.step === 0;
-  if (state.step === lesson.steps.length - 1) { next.textContent = word("done"); next.onclick = null; next.replaceWith(next); }
   const last = state.step === lesson.steps.length - 1;
   foot.append(back, make("span", "", `${state.step + 1} / ${lesson.steps.length}`), last ? button("strong", word("done"), () => set({ lesson: "" })) : next);
   coach.append(head, body, foot);

@@ -180,6 +180,7 @@ def _holds(info: FieldInfo, value: Any) -> bool:
 # ---- handlers ----------------------------------------------------------------------------------------------------------
 def _wire(studio: Studio, shared: Shared, parts: dict[str, Any], allowed: list[str]) -> None:
     form, preset = shared.form, parts["preset"]
+    form.preset = preset
     before = gr.State({})
 
     def edited(visitor: str, lang: str, preset: str, before: dict[str, str], *given: Any) -> list[Any]:

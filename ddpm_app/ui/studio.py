@@ -66,10 +66,12 @@ def in_form(info: FieldInfo, value: Any) -> str | bool | list[str]:
 
 @dataclasses.dataclass
 class Form:
-    """The components of the Config tab by field name. The order of ``components`` is the order of all lists of values."""
+    """The components of the Config tab by field name, and the choice of the ``preset`` they started from. The order of ``components``
+    is the order of all lists of values."""
 
     runs_dir: pathlib.Path
     components: dict[str, gr.components.Component] = dataclasses.field(default_factory=dict)
+    preset: gr.Radio | None = None
 
     @property
     def inputs(self) -> list[gr.components.Component]:

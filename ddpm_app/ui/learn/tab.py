@@ -50,11 +50,10 @@ def build(studio: Studio, shared: Shared) -> None:
         """To another tab, with a preset in the form."""
         wanted = event._data or {}
         tab, preset = wanted.get("tab"), wanted.get("preset")
-        filled = shared.form.fill(presets.build(preset)) if preset in presets.PRESETS else [gr.skip() for _ in shared.form.inputs]
-        return [gr.Tabs(selected=tab) if tab in shared.opened else gr.skip(), *filled]
+        return [gr.Tabs(selected=tab) if tab in shared.opened else gr.skip(), *_preset(shared, preset)]
 
     shared.each_tick(tick, [stage], [shared.visitor])
-    shared.later.append(lambda: stage.click(go, None, [shared.tabs, *shared.form.inputs], **QUICK))
+    shared.later.append(lambda: stage.click(go, None, [shared.tabs, shared.form.preset, *shared.form.inputs], **QUICK))
 
 
 def open_linked(demo: gr.Blocks, shared: Shared) -> None:
@@ -66,11 +65,16 @@ def open_linked(demo: gr.Blocks, shared: Shared) -> None:
         return gr.Tabs(selected=tab) if tab in shared.opened else gr.skip()
 
     def preset(request: gr.Request) -> list[Any]:
-        name = request.query_params.get("preset")
-        return shared.form.fill(presets.build(name)) if name in presets.PRESETS else [gr.skip() for _ in shared.form.inputs]
+        return _preset(shared, request.query_params.get("preset"))
 
     demo.load(linked, None, shared.tabs, **QUICK)
-    shared.restored.then(preset, None, shared.form.inputs, **QUICK)
+    shared.restored.then(preset, None, [shared.form.preset, *shared.form.inputs], **QUICK)
+
+
+def _preset(shared: Shared, name: str | None) -> list[Any]:
+    """The choice of a preset and the form filled with it; all as it is where that preset isn't offered here."""
+    offered = [value for _, value in shared.form.preset.choices]
+    return [name, *shared.form.fill(presets.build(name))] if name in offered else [gr.skip()] * (1 + len(shared.form.inputs))
 
 
 def _plain(method: Callable[[Any], Any]) -> Callable[[Any], Any]:

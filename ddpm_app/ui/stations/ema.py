@@ -61,8 +61,9 @@ def _try(bench: Bench, asked: Asked, below: list[Panel]) -> Iterator[list[Panel]
         walking.network(bench.model, bench.condition()), bench.noise(asked.seed), sample.make_sampler("dpmpp_2m", bench.model.scheduler), FIRST
     )
     for frame in frames:
+        x = frame.x
         yield None
-    drawn = scene.image(bench.model.codec.decode(frame.x)[0], asked.say("as_it_is"), colour="prediction")
+    drawn = scene.image(bench.model.codec.decode(x)[0], asked.say("as_it_is"), colour="prediction")
     yield [scene.pictures("before", [scene.row("", [drawn])], size="large"), *below]
     turns = average.go_on(bench.config, bench.model.unet, bench.abar.float(), _batches(bench))
     for both in turns:

@@ -28,7 +28,9 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     from ddpm_app.probes.latents import latents
 
     codec, x = bench.model.codec, bench.x
-    found = asked.memory.setdefault("latents", latents(codec, x))
+    if "latents" not in asked.memory:
+        asked.memory["latents"] = latents(codec, x)
+    found = asked.memory["latents"]
     yield _panels(bench, asked, found, None, [])
     if "back" not in asked.memory:
         asked.memory["back"] = codec.decode(found.scaled)

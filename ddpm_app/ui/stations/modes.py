@@ -102,8 +102,8 @@ def _gradients(asked: Asked, whole: dict[str, tuple], chosen: dict[str, tuple]) 
         return "None" if norm is None else {"text": f"{norm:.3g}", "bar": norm / most}
 
     labels = {name: asked.say("within", section=name) if name == "attention" else name for name in whole}
-    rows = [[label, f"{whole[name][0]:,}", cell(whole[name][1]), cell(chosen[name][1])] for name, label in labels.items()]
-    head = ["section", "parameters", "eval_all", "train_some"]
+    rows = [[label, cell(whole[name][1]), cell(chosen[name][1]), f"{whole[name][0]:,}"] for name, label in labels.items()]
+    head = ["section", "eval_all", "train_some", "parameters"]
     part = asked.say(f"trainable.{asked['trainable']}")
     return scene.table("gradients", [asked.say(f"head_{key}", part=part) for key in head], rows, asked.say("gradients"))
 

@@ -17,7 +17,7 @@ STEPS = {"one": 1, "ten": 10, "hundred": 100}
 SIDE = 64
 """Larger pictures are shown as means over some pixels."""
 SHOWN_EVERY = 5
-"""Of many steps every fifth is shown."""
+"""Of a hundred steps every fifth is shown, and of ten the pictures of every fifth."""
 MOST_PARAMETERS = 200_000_000
 """A larger model isn't copied here."""
 BYTES = 28
@@ -27,13 +27,14 @@ KEPT = 6
 
 @dataclasses.dataclass
 class _Glass:
-    """One viewer's copy, its four pictures, and what was seen: ``clean`` is their row; losses and averaged are (step, loss)."""
+    """One viewer's copy, its four pictures, ``clean`` as they are shown, and what was seen: losses and averaged are (step, loss)."""
 
     seed: int
     trial: Any
     batch: Any
-    clean: dict[str, Any]
+    clean: list[dict[str, Any]]
     look: Any = None
+    pictures: Panel | None = None
     losses: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     averaged: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
@@ -54,20 +55,23 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     if glass is None or glass.seed != asked.seed or asked.pressed == "reset":
         glass = yield from _begin(bench, asked)
     yield from _look(glass)
+    glass.pictures = _pictures(bench, asked, glass)
     yield _panels(bench, asked, glass)
-    wanted = STEPS.get(asked.pressed, 0)
+    wanted = STEPS.get(asked.pressed, 0) if math.isfinite(glass.look.loss) else 0
     for k in range(wanted):
-        if not math.isfinite(glass.look.loss):
-            return
         start = time.perf_counter()
         glass.trial.update(10 ** asked["rate"])
         yield from _look(glass)
         glass.seconds = time.perf_counter() - start
-        if wanted <= 10 or (k + 1) % SHOWN_EVERY == 0:
+        lost = not math.isfinite(glass.look.loss)
+        shown = lost or (k + 1) % SHOWN_EVERY == 0 or k == wanted - 1
+        if shown:
             yield from _average(glass)
-            yield _panels(bench, asked, glass)
-        else:
             yield None
+            glass.pictures = _pictures(bench, asked, glass)
+        yield _panels(bench, asked, glass) if shown or wanted <= 10 else None
+        if lost:
+            return
 
 
 def _begin(bench: Bench, asked: Asked) -> Generator[None, None, _Glass]:
@@ -84,7 +88,7 @@ def _begin(bench: Bench, asked: Asked) -> Generator[None, None, _Glass]:
     yield
     timesteps = diffusion.stratified_timesteps(len(x0), bench.timesteps).to(bench.device)
     batch = Batch(x0, bench.noise(asked.seed, len(x0)), timesteps, bench.conditions(indices))
-    clean = scene.row(asked.say("clean"), [scene.image(x, colour="data") for x in _small(bench.pictures.tensors(indices))], "data")
+    clean = [scene.image(x, colour="data") for x in _small(bench.pictures.tensors(indices))]
     yield
     glass = asked.memory["glass"] = _Glass(asked.seed, Trial(bench.config, bench.model.unet, bench.abar.float()), batch, clean)
     _kept[:] = [memory for memory in _kept if memory is not asked.memory] + [asked.memory]
@@ -118,7 +122,7 @@ def _way_out(asked: Asked) -> Panel:
 # ---- what is shown --------------------------------------------------------------------------------------------------
 def _panels(bench: Bench, asked: Asked, glass: _Glass) -> list[Panel]:
     lost = [] if math.isfinite(glass.look.loss) else [scene.note(asked.say("lost"), "bad")]
-    return [*lost, _pictures(bench, asked, glass), _chart(asked, glass), _numbers(bench, asked, glass), _blocks(asked, glass), _flow(asked, glass)]
+    return [*lost, glass.pictures, _chart(asked, glass), _numbers(bench, asked, glass), _blocks(asked, glass), _flow(asked, glass)]
 
 
 def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
@@ -135,7 +139,7 @@ def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
     told = [asked.say("loss_of", loss=f"{float(loss):.4f}") for loss in look.losses]
     guesses = [scene.image(x, words, colour="prediction") for x, words in zip(found, told, strict=True)]
     rows = [
-        glass.clean,
+        scene.row(asked.say("clean"), glass.clean, "data"),
         scene.row(asked.say("noisy"), noisy, "noise"),
         scene.row(asked.say("guess"), guesses, "prediction"),
     ]
@@ -181,11 +185,13 @@ def _numbers(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
     ]
     if trial.ema is None:
         rows.append(("ema", asked.say("no_ema")))
-    elif trial.step:
-        decay, apart = f"{trial.ema.cur_decay_value:.3f}", f"{100 * trial.distance():.3g}"
-        rows += [("ema", asked.say("ema_now", decay=decay, apart=apart)), ("ema_loss", f"{glass.averaged[-1][1]:.5f}" if glass.averaged else "-")]
     else:
-        rows += [("ema", asked.say("ema_same")), ("ema_loss", "-")]
+        begun = trial.step and glass.averaged
+        rows += [
+            ("ema", f"{trial.ema.cur_decay_value:.3f}" if begun else "-"),
+            ("ema_apart", f"{100 * trial.distance():.3g} %"),
+            ("ema_loss", f"{glass.averaged[-1][1]:.5f}" if begun else "-"),
+        ]
     rows.append(("seconds", f"{glass.seconds:.2f} s" if glass.seconds else "-"))
     return scene.table("numbers", ["", ""], [[asked.say(f"row_{key}"), value] for key, value in rows], asked.say("numbers"))
 

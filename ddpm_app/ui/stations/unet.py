@@ -89,14 +89,14 @@ def _maps(block: Any, asked: Asked) -> Panel:
 
 def _table(found: dict[str, Any], chosen: str, asked: Asked) -> Panel:
     most = max(block.parameters for block in found.values())
-    head = [asked.say(f"head_{key}") for key in ("block", "shape", "parameters", "attention", "size")]
+    head = [asked.say(f"head_{key}") for key in ("block", "shape", "parameters", "size", "attention")]
     rows = [
         [
             {"text": f"▸ {block.name}" if block.name == chosen else block.name, "set": {"block": block.name}},
             _spell(block.shape),
             {"text": f"{block.parameters:,}", "bar": block.parameters / most},
-            ", ".join(asked.say(key, count=n) for key, n in zip(("to_itself", "to_words"), block.attention, strict=True) if n),
             f"{block.size:.3g}",
+            ", ".join(asked.say(key, count=n) for key, n in zip(("to_itself", "to_words"), block.attention, strict=True) if n),
         ]
         for block in found.values()
     ]

@@ -87,10 +87,10 @@ def _film(bench: Bench, asked: Asked, frames: list[Any], noise: Any, now: dict[s
     rows = [("x_t", "noise"), (asked.say("guessed"), "prediction")]
     flows = [("x_T", noise, "noise"), *((NAMES[name], frame.x, "prediction") for name, frame in now.items())]
     wanted = _asked_for(bench)
-    told = asked.say("same_noise") + (" " + asked.say("asked_for", text=wanted) if wanted else "")
     return [
         scene.film("walk", frames, asked.lang, rows, note=note, pace=300),
-        scene.note(told),
+        scene.note(asked.say("same_noise")),
+        *([scene.note(asked.say("asked_for", text=wanted)) | {"name": "asked_for"}] if wanted else []),
         scene.flow(flows, asked.lang),
     ]
 
@@ -143,8 +143,8 @@ STATION = Station(
     show,
     controls=(Slider("steps", 5, 50, 1, 10), Slider("eta", 0.0, 1.0, 0.1, 0.0), Action("measure")),
     maths=(
-        r"x_{t'}=\sqrt{\bar\alpha_{t'}}\,\hat{x}_0+\sqrt{1-\bar\alpha_{t'}-\sigma^2}\,\hat\epsilon+\sigma z,"
-        r"\quad\sigma=\eta\sqrt{\frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_{t'}}}",
+        r"x_{t'}=\sqrt{\bar\alpha_{t'}}\,\hat{x}_0+\sqrt{1-\bar\alpha_{t'}-\sigma^2}\,\hat\epsilon+\sigma z",
+        r"\sigma=\eta\sqrt{\frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_{t'}}}",
         r"\eta=0:\ \mathrm{DDIM},\quad\eta=1:\ \mathrm{DDPM}",
     ),
     code=("ddpm_app.sample:denoise", "ddpm_app.sample:make_sampler", "ddpm_app.probes.walking:measure"),

@@ -67,8 +67,8 @@ def condition_of(bench: Bench, said: Any) -> dict[str, Any]:
 
 def no_words(asked: Asked) -> list[Panel]:
     """Why a model without condition has nothing to show here, and the way to one with words."""
-    way = f'<p><button type="button" class="soft" {scene.setting(model="shipped:butterflies-words")}>{asked.say("take_words")}</button></p>'
-    return [scene.note(asked.say("unconditional")), scene.markup("way", way)]
+    button = f'<button type="button" class="soft" {scene.setting(model="shipped:butterflies-words")}>{asked.say("take_words")}</button>'
+    return [scene.markup("way", f'<div class="note">{asked.say("unconditional")}</div><p>{button}</p>')]
 
 
 # ---- what was asked for -------------------------------------------------------------------------------------------------
