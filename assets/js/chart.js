@@ -86,7 +86,8 @@ function legend(chart, x) {
   // The legend is the read-out: the values under the pointer, else those at the marker or the latest.
   return chart.lines.map((l) => {
     const k = x === null ? (chart.at === null || chart.at === undefined ? l.x.length - 1 : nearest(l, chart.at)) : nearest(l, x);
-    return `<span class="key" style="--c:var(--colour-${l.colour})"><i class="${l.style}"></i>${escape(l.label)} <b>${tell(l.y[k])}</b></span>`;
+    const value = l.style === "bars" && x === null ? "" : tell(l.y[k]); // of a histogram the last bar says nothing
+    return `<span class="key" style="--c:var(--colour-${l.colour})"><i class="${l.style}"></i>${escape(l.label)} <b>${value}</b></span>`;
   }).join("");
 }
 function drawChart(chart, box) {

@@ -249,7 +249,7 @@ function drawMore(station) {
     content.replaceChildren(...pick(await server.details(station.id)));
   };
   const maths = folded(word("maths"), details((found) => found.maths.map((svg) => Object.assign(make("div", "formula"), { innerHTML: svg }))));
-  const code = folded(word("code"), details((found) => found.code.map(({ text }) => make("pre", "mono", text))));
+  const code = folded(word("code"), details((found) => found.code.map((text) => make("pre", "mono", text))));
   const question = folded(station.question, (content) => content.append(make("p", "", station.answer)));
   question.className = "question";
   one(".learn-more").replaceChildren(maths, code, question);

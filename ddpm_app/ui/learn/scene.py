@@ -71,7 +71,7 @@ def flow(tensors: Sequence[tuple[str, Any, str]], lang: str) -> Panel:
     found = [(label, colour, facts(tensor)) for label, tensor, colour in tensors]
     head = [t(f"ui.learn.flow.{key}", lang) for key in ("name", "shape", "dtype", "min", "max", "mean", "std")]
     cells = [
-        [{"text": label, "colour": colour}, " x ".join(map(str, f.shape)) or "1", f.dtype, *map(_number, (f.min, f.max, f.mean, f.std))]
+        [{"text": label, "colour": colour}, "×".join(map(str, f.shape)) or "1", f.dtype, *map(_number, (f.min, f.max, f.mean, f.std))]
         for label, colour, f in found
     ]
     return table("flow", head, cells, t("ui.learn.flow.title", lang))

@@ -5,8 +5,8 @@ import binascii
 import functools
 import html
 import importlib
-import importlib.util
 import inspect
+import textwrap
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -105,8 +105,7 @@ class Offers:
     def catalog(self, lang: str) -> dict[str, Any]:
         """All words of the tab in a language, the stations with their controls, the lessons."""
         mine = {key.removeprefix("ui.learn.frame."): t(key, lang) for key in table("en") if key.startswith("ui.learn.frame.")}
-        there = [_described(stations.station(name), lang) for name in stations.ORDER if importlib.util.find_spec("ddpm_app.ui.stations." + name)]
-        return {"words": mine, "stations": there, "lessons": lessons(lang)}
+        return {"words": mine, "stations": [_described(stations.station(name), lang) for name in stations.ORDER], "lessons": lessons(lang)}
 
     def details(self, name: str) -> dict[str, Any]:
         """A station's formulas as SVG and the functions it shows, as they are."""
@@ -114,7 +113,7 @@ class Offers:
         jobs.engine()
         with self._drawing:  # matplotlib is one at a time
             maths = [_formula(line) for line in station.maths]
-        return {"maths": maths, "code": [{"name": name.partition(":")[2], "text": inspect.getsource(_named(name))} for name in station.code]}
+        return {"maths": maths, "code": [textwrap.dedent(inspect.getsource(_named(name))) for name in station.code]}
 
     def pictures(self, query: dict[str, Any]) -> dict[str, Any]:
         """Thumbnails of pictures of the model's data set, others with every "page"."""

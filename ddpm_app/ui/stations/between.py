@@ -128,12 +128,12 @@ def _length(bench: Bench, asked: Asked) -> dict[str, Any]:
 STATION = Station(
     "between",
     show,
-    controls=(Choice("way", ("slerp", "line", "asked")), Slider("second", 0, 99, 1, 1), Words("first"), Words("last")),
+    controls=(Choice("way", ("slerp", "line", "asked")), Slider("second", 0, 99, 1, 1), Words("first", asking=True), Words("last", asking=True)),
     maths=(
         r"\mathrm{slerp}(a,b,u)=\frac{\sin((1-u)\,\theta)}{\sin\theta}\,a+\frac{\sin(u\,\theta)}{\sin\theta}\,b",
         r"\cos\theta=\frac{a\cdot b}{\Vert a\Vert\,\Vert b\Vert}",
         r"\mathrm{lerp}(a,b,u)=(1-u)\,a+u\,b,\quad\Vert\mathrm{lerp}\Vert\approx\sqrt{u^2+(1-u)^2}\,\sqrt{D}",
     ),
     code=("ddpm_app.probes.slerp:slerp", "ddpm_app.probes.slerp:blended"),
-    uses=("picture", "seed"),
+    uses=("asked", "seed"),
 )

@@ -178,7 +178,7 @@ def _scales(bench: Bench, asked: Asked, said: list[Any], x0: Any, step: int, ste
 STATION = Station(
     "words",
     show,
-    controls=(Words("prompt"), Words("other")),
+    controls=(Words("prompt", asking=True), Words("other", asking=True)),
     maths=(
         r"\hat x_w=f_\theta(x_t,t,\varnothing)+w\left(f_\theta(x_t,t,c)-f_\theta(x_t,t,\varnothing)\right)",
         r"\cos(a,b)=\frac{a\cdot b}{\Vert a\Vert\,\Vert b\Vert}",
