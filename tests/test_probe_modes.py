@@ -59,16 +59,16 @@ def test_layers_are_counted():
 
 
 class Known(nn.Module):
-    """y = relu(w x) with w a number: the graph keeps x for w's gradient, and relu its output."""
+    """y = v relu(w x): the graph keeps x for w's gradient, relu's output twice, for its own and v's, and v, which is a weight."""
 
     def __init__(self):
         super().__init__()
-        self.w = nn.Parameter(torch.tensor(2.0))
+        self.w, self.v = (nn.Parameter(torch.tensor(2.0)) for _ in range(2))
 
     def forward(self, x, t):
         import types
 
-        return types.SimpleNamespace(sample=torch.relu(x * self.w))
+        return types.SimpleNamespace(sample=torch.relu(x * self.w) * self.v)
 
 
 def test_what_is_kept_is_counted_once_and_without_weights(given):

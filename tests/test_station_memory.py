@@ -78,7 +78,7 @@ def test_a_single_training_picture(bench_of):
 
 def test_a_great_set_is_searched_in_part(bench_of, monkeypatch):
     monkeypatch.setattr("ddpm_app.ui.stations.memory.COMPARED", 5)
-    assert "5" in panels(STATION, bench_of("pixels"))["control"]["text"].rsplit(".", 2)[1]
+    assert "5 of the 18" in panels(STATION, bench_of("pixels"))["part"]["text"]
 
 
 def test_chinese(bench_of):

@@ -7,7 +7,7 @@ from learn_kit import asked, panels
 
 from ddpm_app.ui.stations.words import STATION
 
-NAMES = {"words": ["tokens", "alike", "cosine", "guesses", "flow", "guidance"], "labels": ["tokens", "guesses", "flow", "guidance"]}
+NAMES = {"words": ["tokens", "alike", "cosine", "usual", "guesses", "flow", "guidance"], "labels": ["tokens", "guesses", "flow", "guidance"]}
 
 
 def pieces(shown):

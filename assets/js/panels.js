@@ -12,7 +12,7 @@ function clickable(node, values, set) {
   });
   return node;
 }
-function pictureOf(image, set) {
+function pictureOf(image, captioned, set) {
   const figure = coloured(make("figure", image.colour ? "framed" : ""), image.colour);
   const shown = Object.assign(make("img"), { src: image.src, alt: image.told || "" });
   if (image.set) {
@@ -21,7 +21,7 @@ function pictureOf(image, set) {
     button.addEventListener("click", () => set(image.set));
     figure.append(button);
   } else figure.append(shown);
-  figure.append(make("figcaption", "", image.told || "\u00a0"));
+  if (captioned) figure.append(make("figcaption", "", image.told || "\u00a0"));
   return figure;
 }
 function barOf(scale) {
@@ -34,7 +34,8 @@ function picturesPanel(box, panel, set) {
   const rows = panel.rows.map((row) => {
     const line = make("div", "picture-row"), strip = make("div", "strip");
     if (row.label) line.append(coloured(make("div", row.colour ? "row-label dot" : "row-label", row.label), row.colour));
-    strip.append(...row.images.map((image) => pictureOf(image, set)));
+    const captioned = row.images.some((image) => image.told);
+    strip.append(...row.images.map((image) => pictureOf(image, captioned, set)));
     line.append(strip);
     if (row.scale) line.append(barOf(row.scale));
     return line;
@@ -124,6 +125,9 @@ function drawPanels(stage, panels, set) {
   for (const { box, panel, text } of boxes) {
     if (box.text === text) continue;
     box.text = text;
+    const at = focusable(box).indexOf(document.activeElement);
     PANELS[panel.kind](box, panel, set); // in the page by now: a plot asks how wide it is
+    if (at >= 0) focusable(box)[at]?.focus({ preventScroll: true }); // the keyboard stays where it was
   }
 }
+const focusable = (box) => [...box.querySelectorAll("button, input, [tabindex]")];

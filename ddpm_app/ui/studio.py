@@ -46,6 +46,7 @@ class Studio:
 
     def _warm(self) -> None:
         jobs.engine()
+        import matplotlib  # noqa: F401  the colour maps of the Learn tab
         self.warm.set()
 
 

@@ -35,8 +35,15 @@ def _pil(x: Any) -> Image.Image:
 def heat(values: Any, limit: float, told: str = "", kind: str = "signed", **more: Any) -> dict[str, Any]:
     """Numbers [H, W] as colours: "signed" from -limit over a neutral 0 to limit, "size" from 0 to limit."""
     low = -limit if kind == "signed" else 0.0
-    share = ((values.detach().float().cpu() - low) / ((limit - low) or 1)).clamp(0, 1).numpy()
-    return image(Image.fromarray((_map(kind)(share)[..., :3] * 255).round().astype("uint8")), told, **more)
+    share = ((values.detach().float().cpu() - low) / ((limit - low) or 1)).nan_to_num(0).clamp(0, 1)
+    picture = Image.fromarray((share * 255).round().byte().numpy())
+    picture.putpalette(_palette(kind))  # a third of the bytes of three channels
+    return image(picture, told, **more)
+
+
+@functools.cache
+def _palette(kind: str) -> bytes:
+    return (_map(kind)(range(256))[:, :3] * 255).round().astype("uint8").tobytes()
 
 
 @functools.cache

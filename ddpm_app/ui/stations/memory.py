@@ -134,13 +134,13 @@ def _told(bench: Bench, asked: Asked, drawn: list[Any], found: Any, train: np.nd
     values = {"copies": sum(result.copies), "count": len(drawn), "limit": f"{result.limit:.3f}", "usual": f"{result.usual:.3f}",
               "generated": f"{result.generated:.3f}"}
     other = asked.say("among_themselves" if len(own) else "by_accident", copies=result.unseen_copies, count=len(usual))
-    if len(train) < len(bench.pictures.train):
-        other += " " + asked.say("some_only", compared=f"{len(train):,}", all=f"{len(bench.pictures.train):,}")
+    part = asked.say("some_only", compared=f"{len(train):,}", all=f"{len(bench.pictures.train):,}")
     return [
         _pairs(bench, asked, drawn, train, found, result.limit),
         scene.note(asked.say(result.kind, **values), TONES[result.kind]),
         scene.charts("distances", [_chart(asked, found[1], usual, result.limit, bool(len(own)))], asked.lang),
         scene.note(other) | {"name": "control"},
+        *([scene.note(part) | {"name": "part"}] if len(train) < len(bench.pictures.train) else []),
         _unseen(bench, asked, train, unseen, among, usual, bool(len(own))),
         *ends,
     ]

@@ -84,21 +84,22 @@ def _texts(bench: Bench, asked: Asked, said: list[str]) -> list[Panel]:
     for name, text in zip(called(bench, asked), said, strict=True):
         found = words.tokens(asking, text)
         chips = "".join(_chip(token, asked) for token in found)
-        told = asked.say("tokens", count=len(found), longest=asking.longest)
-        if unread := asking.unread(text):
-            told += " " + asked.say("cut", text=unread)
-        rows.append(f'<h4>{html.escape(name)}</h4><p class="chips">{chips}</p><p class="remark">{html.escape(told)}</p>')
+        told = [asked.say("tokens", count=len(found), longest=asking.longest)]
+        told += [asked.say("cut", text=unread)] if (unread := asking.unread(text)) else []
+        remarks = "".join(f'<p class="remark">{html.escape(line)}</p>' for line in told)
+        rows.append(f'<h4>{html.escape(name)}</h4><p class="chips">{chips}</p>{remarks}')
     captions = list(dict.fromkeys(bench.text(i) for i in range(min(OTHERS, len(bench.source)))))
     alike = words.similarity(asking, [*said, "", *captions])
     named = [*called(bench, asked), asked.say("nothing")]
     table = [[{"text": name}, *({"text": f"{float(alike[i, k]):.3f}", "bar": float(alike[i, k])} for k in range(3))] for i, name in enumerate(named)]
     rest = alike[3:, 3:]
     count = len(captions)
-    usual = asked.say("usual", count=count, mean=f"{float((rest.sum() - count) / (count * (count - 1))):.3f}") if count > 1 else ""
+    usual = asked.say("usual", count=count, mean=f"{float((rest.sum() - count) / (count * (count - 1))):.3f}") if count > 1 else None
     return [
         scene.markup("tokens", "".join(rows)),
         scene.table("alike", ["", *named], table, asked.say("alike")),
-        scene.note(asked.say("cosine") + " " + usual) | {"name": "cosine"},
+        scene.note(asked.say("cosine")) | {"name": "cosine"},
+        *([scene.note(usual) | {"name": "usual"}] if usual else []),
     ]
 
 
