@@ -2,15 +2,20 @@
 
 import base64
 import io
+import shutil
 import threading
 
 import pytest
+import safetensors.torch
+import torch
 import ui_kit
 from PIL import Image
 
 from ddpm_app import jobs
+from ddpm_app import text as text_table
+from ddpm_app.runs import Run, folder_atomic
 from ddpm_app.ui import stations
-from ddpm_app.ui.learn import scene
+from ddpm_app.ui.learn import scene, tab
 from ddpm_app.ui.learn.desk import Desk
 from ddpm_app.ui.learn.station import Action, Choice, Slider, Station, Toggle, Words
 
@@ -178,7 +183,7 @@ def test_a_viewers_own_picture_is_put_on_the_bench(desk):
     bench = desk.bench(SHIPPED, key)
     assert bench.index is None and bench.x.shape == (1, 3, 64, 64)
     assert bench.x.amax((0, 2, 3)).tolist() == [1, -1, -1]
-    assert base64.b64encode(png()) and desk.keep(png()) == key
+    assert desk.keep(png()) == key
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
@@ -205,3 +210,52 @@ def test_only_the_last_viewers_keep_a_memory(desk, show):
     for k in range(9):
         desk.ask(query(client=str(k)))
     assert [bool(desk._viewers[str(k)].memory) for k in range(9)] == [False] * 3 + [True] * 6
+
+
+@pytest.fixture
+def a_run(desk, trained):
+    """A tiny run that has ended, in the desk's runs folder."""
+    known = trained("pixels")
+    shutil.copytree(known.path, desk.studio.runs_dir / known.name)
+    return Run(desk.studio.runs_dir / known.name)
+
+
+def test_a_runs_newest_snapshot_is_looked_at(desk, a_run):
+    first = desk.bench(f"run:{a_run.name}", "0")
+    assert first.run.path == a_run.path and desk.bench(f"run:{a_run.name}", "0") is first
+    weights = next(a_run.pipeline.glob("unet/*.safetensors"))
+    halved = {name: value / 2 for name, value in safetensors.torch.load_file(weights).items()}
+    with folder_atomic(a_run.pipeline) as part:  # as a run saves
+        shutil.copytree(a_run.pipeline, part, dirs_exist_ok=True)
+        safetensors.torch.save_file(halved, part / weights.relative_to(a_run.pipeline))
+    second = desk.bench(f"run:{a_run.name}", "0")
+    pairs = zip(first.model.unet.parameters(), second.model.unet.parameters(), strict=True)
+    assert all(torch.equal(p / 2, q) for p, q in pairs)
+
+
+def test_a_run_that_has_saved_nothing_says_so(desk, a_run):
+    shutil.rmtree(a_run.pipeline)
+    assert a_run.name in desk.ask(query(model=f"run:{a_run.name}"))["error"]
+
+
+def test_its_owner_may_ask_a_run_to_save(desk, a_run):
+    offers = tab.Offers(desk.studio, desk)
+    assert offers.snapshot({"lang": "en", "model": f"run:{a_run.name}", "visitor": "me"}) == {} and a_run.wishes["save"] == 1
+    assert "nobody" in offers.snapshot({"lang": "en", "model": "run:nobody"})["error"]
+    desk.studio.public = True
+    assert offers.snapshot({"lang": "en", "model": f"run:{a_run.name}", "visitor": "another"})["error"] and a_run.wishes["save"] == 1
+
+
+def test_the_page_is_told_what_it_shows(desk):
+    offers = tab.Offers(desk.studio, desk)
+    for lang in text_table.LANGUAGES:
+        found = offers.catalog(lang)
+        assert [station["id"] for station in found["stations"]] == list(stations.ORDER) and len(found["lessons"]) == 4 and found["words"]["model"]
+    details = offers.details("noise")
+    assert len(details["maths"]) == 2 and details["code"][0].startswith("def add_noise")
+    first, second = (offers.pictures({"lang": "en", "model": SHIPPED, "page": page})["pictures"] for page in (0, 1))
+    assert len(first) == 12 and {picture["key"] for picture in first} != {picture["key"] for picture in second}
+    assert "error" in offers.pictures({"lang": "en", "model": "run:nobody"})
+    uri = "data:image/png;base64," + base64.b64encode(png()).decode()
+    assert offers.own({"lang": "en", "data": uri})["key"].startswith("own:")
+    assert all("error" in offers.own({"lang": "en", "data": data}) for data in ("", "data:,x", None, uri[:-40]))

@@ -1,5 +1,5 @@
-// The Learn tab: the path of stations, the choice at the top, the stage, lessons, and links that lead here. Runs as the js_on_load of
-// a gr.HTML after panels.js (see ddpm_app/ui/learn/tab.py). The server answers `ask` piece by piece; the newest question wins.
+// The Learn tab: the path of stations, the choice at the top, and the stage. Runs as the js_on_load of a gr.HTML after panels.js and
+// lessons.js (see ddpm_app/ui/learn/tab.py). The server answers `ask` piece by piece; the newest question wins.
 const client = Math.random().toString(36).slice(2);
 const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, page: 0, asked: "none", lesson: "", step: 0 };
 let catalog = null, lang = "", turn = 0, busy = false, wish = null, frame = null, shelf = "";
@@ -253,59 +253,6 @@ function drawMore(station) {
   const question = folded(station.question, (content) => content.append(make("p", "", station.answer)));
   question.className = "question";
   one(".learn-more").replaceChildren(maths, code, question);
-}
-
-// ---- lessons --------------------------------------------------------------------------------------------------------
-function drawCoach() {
-  document.getElementById("coach")?.remove();
-  const lesson = catalog.lessons.find((each) => each.id === state.lesson);
-  link();
-  document.body.classList.toggle("coached", Boolean(lesson));
-  if (!lesson) return;
-  state.step = Math.min(Math.max(0, state.step), lesson.steps.length - 1);
-  const step = lesson.steps[state.step], coach = make("aside", "coach"), head = make("header"), body = make("div", "coach-body"), foot = make("footer");
-  coach.id = "coach";
-  coach.setAttribute("aria-label", lesson.title);
-  const turnTo = (k) => set({ lesson: lesson.id, step: k, ...lesson.steps[k].set });
-  head.append(make("small", "", lesson.title), make("strong", "", step.title), button("soft close", "×", () => set({ lesson: "" })));
-  head.lastChild.setAttribute("aria-label", word("close"));
-  const fold = button("soft fold", "–", () => { coach.classList.toggle("folded"); fold.textContent = coach.classList.contains("folded") ? "+" : "–"; });
-  fold.setAttribute("aria-label", word("fold"));
-  head.append(fold);
-  body.innerHTML = step.html;
-  const back = button("soft", word("back"), () => turnTo(state.step - 1)), next = button("strong", word("next"), () => turnTo(state.step + 1));
-  back.disabled = state.step === 0;
-  const last = state.step === lesson.steps.length - 1;
-  foot.append(back, make("span", "", `${state.step + 1} / ${lesson.steps.length}`), last ? button("strong", word("done"), () => set({ lesson: "" })) : next);
-  coach.append(head, body, foot);
-  document.body.append(coach);
-}
-
-// ---- links ----------------------------------------------------------------------------------------------------------
-function link() {
-  const url = new URL(location);
-  const put = (name, value) => (value === "" || value === null || value === undefined ? url.searchParams.delete(name) : url.searchParams.set(name, value));
-  put("lesson", state.lesson);
-  put("step", state.lesson ? state.step : "");
-  put("station", state.station);
-  put("model", state.chosen ? state.model : "");
-  put("picture", state.picture.startsWith("own:") ? "" : state.picture);
-  put("t", state.t);
-  put("seed", state.seed || "");
-  url.searchParams.delete("preset");
-  history.replaceState(history.state, "", url);
-}
-function fromLink() {
-  const asked = Object.fromEntries(new URLSearchParams(location.search)), number = (name) => (asked[name] === undefined || Number.isNaN(Number(asked[name])) ? null : Math.round(Number(asked[name])));
-  if (stationOf(asked.station)) state.station = asked.station;
-  if (asked.model) { state.model = asked.model; state.chosen = true; }
-  if (asked.picture) state.picture = asked.picture;
-  state.seed = Math.max(0, number("seed") ?? 0);
-  state.t = number("t");
-  const lesson = catalog.lessons.find((each) => each.id === asked.lesson);
-  if (!lesson) return {};
-  const step = Math.min(Math.max(0, number("step") ?? 0), lesson.steps.length - 1);
-  return { lesson: lesson.id, step, ...lesson.steps[step].set, ...(state.t === null ? {} : { t: state.t }), ...(asked.station ? { station: asked.station } : {}) };
 }
 
 async function draw() {

@@ -117,6 +117,7 @@ def beside_training() -> list[str]:
                 turn += 1
                 learn_kit.clicks(desk, name, turn, model=MODELS.get(name, "shipped:butterflies-64"))
             run = studio.jobs.start(presets.build(preset, **TRAINED))
+            run.wish(go=True)  # it is long
             while run.status["state"] != "training" or not last_row(run):
                 time.sleep(0.5)
             rates: dict[bool, list[float]] = {False: [], True: []}

@@ -92,7 +92,7 @@ def _script() -> str:
     """learn.js with the scripts it stands on."""
     read = {path.stem: path.read_text(encoding="utf-8") for path in film.SCRIPTS.glob("*.js")}
     parts = "\n".join(f"function {name}Part(element, props, watch, server) {{\n{read[name]}\n}}" for name in PARTS)
-    return f"{parts}\n{read['panels']}\n{read['learn']}"
+    return "\n".join((parts, read["panels"], read["lessons"], read["learn"]))
 
 
 class Offers:
