@@ -14,7 +14,7 @@ ALIKE = {"doctor.numpy_abi_mend", "ui.sample.prompt_example"}
 """A command, and a prompt in the language that the models that ship have learnt."""
 TERMS = set(
     "hugging face hub traceback unet step epoch loss timestep caption guidance scale scaling factor attention encoder decoder down up block"
-    " tensor shape dtype min max mean std snr sigmoid cosine train eval grad".split()
+    " tensor shape dtype min max mean std snr sigmoid cosine scaled linear train eval grad".split()
 )
 """Words of the field that a Chinese engineer writes in English too."""
 ENGLISH = {key: told for key, told in text.table("en").items() if not key.startswith(ENGLISH_ONLY)}

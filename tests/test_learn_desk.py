@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import shutil
 import threading
 
@@ -201,15 +202,49 @@ def test_only_so_many_are_remembered(desk):
     assert len(desk._viewers) == 64
 
 
-def test_only_the_last_viewers_keep_a_memory(desk, show):
-    def keeping(bench, asked):
-        asked.memory["copy"] = True
-        yield []
+def keeping(bench, asked):
+    asked.memory["copy"] = True
+    yield [scene.note("told")]
 
+
+def test_only_the_last_viewers_keep_a_memory_and_the_others_are_told(desk, show):
     show(keeping)
-    for k in range(9):
+    for k in range(12):
         desk.ask(query(client=str(k)))
-    assert [bool(desk._viewers[str(k)].memory) for k in range(9)] == [False] * 3 + [True] * 6
+    desk.ask(query(2, client="4"))  # still there, and again among the last
+    assert [bool(desk._viewers[str(k)].memory) for k in range(12)] == [False] * 4 + [True] * 8
+    assert desk.ask(query(2, client="0"))["note"] and "note" not in desk.ask(query(3, client="4"))
+    desk.ask(query(2, client="0", more=True))
+    assert desk._viewers["0"].memory and not desk._viewers["5"].memory and desk._viewers["4"].memory
+
+
+def test_what_lies_idle_is_forgotten(desk, show, monkeypatch):
+    show(keeping)
+    desk.ask(query(client="a"))
+    monkeypatch.setattr("ddpm_app.ui.learn.desk.IDLE_SECONDS", -1)
+    desk.ask(query(client="b"))
+    assert not desk._viewers["a"].memory and desk._viewers["a"].bench is None
+
+
+def test_only_so_many_are_at_work_at_once(desk, show):
+    begun, go_on = threading.Barrier(3), threading.Event()
+
+    def slow(bench, asked):
+        begun.wait(30)
+        assert go_on.wait(30)
+        yield [scene.note("done")]
+
+    show(slow, network=False)
+    threads = [threading.Thread(target=desk.ask, args=(query(client=name),)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    begun.wait(30)
+    assert desk.ask(query(client="c")) == {"more": True, "again": True, "status": "others are at work, a moment"}
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    show(keeping)
+    assert text(desk.ask(query(client="c"))["panels"]) == ["told"]
 
 
 @pytest.fixture
@@ -259,3 +294,16 @@ def test_the_page_is_told_what_it_shows(desk):
     uri = "data:image/png;base64," + base64.b64encode(png()).decode()
     assert offers.own({"lang": "en", "data": uri})["key"].startswith("own:")
     assert all("error" in offers.own({"lang": "en", "data": data}) for data in ("", "data:,x", None, uri[:-40]))
+
+
+def test_in_public_nobody_looks_at_what_another_uploaded(desk, a_run):
+    desk.studio.public = True
+    control = json.loads((a_run.path / "control.json").read_text())
+    (a_run.path / "control.json").write_text(json.dumps(control | {"owner": "me"}))
+    offers, model = tab.Offers(desk.studio, desk), f"run:{a_run.name}"
+    assert "panels" in desk.ask(query(model=model, visitor="me"))
+    for visitor in ("you", "", None):
+        assert a_run.name in desk.ask(query(2, model=model, visitor=visitor))["error"]
+        assert a_run.name in offers.pictures({"lang": "en", "model": model, "visitor": visitor})["error"]
+    assert offers.pictures({"lang": "en", "model": model, "visitor": "me"})["pictures"]
+    assert "panels" in desk.ask(query(3, visitor="you"))

@@ -15,6 +15,9 @@ from ddpm_app.ui.learn.desk import Desk
 STEPS = 240
 LEFT = dict(max_train_steps=STEPS, dropout=0.1, checkpointing_steps=STEPS, save_image_steps=STEPS)
 
+MORE = {"step": {"pressed": "ten"}, "walk": {"pressed": "measure"}, "modes": {"values": {"dropout": 0.3}}, "latent": {"values": {"forget": True}}}
+"""Where a station does more when it is asked to."""
+
 
 @pytest.fixture
 def alone(no_rehearsal, tmp_path, tiny):
@@ -34,7 +37,7 @@ def test_a_run_is_the_same_with_a_student_beside_it(no_rehearsal, alone, trained
     desk, seen = Desk(studio), []
     run = studio.jobs.start(tiny(**LEFT))
     for turn, name in enumerate(stations.ORDER, 1):
-        answers = clicks(desk, name, model=f"run:{known.name}", turn=turn)
+        answers = clicks(desk, name, model=f"run:{known.name}", turn=turn, **MORE.get(name, {}))
         assert all("error" not in answer for answer in answers) and any("panels" in answer for answer in answers), answers
         seen.append(run.active)
     studio.jobs.join(240)

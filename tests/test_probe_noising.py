@@ -33,3 +33,10 @@ def test_noised_pictures_are_those_of_diffusers():
 def test_a_short_linear_schedule_leaves_the_picture(timesteps, left, shows):
     found = noising.levels(noising.schedule("linear", timesteps))
     assert found.left == pytest.approx(left, rel=0.05) and found.shows == shows
+
+
+def test_a_models_own_schedule_keeps_its_betas_at_another_length():
+    trained = DDPMScheduler(1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    wanted = DDPMScheduler(200, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
+    assert torch.equal(noising.stretched(trained, 200), wanted)
+    assert torch.equal(noising.stretched(trained, 1000), trained.alphas_cumprod)

@@ -26,7 +26,7 @@ def states(shown):
 def test_the_runs_own_numbers(bench_of, kind, lang):
     """18 training pictures of 24, four at a time, 12 steps."""
     shown = panels(STATION, bench_of(kind), lang=lang)
-    assert sums(shown) == ["18", "4", "5", "1", "5", "2.4", "12", "43"]
+    assert sums(shown) == ["18", "4", "5", "1", "5", "2.4", "12", "44"]
     assert boxes(shown) == [4, 4, 4, 4, 2] and states(shown) == [""] * 5
     assert [len(row["images"]) for row in shown["pictures"]["rows"]] == [4]
     assert "note" not in shown
@@ -55,11 +55,16 @@ def test_where_a_run_is(bench_of, trained):
         finished = panels(STATION, bench)
         run.tell(state="training", step=7)
         running = panels(STATION, bench)
+        run.tell(state="stopped", step=7)
+        stopped = [panels(STATION, bench, lang=lang) for lang in ("en", "zh")]
     finally:
         run.tell(state=before["state"], step=before["step"])
     assert "12" in finished["note"]["text"] and set(states(finished)) == {"done"}
     assert states(running) == ["done", "done", "now", "", ""]
     assert "epoch 2" in running["note"]["text"] and "step 3 of 5" in running["note"]["text"] and "8 of them once more" in running["note"]["text"]
+    for shown in stopped:
+        assert states(shown) == ["done", "done", "", "", ""]
+        assert not any(word in shown["note"]["text"] for word in ("Now", "现在")) and "7" in shown["note"]["text"]
     assert "note" not in panels(STATION, bench, batch=2)
 
 

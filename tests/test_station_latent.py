@@ -4,9 +4,11 @@ import dataclasses
 
 import parts_kit
 import pytest
+import torch
 from learn_kit import asked, panels
 
 from ddpm_app.model.codec import Vae
+from ddpm_app.probes import latents
 from ddpm_app.ui.stations.latent import STATION
 
 both = pytest.mark.parametrize("lang", ["en", "zh"])
@@ -31,6 +33,22 @@ def test_the_scaling_forgotten(bench_of, lang):
     reconstruction = shown["picture"]["rows"][0]["images"][1]["src"]
     assert [len(row["images"]) for row in (decoder, unet)] == [3, 3] and decoder["images"][0]["src"] == reconstruction
     assert len({image["src"] for image in decoder["images"]}) == 3 and len({image["src"] for image in unet["images"]}) == 3
+
+
+@both
+def test_who_forgets_to_divide_gives_too_little_and_who_forgets_to_multiply_too_much(bench_of, monkeypatch, lang):
+    bench, decoded, sizes = bench_of("latents"), [], []
+    codec, own, decode, missized = bench.model.codec, bench.model.codec.scale, bench.model.codec.decode, latents.missized
+    monkeypatch.setattr(codec, "decode", lambda x: decoded.append(x) or decode(x))
+    monkeypatch.setattr(latents, "missized", lambda model, x, times, *rest: sizes.append(times) or missized(model, x, times, *rest))
+    shown = panels(STATION, bench, lang=lang, forget=True)
+    back, right, _, mine, _, far, _ = decoded  # the reconstruction, then for each column that of the latents and that of the guess
+    assert torch.equal(right, back) and torch.equal(mine, back * own) and torch.equal(far, back * 0.18215)
+    assert sizes == pytest.approx([1, 1 / own, 1 / 0.18215])
+    told = [[image["told"] for image in row["images"]] for row in shown["forgotten"]["rows"]]
+    assert f"×\u00a0{own:.3g}:" in told[0][1] and f"×\u00a0{1 / own:.3g}:" in told[1][1]
+    assert "×\u00a00.182:" in told[0][2] and "×\u00a05.49:" in told[1][2]
+    assert all("×" not in row[0] for row in told)
 
 
 def test_it_grows_from_what_is_there(bench_of):

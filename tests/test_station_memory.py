@@ -30,7 +30,6 @@ def test_a_model_that_gives_back_what_it_saw(bench_of, monkeypatch):
     bench = bench_of("pixels")
     train = bench.pictures.tensors(bench.pictures.train[:8])
     monkeypatch.setattr("ddpm_app.ui.stations.memory._drawn", lambda bench, asked, first, train_: iter([train[first : first + 4].flip(-1)]))
-    monkeypatch.setattr("ddpm_app.ui.stations.memory.STATION", STATION)
     shown = panels(STATION, bench, count="8")
     assert shown["note"]["tone"] == "bad" and shown["note"]["text"].count("8") >= 2
     copy = text.t("ui.learn.memory.copy", "en", distance="0.000")

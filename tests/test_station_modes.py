@@ -46,10 +46,18 @@ def test_frozen_sections_have_no_gradient(bench_of, trainable):
     rows = {row[0].split()[-1]: row[1:] for row in panels(STATION, bench, trainable=trainable)["gradients"]["rows"]}
     known = sections(bench.model.unet)
     assert set(rows) == set(known)
+    learning = {id(p) for p in (bench.model.unet.parameters() if trainable == "all" else known[trainable])}
+    assert learning
     for name, (by_eval, by_train, count) in rows.items():
         assert count == f"{sum(p.numel() for p in known[name]):,}" and (isinstance(by_eval, dict) or not known[name])
-        assert by_train == "None" or trainable in (name, "all", "attention") or name == "attention"
-    assert isinstance(rows[trainable][1], dict) if trainable in rows and known[trainable] else True
+        assert isinstance(by_train, dict) == any(id(p) in learning for p in known[name]), name
+
+
+def test_a_model_too_large_is_not_copied(bench_of, monkeypatch):
+    monkeypatch.setattr("ddpm_app.ui.learn.scene.MOST_PARAMETERS", 10)
+    for lang in ("en", "zh"):
+        shown = panels(STATION, bench_of("pixels"), lang=lang)
+        assert set(shown) == {"note", "way-out"} and "shipped:butterflies-words" in shown["way-out"]["html"]
 
 
 def test_costs_come_from_gradients_and_not_from_the_mode(bench_of):

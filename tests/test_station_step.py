@@ -1,11 +1,13 @@
 """Station 7: steps on a copy, seen one by one."""
 
 import copy
+import types
 
 import pytest
 import torch
 from learn_kit import asked
 
+from ddpm_app.probes import step as probe
 from ddpm_app.ui.stations import step
 from ddpm_app.ui.stations.step import STATION
 
@@ -106,9 +108,32 @@ def test_a_run_without_average_and_with_frozen_parts(bench_of):
 
 
 def test_a_model_too_large_is_not_copied(bench_of, monkeypatch):
-    monkeypatch.setattr(step, "MOST_PARAMETERS", 10)
+    monkeypatch.setattr("ddpm_app.ui.learn.scene.MOST_PARAMETERS", 10)
     shown = ask(bench_of("pixels"), {})[-1]
     assert set(shown) == {"note", "way-out"} and "shipped:butterflies-words" in shown["way-out"]["html"]
+
+
+def test_the_time_of_a_step_is_that_of_its_slices(bench_of, monkeypatch):
+    """Every look at the clock is a second after the last; what others do between two turns of the generator takes a thousand."""
+    bench, memory, now = bench_of("pixels"), {}, [0.0]
+
+    def clock():
+        now[0] += 1
+        return now[0]
+
+    monkeypatch.setattr(step, "time", types.SimpleNamespace(perf_counter=clock))
+    shown = None
+    for panels in STATION.show(bench, asked(STATION, memory=memory, pressed="one")):
+        now[0] += 1000
+        shown = panels or shown
+    slices = 4 // probe.PART
+    assert {panel["name"]: panel for panel in shown}["numbers"]["rows"][-1][1] == f"{1 + slices:.2f} s"
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_muon_is_told_of_where_it_steps(bench_of, lang):
+    told = [ask(bench_of("pixels", optimizer=name, block_out_channels=(16, 16)), {}, lang=lang)[-1] for name in ("adamw", "muon")]
+    assert ["muon" in shown for shown in told] == [False, True] and "AdamW" in told[1]["muon"]["text"]
 
 
 def test_the_oldest_copies_are_forgotten(bench_of, monkeypatch):
@@ -124,3 +149,9 @@ def test_the_oldest_copies_are_forgotten(bench_of, monkeypatch):
 def test_it_is_told_in_chinese(bench_of):
     shown = ask(bench_of("pixels"), {}, pressed="one", lang="zh")[-1]
     assert "图片" in shown["pictures"]["title"]
+
+
+@pytest.mark.parametrize("lang, word", [("en", "next step"), ("zh", "下一步")])
+def test_gradient_and_clipping_are_told_as_those_of_the_next_step(bench_of, lang, word):
+    shown = ask(bench_of("pixels"), {}, lang=lang)[-1]
+    assert all(word in shown["numbers"]["rows"][row][0] for row in (2, 3, 4)) and word in shown["blocks"]["head"][1]

@@ -3,6 +3,7 @@
 import pytest
 from learn_kit import asked, panels
 
+from ddpm_app import text
 from ddpm_app.probes import walking
 from ddpm_app.ui.film import MAX_FRAMES
 from ddpm_app.ui.stations.walk import STATION
@@ -43,8 +44,13 @@ def test_controls_are_followed(bench_of):
     assert len(long) == MAX_FRAMES and long[0]["caption"] != long[-1]["caption"]
 
 
-def test_more_steps_than_timesteps(bench_of):
-    assert len(panels(STATION, bench_of("pixels", num_train_timesteps=10), steps=50, pressed="measure")["walk"]["value"]["frames"]) == 10
+def test_more_steps_than_timesteps(bench_of, monkeypatch):
+    monkeypatch.setattr(walking, "MANY", 12)
+    bench = bench_of("pixels", num_train_timesteps=10)
+    for lang in ("en", "zh"):
+        shown = panels(STATION, bench, steps=50, pressed="measure", lang=lang)
+        assert len(shown["walk"]["value"]["frames"]) == 10
+        assert shown["measure_told"]["text"] == text.t("ui.learn.walk.measure_told", lang, many=10)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

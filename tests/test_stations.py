@@ -17,7 +17,7 @@ from ddpm_app import text
 from ddpm_app.plots import COLOURS
 from ddpm_app.ui import stations
 from ddpm_app.ui.learn import tab
-from ddpm_app.ui.learn.station import Action, Choice
+from ddpm_app.ui.learn.station import Action, Choice, Slider, Toggle, Words
 
 KINDS = ("pixels", "latents", "labels", "words")
 PANELS = {"pictures", "table", "markup", "note", "charts", "film", "slider"}
@@ -89,18 +89,36 @@ def test_everything_it_says_is_in_the_tables(station):
 
 
 @named
-def test_every_option_of_a_choice_is_taken(bench_of, station):
+def test_every_control_is_taken_and_leaves_the_world_as_it_was(bench_of, station):
+    """Both ends of sliders, all options, switches on, buttons: with words, where most of them mean something."""
     bench = bench_of("words")
+    before, drawn = state_of(bench), torch.get_rng_state()
     for control in station.controls:
-        if isinstance(control, Choice):
-            for option in control.options:
-                assert panels(station, bench, **{control.name: option})
+        for value in values_of(control):
+            given = {"pressed": control.name} if isinstance(control, Action) else {control.name: value}
+            for _ in station.show(bench, asked(station, **given)):
+                assert torch.equal(torch.get_rng_state(), drawn) and torch.is_grad_enabled()
+    assert state_of(bench) == before
+
+
+def values_of(control):
+    match control:
+        case Choice():
+            return control.options
+        case Slider():
+            return control.low, control.high
+        case Toggle():
+            return True, False
+        case Words():
+            return "red bug", ""
+        case _:
+            return (None,)
 
 
 @named
-def test_every_button_does_something_once(bench_of, station):
+def test_a_buttons_click_is_remembered_or_not_but_never_breaks(bench_of, station):
     for control in station.controls:
-        if isinstance(control, Action):
+        if isinstance(control, Action) and control.name != "hundred":
             memory = {}
             assert panels(station, bench_of("pixels"), pressed=control.name, memory=memory)
             assert panels(station, bench_of("pixels"), memory=memory)

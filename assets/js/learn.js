@@ -23,17 +23,19 @@ async function answer() {
     wish = null;
     tell("busy", word("working"));
     const values = state.values[state.station] || {};
-    let query = { client, turn: mine, lang, station: state.station, model: state.model, picture: state.picture, t: state.t ?? -1, seed: state.seed, values, pressed };
+    let query = { client, visitor: props.value.visitor, turn: mine, lang, station: state.station, model: state.model, picture: state.picture, t: state.t ?? -1, seed: state.seed, values, pressed };
     const asked = state.station;
+    let note = "";
     try {
       for (let more = true; more && mine === turn; ) {
         const news = await server.ask(query);
         if (mine !== turn || news.stale) break;
-        query = { ...query, more: true };
+        query.more ||= !news.again;
         more = news.more;
         if (news.status) tell("busy", news.status);
         if (news.error) { complain(news.error); more = false; }
-        if (news.panels) show(asked, news);
+        note = news.note || note;
+        if (news.panels) { one(".learn-error").replaceChildren(...(note ? [make("div", "note warn", note)] : [])); show(asked, news); }
       }
       if (mine === turn) tell("ready", "");
     } catch (error) {
@@ -48,13 +50,10 @@ function tell(now, text) {
   one(".learn-status").textContent = text;
 }
 function complain(text) {
-  const note = make("div", "note bad");
-  note.innerHTML = text;
-  one(".learn-error").replaceChildren(note);
+  one(".learn-error").replaceChildren(make("div", "note bad", text));
   one(".panels").replaceChildren();
 }
 function show(station, news) {
-  one(".learn-error").replaceChildren();
   if (news.asked !== state.asked) { state.asked = news.asked; drawControls(); drawChoice(); }
   if (state.picture === "") { state.picture = news.picture; drawThumbs(); }
   if (news.timesteps !== state.timesteps || state.t === null) {
@@ -172,7 +171,7 @@ async function drawThumbs() {
   const box = one(".thumbs"), wanted = `${lang}/${state.model}/${state.page}`;
   if (shelf !== wanted) {
     shelf = wanted;
-    const found = await server.pictures({ lang, model: state.model, page: state.page });
+    const found = await server.pictures({ lang, visitor: props.value.visitor, model: state.model, page: state.page });
     if (shelf !== wanted) return;
     box.replaceChildren(...(found.pictures || []).map((picture) => {
       const thumb = button("thumb", "", () => set({ picture: picture.key }));

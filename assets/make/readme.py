@@ -36,7 +36,7 @@ def preset_table() -> str:
 def filled(text: str) -> str:
     """The README with its tables as the code has them now."""
     results = ROOT / "tests" / "benchmarks"
-    measured = {name: (results / f"{name}.md").read_text(encoding="utf-8").strip() for name in ("frechet", "latent", "words", "learn")}
+    measured = {name: (results / f"{name}.md").read_text(encoding="utf-8").strip() for name in ("frechet", "latent", "words", "learn", "beside")}
     for name, table in {"settings": settings(), "presets": preset_table(), **measured}.items():
         text, found = re.subn(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, flags=re.S)
         assert found == 1, f"README.md has no place for the table {name}"

@@ -40,8 +40,13 @@ def levels(abar: Tensor) -> Levels:
 
 
 def schedule(name: str, timesteps: int) -> Tensor:
-    """alpha-bar [T] of diffusers' schedule of that name with T = ``timesteps``."""
+    """alpha-bar [T] of diffusers' schedule of that name with T = ``timesteps`` and its default betas."""
     return DDPMScheduler(num_train_timesteps=timesteps, beta_schedule=name).alphas_cumprod
+
+
+def stretched(trained: DDPMScheduler, timesteps: int) -> Tensor:
+    """alpha-bar [T] of a model's own schedule, with its betas' ends, at another T = ``timesteps``."""
+    return DDPMScheduler.from_config(trained.config, num_train_timesteps=timesteps, trained_betas=None).alphas_cumprod
 
 
 def strip(x0: Tensor, eps: Tensor, abar: Tensor, count: int) -> tuple[list[int], Tensor]:

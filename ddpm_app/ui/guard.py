@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ddpm_app.config import BUILT_IN, TrainConfig
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
 from ddpm_app.problems import Problem
 from ddpm_app.runs import Run
 from ddpm_app.text import ASSETS
@@ -68,6 +68,15 @@ def require_owner(studio: Studio, run: Run, visitor: str) -> None:
     """Raises Problem("not_yours") where ``may_stop`` says no."""
     if not may_stop(studio, run, visitor):
         raise Problem("not_yours", value=run.name)
+
+
+def require_pictures(studio: Studio, place: pathlib.Path | str, visitor: str) -> None:
+    """Raises Problem("not_your_pictures") where, in public mode, a run learnt from what another visitor uploaded."""
+    if not studio.public or not (pathlib.Path(place) / "status.json").is_file():
+        return
+    run = Run(pathlib.Path(place))
+    if run.config.dataset_name not in (BUILT_IN, BUILT_IN_256) and not may_stop(studio, run, visitor):
+        raise Problem("not_your_pictures", value=run.name)
 
 
 def uploads_of(studio: Studio, visitor: str) -> pathlib.Path:

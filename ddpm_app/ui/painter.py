@@ -1,6 +1,5 @@
 """How the Sample tab draws: the model, row after row, and what the film and the sheet under way show of it."""
 
-import contextlib
 import dataclasses
 import pathlib
 import textwrap
@@ -144,7 +143,9 @@ def load(place: pathlib.Path | str, weights: str) -> Any:
 
     if not pathlib.Path(place).is_dir():
         place = places.fetch(str(place))
-    with contextlib.nullcontext() if _key(place, weights) in _loaded else jobs.DEVICE:
+    if (model := _loaded.get(_key(place, weights))) is not None:
+        return model
+    with jobs.DEVICE:
         return kept(place, weights)
 
 
@@ -154,15 +155,20 @@ def kept(place: pathlib.Path | str, weights: str) -> Any:
     from ddpm_app.train.check import resolve_device
 
     key = _key(place, weights)
-    if key not in _loaded:
+    model = _loaded.get(key)
+    if model is None:
         model = sample.load(place, weights, resolve_device(from_dict({"device": "auto"})))
         for old in [old for old in _loaded if old[:2] == key[:2]]:  # the run has saved again
             _loaded.pop(old, None)
         _loaded[key] = model
         while len(_loaded) > 1 and (len(_loaded) > KEPT_MODELS or sum(map(_bytes, _loaded.values())) > KEPT_BYTES):
             _loaded.pop(next(iter(_loaded)))
-        return model
-    return _loaded[key]
+    return model
+
+
+def keeps(model: Any) -> bool:
+    """Whether ``model`` is among those kept in memory."""
+    return any(model is known for known in list(_loaded.values()))
 
 
 def _key(place: pathlib.Path | str, weights: str) -> tuple:

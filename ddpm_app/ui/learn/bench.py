@@ -1,9 +1,11 @@
 """What all stations work on: a model with its settings, a picture, and noise by seed. Never the module that trains: a snapshot."""
 
+import collections
 import dataclasses
 import functools
 import pathlib
 import random
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,8 +121,8 @@ class Bench:
         """The model with the weights of the run's latest checkpoint instead of their average. Raises Problem("no_raw_weights")."""
         from ddpm_app.ui import painter
 
-        if self.run is None or not self.config.use_ema:
-            raise Problem("no_raw_weights", value=str(self.place))
+        if self.run is None or not self.config.use_ema or not self.run.checkpoints:
+            raise Problem("no_raw_weights", value=pathlib.Path(self.place).name)
         return painter.kept(self.place, "raw")
 
 
@@ -148,16 +150,19 @@ def open_source(config: TrainConfig) -> Any:
 
 
 _made: dict[tuple, Any] = {}
+_making: collections.defaultdict[tuple, threading.Lock] = collections.defaultdict(threading.Lock)
 KEPT = 6
 """Data sets that stay open."""
 
 
 def _once(key: tuple, make: Any) -> Any:
-    if key not in _made:
-        if len(_made) >= KEPT:
-            _made.clear()
-        _made[key] = make()
-    return _made[key]
+    """What ``make`` gives, made once however many ask."""
+    with _making[key]:
+        if (found := _made.get(key)) is None:
+            if len(_made) >= KEPT:
+                _made.clear()
+            found = _made[key] = make()
+        return found
 
 
 def _source_key(config: TrainConfig) -> tuple:

@@ -7,9 +7,9 @@ viewer asks next ends what is under way after its slice.
 import contextlib
 import dataclasses
 import hashlib
-import html
 import threading
 import time
+import traceback
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -27,22 +27,37 @@ from ddpm_app.ui.studio import Studio
 
 TURN_SECONDS = 0.25
 """An answer without news goes back after this long, so that the page can say that something is under way."""
-VIEWERS, BENCHES, OWN, MEMORIES = 64, 8, 32, 6
+AT_WORK = 2
+"""Questions that are worked on at once: training beside them gets every third slice or more, however many viewers there are."""
+VIEWERS, BENCHES, OWN, MEMORIES = 64, 8, 32, 8
 """How many viewers, benches, pictures of viewers, and memories of viewers at a station are kept: one may hold a copy of the model."""
+IDLE_SECONDS = 600
+"""A memory that was not used for so long is forgotten."""
 DEFAULT_T = 0.4
 """Where t stands at first, as a share of T: half picture, half noise."""
 OWN_BYTES, OWN_SIDE = 4_000_000, 1024
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Viewer:
-    """One browser: ``turn`` counts what it asked; ``work`` is under way for it; ``memory`` belongs to the station named by ``at``."""
+    """One browser: ``turn`` counts what it asked; ``work`` is under way for it; ``memory`` belongs to ``station`` and ``bench``, and was
+    ``forgotten`` where others needed the room. ``used``: when it last asked."""
 
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     turn: int = 0
     work: Generator[dict[str, Any] | None] = dataclasses.field(default_factory=lambda: (_ for _ in ()))
-    at: tuple = ()
+    station: str = ""
+    bench: Bench | None = None
     memory: dict[str, Any] = dataclasses.field(default_factory=dict)
+    forgotten: bool = False
+    used: float = 0.0
+
+    def forget(self) -> None:
+        """Let go of what is kept, with what is under way; not while somebody waits for it."""
+        if self.lock.acquire(blocking=False):
+            self.work.close()
+            self.forgotten, self.bench, self.memory = bool(self.memory), None, {}
+            self.lock.release()
 
 
 class Desk:
@@ -53,23 +68,28 @@ class Desk:
         self._viewers: dict[str, Viewer] = {}
         self._benches: dict[tuple, Bench] = {}
         self._own: dict[str, Image.Image] = {}
-        self._making = threading.Lock()
-        self._remembering: dict[str, Viewer] = {}
+        self._making, self._free = threading.Lock(), threading.Semaphore(AT_WORK)
 
     # ---- what the browser calls -------------------------------------------------------------------------------------
     def ask(self, query: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a new question, or with "more" what came since the last answer: "panels", "status", "error", "more", or "stale"
-        where the viewer has asked something else since. ``query``: "client", "turn", "lang", "station", "model", "picture", "t", "seed",
-        "values", "pressed"."""
+        """The answer to a new question, or with "more" what came since the last answer: "panels", "status", "note", "error", "more", "stale"
+        where the viewer has asked something else since, or "again" where others are at work. ``query``: "client", "visitor", "turn",
+        "lang", "station", "model", "picture", "t", "seed", "values", "pressed"."""
         viewer, turn = self._viewer(str(query.get("client"))[:64]), _whole(query.get("turn"))
         viewer.turn = max(turn, viewer.turn)
-        with viewer.lock:
-            if turn < viewer.turn:
-                return {"stale": True}
-            if not query.get("more"):
-                viewer.work.close()
-                viewer.work = self._work(viewer, query)
-            return self._advance(viewer, turn)
+        if not self._free.acquire(timeout=TURN_SECONDS):
+            return {"more": True, "again": True, "status": t("ui.learn.waiting", str(query.get("lang")))}
+        try:
+            with viewer.lock:
+                if turn < viewer.turn:
+                    return {"stale": True}
+                if not query.get("more"):
+                    viewer.work.close()
+                    viewer.work = self._work(viewer, query)
+                return self._advance(viewer, turn)
+        finally:
+            self._free.release()
+            self._tidy()
 
     def _advance(self, viewer: Viewer, turn: int) -> dict[str, Any]:
         end = time.monotonic() + TURN_SECONDS
@@ -97,14 +117,20 @@ class Desk:
             station = stations.station(str(query.get("station")))
             if not self.studio.warm.is_set():
                 yield {"status": t("ui.learn.warming", lang)}
-            bench = self.bench(str(query.get("model")), str(query.get("picture")))
+            bench = self.bench(str(query.get("model")), str(query.get("picture")), str(query.get("visitor")))
             if station.whole:
                 yield {"status": t("ui.learn.decoding", lang)}
                 _ = bench.pictures
-            for panels in self._slices(station, bench, self._asked(viewer, station, bench, query)):
+            asked = self._asked(viewer, station, bench, query)
+            if viewer.forgotten:
+                viewer.forgotten = False
+                yield {"note": t("ui.learn.forgotten", lang)}
+            for panels in self._slices(station, bench, asked):
                 yield None if panels is None else {"panels": panels, **bench.told}
         except Exception as error:
-            yield {"error": html.escape(tell(guard.told(self.studio, jobs.explain(error)), lang))}
+            if not isinstance(error, Problem):
+                traceback.print_exc()
+            yield {"error": tell(guard.told(self.studio, jobs.explain(error)), lang)}
 
     def _slices(self, station: Station, bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
         shown, end = station.show(bench, asked), object()
@@ -116,14 +142,9 @@ class Desk:
             yield panels
 
     def _asked(self, viewer: Viewer, station: Station, bench: Bench, query: dict[str, Any]) -> Asked:
-        at = (station.id, id(bench))
-        if viewer.at != at:
-            viewer.at, viewer.memory = at, {}
-        client = str(query.get("client"))
-        _put(self._remembering, client, viewer, MEMORIES + 1)
-        if len(self._remembering) > MEMORIES:
-            oldest = self._remembering.pop(next(iter(self._remembering)))
-            oldest.at, oldest.memory = (), {}
+        if viewer.station != station.id or viewer.bench is not bench:
+            viewer.forgotten = viewer.forgotten and viewer.station == station.id
+            viewer.station, viewer.bench, viewer.memory = station.id, bench, {}
         wished = _whole(query.get("t"))
         timestep = min(wished, bench.timesteps - 1) if wished >= 0 else round(DEFAULT_T * bench.timesteps)
         given = query.get("values")
@@ -131,15 +152,22 @@ class Desk:
         seed = min(max(0, _whole(query.get("seed"))), 2**31)
         return Asked(station.id, str(query.get("lang")), timestep, seed, values, str(query.get("pressed") or ""), viewer.memory)
 
-    def bench(self, model: str, picture: str) -> Bench:
+    def bench(self, model: str, picture: str, visitor: str = "") -> Bench:
         """The bench of a model ("shipped:NAME", "run:NAME") and a picture (its number, the key of a viewer's own, or "" for the first
         that is offered). Raises Problem."""
         jobs.engine()
         place = sources.place_of(self.studio, model, "")
-        key = (str(place), painter.version(place), picture)
+        guard.require_pictures(self.studio, place, visitor)
+        version = painter.version(place)
+        key = (str(place), version, picture)
+        if found := self._benches.get(key):
+            return found
         with self._making:  # the page asks for panels and thumbnails at once
             if key not in self._benches:
-                _put(self._benches, key, self._made(place, picture), BENCHES)
+                made = self._made(place, picture)
+                kept = {old: bench for old, bench in self._benches.items() if painter.keeps(bench.model)}
+                _put(kept, key, made, BENCHES)
+                self._benches = kept
             return self._benches[key]
 
     def _made(self, place: Any, picture: str) -> Bench:
@@ -154,9 +182,19 @@ class Desk:
         return Bench(model, config, run, place, source, source.picture(index), index, str(index))
 
     def _viewer(self, client: str) -> Viewer:
-        if client not in self._viewers:
-            _put(self._viewers, client, Viewer(), VIEWERS)
-        return self._viewers[client]
+        viewer = self._viewers.get(client) or Viewer()
+        viewer.used = time.monotonic()
+        _put(self._viewers, client, viewer, VIEWERS)
+        return viewer
+
+    def _tidy(self) -> None:
+        """Forget what the viewers that asked longest ago keep."""
+        keeping = [viewer for viewer in list(self._viewers.values()) if viewer.memory]
+        for viewer in keeping[:-MEMORIES]:
+            viewer.forget()
+        for viewer in keeping[-MEMORIES:]:
+            if time.monotonic() - viewer.used > IDLE_SECONDS:
+                viewer.forget()
 
 
 def _whole(value: Any) -> int:

@@ -13,10 +13,15 @@ SETS = re.compile(r"<!--(.*?)-->", re.DOTALL)
 """The comment of a step: JSON of what it sets: "tab", "preset", "station", "model", "picture", "t", "seed", or a station's controls."""
 
 
-@functools.cache
 def lessons(lang: str) -> list[dict[str, Any]]:
-    """All lessons in a language: "id", "title", "summary", and "steps" with "title", "html", "set". Raises ValueError for a bad file."""
-    return [read(name, (FOLDER / f"{name}.{lang if lang in LANGUAGES else 'en'}.md").read_text(encoding="utf-8")) for name in ORDER]
+    """All lessons in a language (another one is English): "id", "title", "summary", and "steps" with "title", "html", "set". Raises
+    ValueError for a bad file."""
+    return _lessons(lang if lang in LANGUAGES else "en")
+
+
+@functools.cache
+def _lessons(lang: str) -> list[dict[str, Any]]:
+    return [read(name, (FOLDER / f"{name}.{lang}.md").read_text(encoding="utf-8")) for name in ORDER]
 
 
 def read(name: str, text: str) -> dict[str, Any]:

@@ -8,14 +8,18 @@ from typing import Any
 from PIL import Image
 
 from ddpm_app import plots
-from ddpm_app.text import t
+from ddpm_app.text import spell_bytes, t
 from ddpm_app.ui import film as films
+from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Panel
+from ddpm_app.ui.painter import LATENT_RANGE
 
 MAPS = {"signed": "PuOr_r", "size": "cividis"}
 """matplotlib's colour maps that colour-blind eyes can read: around zero, and from zero up."""
 STEPS = 9
 """Colours of a colour bar."""
+MOST_PARAMETERS = 200_000_000
+"""A larger model isn't copied for a station."""
 
 
 def image(x: Any, told: str = "", **more: Any) -> dict[str, Any]:
@@ -30,6 +34,19 @@ def _pil(x: Any) -> Image.Image:
     from ddpm_app.sample import to_images
 
     return to_images((x if x.dim() == 3 else x[None])[None])[0]
+
+
+def seen(model: Any, x: Any) -> Any:
+    """What a person sees of x [..., c, h, w]: of a model in pixels the picture itself, of latents the first three channels (or one, where
+    there are fewer), shown from -LATENT_RANGE to LATENT_RANGE."""
+    return x if model.codec.vae is None else x[..., : 3 if x.shape[-3] >= 3 else 1, :, :] / LATENT_RANGE
+
+
+def small(x: Any, side: int) -> Any:
+    """Square pictures [B, C, H, W] as float32, larger ones as means over some pixels, ``side`` wide."""
+    from torch.nn import functional
+
+    return functional.interpolate(x.float(), size=side, mode="area") if x.shape[-1] > side else x.float()
 
 
 def heat(values: Any, limit: float, told: str = "", kind: str = "signed", **more: Any) -> dict[str, Any]:
@@ -127,3 +144,16 @@ def setting(**values: Any) -> str:
     import json
 
     return f'data-set="{html.escape(json.dumps(values), quote=True)}" role="button" tabindex="0"'
+
+
+def too_large(bench: Bench, lang: str, per_parameter: int) -> list[Panel]:
+    """Instead of a station that would copy a model beyond MOST_PARAMETERS: the reason, and a way out; [] for other models. ``per_parameter``:
+    bytes that the copies would take for each parameter."""
+    from ddpm_app.model.unet import count_parameters
+
+    size = count_parameters(bench.model.unet)
+    if size <= MOST_PARAMETERS:
+        return []
+    told = t("ui.learn.copy.large", lang, parameters=f"{size:,}", bytes=spell_bytes(per_parameter * size))
+    way_out = html.escape(t("ui.learn.copy.way_out", lang))
+    return [note(told, "warn"), markup("way-out", f'<button class="soft" {setting(model="shipped:butterflies-words")}>{way_out}</button>')]

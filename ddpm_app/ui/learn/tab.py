@@ -119,7 +119,7 @@ class Offers:
         """Thumbnails of pictures of the model's data set, others with every "page"."""
         lang = str(query.get("lang"))
         try:
-            bench = self.desk.bench(str(query.get("model")), "")
+            bench = self.desk.bench(str(query.get("model")), "", str(query.get("visitor")))
             source, held_out = bench.source, set(bench.source.held_out or ())
             shown = []
             for i in benches.offered(source, int(query.get("page", 0))):

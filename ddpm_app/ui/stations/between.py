@@ -80,11 +80,9 @@ def _images(x: Any) -> list[Image.Image]:
 
 
 def _seen(bench: Bench, x: Any) -> list[Image.Image]:
-    """Noise as a person sees it, as large as the pictures: of latents three channels, from -3 to 3."""
-    if bench.model.codec.vae is None:
-        return _images(x)
+    """Noise as a person sees it, as large as the pictures."""
     side = bench.model.image_size
-    return [image.resize((side, side), Image.Resampling.NEAREST) for image in _images(x[:, : 3 if x.shape[1] >= 3 else 1] / 3)]
+    return [image.resize((side, side), Image.Resampling.NEAREST) for image in _images(scene.seen(bench.model, x))]
 
 
 def _panels(bench: Bench, asked: Asked, noise: Any, seen: list[Image.Image], drawn: dict[int, Image.Image], said: list[Any] | None) -> list[Panel]:

@@ -28,12 +28,13 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     done, active = _done(bench) if own else (0, False)
     number, at = epoch.place(planned, done)
     steps = epoch.epoch(config, train, number, processes)
-    where = [scene.note(_where(planned, done, number, at, asked), "good")] if done else []
+    reached = len(steps) if done >= planned.total_steps else at if done or active else -1
+    where = [scene.note(_where(planned, done, active, asked), "good")] if done else []
     unknown = config.max_train_minutes and not known and not asked["epochs"]
     clock = asked.say("by_the_clock", minutes=f"{config.max_train_minutes:g}") if unknown else ""
     yield [
         *where,
-        scene.markup("epoch", _epoch(steps, number, at if active else len(steps) if done else -1, clock, asked)),
+        scene.markup("epoch", _epoch(steps, number, reached, active, clock, asked)),
         _sums(planned, processes, asked),
         _seen(planned, asked),
         *_pictures(bench, steps[at], number, at, asked),
@@ -60,18 +61,21 @@ def _done(bench: Bench) -> tuple[int, bool]:
     return int(status.get("step") or 0), status.get("state") in ACTIVE
 
 
-def _where(planned: Any, done: int, number: int, at: int, asked: Asked) -> str:
+def _where(planned: Any, done: int, active: bool, asked: Asked) -> str:
     from ddpm_app.probes import epoch
 
-    times, more = epoch.seen(planned, done)
+    (times, more), (number, at) = epoch.seen(planned, done), epoch.place(planned, done)
     values = {"done": f"{done:,}", "total": f"{planned.total_steps:,}", "times": times, "more": f"{more:,}"}
     if done >= planned.total_steps:
         return asked.say("finished", **values)
-    return asked.say("running", epoch=number + 1, epochs=f"{planned.epochs:.4g}", step=at + 1, steps=planned.steps, **values)
+    return asked.say("running" if active else "stopped", epoch=number + 1, epochs=f"{planned.epochs:.4g}", step=at + 1, steps=planned.steps, **values)
 
 
 def _sums(planned: Any, processes: int, asked: Asked) -> Panel:
     """Each number with how it comes from those above it."""
+    from ddpm_app.probes import epoch
+
+    times, more = epoch.seen(planned, planned.total_steps)
     size, batches = planned.batch_size, planned.batches
     devices = asked.say("devices", size=size // processes, processes=processes) if processes > 1 else ""
     smaller = planned.last_batch < size
@@ -83,14 +87,15 @@ def _sums(planned: Any, processes: int, asked: Asked) -> Panel:
         ("steps", planned.steps, f"⌈{batches:,} / {planned.accumulation}⌉"),
         ("epochs", f"{planned.epochs:.4g}", ""),
         ("total", planned.total_steps, f"{planned.epochs:.4g} × {planned.steps:,}"),
-        ("examples", round(planned.epochs * planned.pictures), f"{planned.epochs:.4g} × {planned.pictures:,}"),
+        ("examples", times * planned.pictures + more, f"{times:,} × {planned.pictures:,}" + (f" + {more:,}" if more else "")),
     ]
     cells = [[asked.say(f"row_{key}"), f"{value:,}" if isinstance(value, int) else value, told] for key, value, told in rows]
     return scene.table("sums", [asked.say(f"head_{key}") for key in ("what", "number", "how")], cells, asked.say("sums"))
 
 
-def _epoch(steps: list[list[Any]], number: int, at: int, clock: str, asked: Asked) -> str:
-    """One box per batch, filled as far as it has pictures, under a bracket for each step; ``at`` is the step under way."""
+def _epoch(steps: list[list[Any]], number: int, at: int, active: bool, clock: str, asked: Asked) -> str:
+    """One box per batch, filled as far as it has pictures, under a bracket for each step; those before ``at`` are done, and it is under way in an
+    ``active`` run."""
     full = len(steps[0][0])
     fits = max(ENDS, DRAWN // max(1, len(steps[0])))
     cut = len(steps) > fits
@@ -101,7 +106,7 @@ def _epoch(steps: list[list[Any]], number: int, at: int, clock: str, asked: Aske
             parts.append(f'<li class="epoch-more">{html.escape(asked.say("left_out", count=f"{len(steps) - fits:,}"))}</li>')
             continue
         boxes = "".join(f'<i style="--full:{100 * len(batch) / full:.0f}%">{len(batch)}</i>' for batch in steps[k])
-        state = "done" if k < at else "now" if k == at else ""
+        state = "done" if k < at else "now" if active and k == at else ""
         told = html.escape(asked.say("step_told", step=k + 1, pictures=sum(map(len, steps[k]))))
         parts.append(f'<li class="{state}" title="{told}"><span>{boxes}</span><b>{k + 1}</b></li>')
     head = html.escape(asked.say("drawing", epoch=number + 1, steps=f"{len(steps):,}"))

@@ -8,6 +8,7 @@ from ddpm_app import plots
 from ddpm_app.ui.learn import scene
 from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Asked, Panel, Station
+from ddpm_app.ui.painter import LATENT_RANGE
 
 NAMES = {"epsilon": "ε", "sample": "x₀", "v_prediction": "v"}
 LINES = {"epsilon": "noise", "sample": "data", "v_prediction": "prediction"}
@@ -16,8 +17,6 @@ MEASURED = 8
 """Timesteps of the curve."""
 LIMIT = 1.0
 """Error maps end at this."""
-LATENT_RANGE = 3
-"""Latents are shown from minus to plus this."""
 WILD = 10
 """An error that grows by more than this deserves a warning."""
 
@@ -45,7 +44,7 @@ def _at_t(bench: Bench, asked: Asked, found: Any) -> list[Panel]:
         for kind, name in NAMES.items()
     ]
     rows = [
-        scene.row(asked.say("given"), [scene.image(_seen(bench, found.x_t[0]), f"x_t, t = {asked.t}", colour="noise")], "noise"),
+        scene.row(asked.say("given"), [scene.image(scene.seen(bench.model, found.x_t[0]), f"x_t, t = {asked.t}", colour="noise")], "noise"),
         scene.row(asked.say("target"), _three(bench, found.target), "data"),
         scene.row(asked.say("said"), _three(bench, found.said), "prediction"),
         scene.row(asked.say("error"), errors, scale=scene.scale("size", LIMIT)),
@@ -57,12 +56,7 @@ def _at_t(bench: Bench, asked: Asked, found: Any) -> list[Panel]:
 
 def _three(bench: Bench, named: dict[str, Any]) -> list[dict[str, Any]]:
     decoded = bench.model.codec.decode(named["sample"].nan_to_num())[0]
-    return [scene.image(decoded if kind == "sample" else _seen(bench, named[kind][0]), name) for kind, name in NAMES.items()]
-
-
-def _seen(bench: Bench, x: Any) -> Any:
-    """What a person sees of x [c, h, w]: the picture, or three channels of a latent."""
-    return x if bench.model.codec.vae is None else x[: 3 if len(x) >= 3 else 1] / LATENT_RANGE
+    return [scene.image(decoded if kind == "sample" else scene.seen(bench.model, named[kind][0]), name) for kind, name in NAMES.items()]
 
 
 def _number(value: float) -> str:

@@ -15,7 +15,8 @@ SHOWN, RANGE, BINS = 3.0, 4.0, 32
 WORST = 0.25
 """The error map ends at this."""
 STABLE_DIFFUSION = 0.18215
-"""The factor of Stable Diffusion's autoencoder: its latents are 1 / 0.18215 = 5.5 times as large as the UNet wants them."""
+"""The factor of Stable Diffusion's autoencoder: its latents are 1 / 0.18215 = 5.5 times as large as the UNet wants them, and the UNet's so many
+times too small for its decoder."""
 SHARE, SEED = 0.4, 0
 """The UNet is asked at this share of T, always with the noise of this seed."""
 
@@ -117,22 +118,18 @@ def _t(bench: Bench) -> int:
 
 
 def _forgotten(bench: Bench, asked: Asked, found: Any) -> Iterator[list[dict[str, Any]]]:
-    """The decoder's and the UNet's pictures for latents of the right size, of the size that forgetting this factor gives, and of that
-    which forgetting Stable Diffusion's would give."""
+    """The decoder's and the UNet's pictures for latents of the right size, and of the sizes that forgetting this factor gives and forgetting
+    Stable Diffusion's would give: who forgets to divide gives the decoder f times what it wants, who forgets to multiply the UNet 1 / f times."""
     from ddpm_app.model.fit import psnr_of
     from ddpm_app.probes.latents import missized
 
-    codec, noise, far = bench.model.codec, bench.noise(SEED), 1 / STABLE_DIFFUSION
-    cases = [
-        (asked.say("right"), 1.0, 1.0),
-        (asked.say("own", factor=f"{codec.scale:.3g}"), codec.scale, 1 / codec.scale),
-        (asked.say("sd", factor=f"{far:.1f}"), far, far),
-    ]
+    codec, noise = bench.model.codec, bench.noise(SEED)
     decoder, unet = [], []
-    for name, divided, multiplied in cases:  # what the decoder gets when nobody divides, and the UNet when nobody multiplies
-        guess = missized(bench.model, found.scaled, multiplied, noise, _t(bench), bench.condition())
-        for images, latents, colour in ((decoder, found.scaled * divided, "data"), (unet, guess, "prediction")):
+    for factor in (1.0, codec.scale, STABLE_DIFFUSION):
+        guess = missized(bench.model, found.scaled, 1 / factor, noise, _t(bench), bench.condition())
+        for images, latents, times, colour in ((decoder, found.scaled * factor, factor, "data"), (unet, guess, 1 / factor, "prediction")):
             picture = codec.decode(latents)
+            name = asked.say("lost", factor=f"{factor:.3g}", times=f"{times:.3g}") if len(images) else asked.say("right")
             images.append(scene.image(picture[0], f"{name}: {psnr_of(bench.x, picture):.1f} dB", colour=colour))
         yield [scene.row(asked.say("decoder"), decoder, "data"), scene.row(asked.say("unet"), unet, "prediction")]
 

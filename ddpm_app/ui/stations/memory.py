@@ -109,10 +109,7 @@ def _pairs(bench: Bench, asked: Asked, drawn: list[Any], train: np.ndarray, foun
 
 def _image(x: Any, count: int, told: str, colour: str) -> dict[str, Any]:
     """A picture [C, S, S], made smaller where it is one of many large ones."""
-    from torch.nn import functional
-
-    side = min(x.shape[-1], SIDES[4 if count <= 4 else 8])
-    return scene.image(functional.interpolate(x[None], size=(side, side), mode="area")[0], told, colour=colour)
+    return scene.image(scene.small(x[None], SIDES[4 if count <= 4 else 8])[0], told, colour=colour)
 
 
 def _nothing(image: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ WAYS = {"train": (True, True, True), "eval": (False, True, True), "no_grad": (Fa
 """Rows of the table of costs: train mode, gradients on, weights that require them."""
 SIDE = 64
 """Larger pictures are shown as means over some pixels."""
+BYTES = 12
+"""Of each parameter: the copy that runs in each mode, and the copy whose gradients are counted, with them."""
 
 
 def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
@@ -21,6 +23,9 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     from ddpm_app import diffusion
     from ddpm_app.probes import modes
 
+    if instead := scene.too_large(bench, asked.lang, BYTES):
+        yield instead
+        return
     x_t = diffusion.add_noise(bench.x0, bench.noise(asked.seed), bench.abar[asked.t : asked.t + 1].float())
     given = modes.Given(x_t, asked.t, bench.condition())
     network = modes.copied(bench.model.unet, asked["dropout"])
@@ -53,13 +58,10 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
 
 def _guess(bench: Bench, asked: Asked, x_t: Any, output: Any) -> Any:
     """The clean picture [C, H, W] that an output means, as it is shown."""
-    import torch
-
     from ddpm_app import diffusion
 
     kind, level = bench.model.scheduler.config.prediction_type, bench.abar[asked.t : asked.t + 1].float()
-    found = bench.model.codec.decode(diffusion.x0_from(kind, output, x_t, level))
-    return (torch.nn.functional.interpolate(found, size=SIDE, mode="area") if found.shape[-1] > SIDE else found)[0]
+    return scene.small(bench.model.codec.decode(diffusion.x0_from(kind, output, x_t, level)), SIDE)[0]
 
 
 def _twice(asked: Asked, outputs: list[Any], guesses: list[Any]) -> Panel:

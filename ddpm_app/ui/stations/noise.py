@@ -29,13 +29,14 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     times, mixed = noising.strip(x0, eps, abar, STRIP)
     one = [
         scene.image(bench.model.codec.decode(x0)[0], "x₀", colour="data"),
-        scene.image(_seen(bench, eps[0]), "ε", colour="noise"),
-        scene.image(_seen(bench, x_t[0]), f"x_t, t = {t}", colour="noise"),
+        scene.image(scene.seen(bench.model, eps[0]), "ε", colour="noise"),
+        scene.image(scene.seen(bench.model, x_t[0]), f"x_t, t = {t}", colour="noise"),
     ]
     told = asked.say("mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.abar[t]:.3f}")
+    share = (bench.timesteps - 1) / (len(abar) - 1)
     walk = [
-        scene.image(_seen(bench, x), f"t = {k}", colour="data" if i == 0 else "noise", set={"t": round(k * (bench.timesteps - 1) / (len(abar) - 1))})
-        for i, (k, x) in enumerate(zip(times, mixed, strict=True))
+        scene.image(scene.seen(bench.model, x), f"t = {k}", colour="noise" if k else "data", set={"t": round(k * share)})
+        for k, x in zip(times, mixed, strict=True)
     ]
     warning = asked.say("shows" if found.shows else "gone", left=f"{100 * found.left:.1f}", last=len(abar) - 1)
     yield [
@@ -54,13 +55,8 @@ def _schedule(bench: Bench, asked: Asked) -> Any:
     name, length = asked["schedule"], asked["length"]
     if name == OWN and length == OWN:
         return bench.abar.cpu()
-    own = bench.model.scheduler.config.beta_schedule
-    return noising.schedule(own if name == OWN else name, bench.timesteps if length == OWN else int(length))
-
-
-def _seen(bench: Bench, x: Any) -> Any:
-    """What a person sees of x [c, h, w]: the picture, or three channels of a latent from -3 to 3."""
-    return x if bench.model.codec.vae is None else x[: 3 if len(x) >= 3 else 1] / 3
+    timesteps = bench.timesteps if length == OWN else int(length)
+    return noising.stretched(bench.model.scheduler, timesteps) if name == OWN else noising.schedule(name, timesteps)
 
 
 def _curves(found: Any, t: int, asked: Asked) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from ddpm_app import plots
-from ddpm_app.text import spell_bytes
 from ddpm_app.ui.learn import scene
 from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Action, Asked, Panel, Slider, Station
@@ -18,8 +17,6 @@ SIDE = 64
 """Larger pictures are shown as means over some pixels."""
 SHOWN_EVERY = 5
 """Of a hundred steps every fifth is shown, and of ten the pictures of every fifth."""
-MOST_PARAMETERS = 200_000_000
-"""A larger model isn't copied here."""
 BYTES = 28
 """Of each parameter: the copy, its gradient, two moments, the average, the network that holds it, and the weights before a step."""
 KEPT = 6
@@ -45,11 +42,8 @@ _kept: list[dict[str, Any]] = []
 
 def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     """Where the copy stands; after a click, every step until it stands elsewhere."""
-    from ddpm_app.model.unet import count_parameters
-
-    size = count_parameters(bench.model.unet)
-    if size > MOST_PARAMETERS:
-        yield [scene.note(asked.say("large", parameters=f"{size:,}", bytes=spell_bytes(BYTES * size)), "warn"), _way_out(asked)]
+    if instead := scene.too_large(bench, asked.lang, BYTES):
+        yield instead
         return
     glass = asked.memory.get("glass")
     if glass is None or glass.seed != asked.seed or asked.pressed == "reset":
@@ -61,8 +55,8 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     for k in range(wanted):
         start = time.perf_counter()
         glass.trial.update(10 ** asked["rate"])
-        yield from _look(glass)
-        glass.seconds = time.perf_counter() - start
+        updated = time.perf_counter() - start
+        glass.seconds = updated + (yield from _look(glass))
         lost = not math.isfinite(glass.look.loss)
         shown = lost or (k + 1) % SHOWN_EVERY == 0 or k == wanted - 1
         if shown:
@@ -88,7 +82,7 @@ def _begin(bench: Bench, asked: Asked) -> Generator[None, None, _Glass]:
     yield
     timesteps = diffusion.stratified_timesteps(len(x0), bench.timesteps).to(bench.device)
     batch = Batch(x0, bench.noise(asked.seed, len(x0)), timesteps, bench.conditions(indices))
-    clean = [scene.image(x, colour="data") for x in _small(bench.pictures.tensors(indices))]
+    clean = [scene.image(x, colour="data") for x in scene.small(bench.pictures.tensors(indices), SIDE)]
     yield
     glass = asked.memory["glass"] = _Glass(asked.seed, Trial(bench.config, bench.model.unet, bench.abar.float()), batch, clean)
     _kept[:] = [memory for memory in _kept if memory is not asked.memory] + [asked.memory]
@@ -97,14 +91,19 @@ def _begin(bench: Bench, asked: Asked) -> Generator[None, None, _Glass]:
     return glass
 
 
-def _look(glass: _Glass) -> Iterator[None]:
-    """See to it that what is known is of the weights as they are now."""
-    if glass.look is None or glass.look.step != glass.trial.step:
-        for found in glass.trial.look(glass.batch):
-            if found is None:
-                yield None
-        glass.look = found
-        glass.losses.append((found.step, found.loss))
+def _look(glass: _Glass) -> Generator[None, None, float]:
+    """See to it that what is known is of the weights as they are now. The seconds of its slices: between them others are at work."""
+    if glass.look is not None and glass.look.step == glass.trial.step:
+        return 0.0
+    seconds, start = 0.0, time.perf_counter()
+    for found in glass.trial.look(glass.batch):
+        seconds += time.perf_counter() - start
+        if found is None:
+            yield None
+        start = time.perf_counter()
+    glass.look = found
+    glass.losses.append((found.step, found.loss))
+    return seconds
 
 
 def _average(glass: _Glass) -> Iterator[None]:
@@ -115,14 +114,11 @@ def _average(glass: _Glass) -> Iterator[None]:
         glass.averaged.append((glass.trial.step, found))
 
 
-def _way_out(asked: Asked) -> Panel:
-    return scene.markup("way-out", f'<button class="soft" {scene.setting(model="shipped:butterflies-words")}>{asked.say("way_out")}</button>')
-
-
 # ---- what is shown --------------------------------------------------------------------------------------------------
 def _panels(bench: Bench, asked: Asked, glass: _Glass) -> list[Panel]:
     lost = [] if math.isfinite(glass.look.loss) else [scene.note(asked.say("lost"), "bad")]
-    return [*lost, glass.pictures, _chart(asked, glass), _numbers(bench, asked, glass), _blocks(asked, glass), _flow(asked, glass)]
+    muon = [scene.note(asked.say("muon")) | {"name": "muon"}] if len(glass.trial.optimizers) > 1 else []
+    return [*lost, glass.pictures, _chart(asked, glass), _numbers(bench, asked, glass), *muon, _blocks(asked, glass), _flow(asked, glass)]
 
 
 def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
@@ -133,9 +129,9 @@ def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
     level = bench.abar[batch.timesteps].float()
     x_t = diffusion.add_noise(batch.x0, batch.eps, level)
     guess = diffusion.x0_from(bench.model.scheduler.config.prediction_type, look.output, x_t, level)
-    seen = _small(x_t if bench.model.codec.vae is None else x_t[:, :3] / 3)
+    seen = scene.small(scene.seen(bench.model, x_t), SIDE)
     noisy = [scene.image(x, f"t = {int(t)}", colour="noise") for x, t in zip(seen, batch.timesteps, strict=True)]
-    found = _small(bench.model.codec.decode(guess.nan_to_num()))
+    found = scene.small(bench.model.codec.decode(guess.nan_to_num()), SIDE)
     told = [asked.say("loss_of", loss=f"{float(loss):.4f}") for loss in look.losses]
     guesses = [scene.image(x, words, colour="prediction") for x, words in zip(found, told, strict=True)]
     rows = [
@@ -144,13 +140,6 @@ def _pictures(bench: Bench, asked: Asked, glass: _Glass) -> Panel:
         scene.row(asked.say("guess"), guesses, "prediction"),
     ]
     return scene.pictures("pictures", rows, asked.say("pictures"), size="small")
-
-
-def _small(pictures: Any) -> Any:
-    """Pictures [B, C, H, W] as they are shown, at most SIDE wide."""
-    import torch
-
-    return torch.nn.functional.interpolate(pictures.float(), size=SIDE, mode="area") if pictures.shape[-1] > SIDE else pictures
 
 
 def _chart(asked: Asked, glass: _Glass) -> Panel:
@@ -224,7 +213,8 @@ STATION = Station(
     show,
     controls=(Slider("rate", -3.0, 2.0, 0.25, -0.5), *(Action(name) for name in (*STEPS, "reset"))),
     maths=(
-        r"g=\nabla_\theta\,\frac{1}{B}\sum_{i=1}^{B}\Vert f_\theta(x_{t_i},t_i)-y_i\Vert^2,\quad g\leftarrow g\cdot\min(1,\,c/\Vert g\Vert)",
+        r"L=\frac{1}{n}\sum_{i=1}^{n}w(t_i)\,\frac{1}{D}\Vert f_\theta(x_{t_i},t_i)-y_i\Vert^2",
+        r"g=\nabla_\theta L,\quad g\leftarrow g\cdot\min(1,\,c/\Vert g\Vert)",
         r"m\leftarrow\beta_1 m+(1-\beta_1)g,\quad v\leftarrow\beta_2 v+(1-\beta_2)g^2",
         r"\theta\leftarrow\theta-\eta\,(\hat m/(\sqrt{\hat v}+\varepsilon)+\lambda\theta)",
         r"\theta_{\mathrm{EMA}}\leftarrow d\,\theta_{\mathrm{EMA}}+(1-d)\,\theta",

@@ -10,13 +10,12 @@ from ddpm_app.ui.film import MAX_FRAMES
 from ddpm_app.ui.learn import scene
 from ddpm_app.ui.learn.bench import Bench
 from ddpm_app.ui.learn.station import Action, Asked, Panel, Slider, Station
+from ddpm_app.ui.painter import LATENT_RANGE
 
 NAMES = {"ddpm": "DDPM", "ddim": "DDIM", "dpmpp_2m": "DPM++ 2M"}
 LINES = {"dpmpp_2m": "prediction", "ddim": "data"}
 SIDE = 96
 """Pictures of the film are scaled down to this."""
-LATENT_RANGE = 3
-"""Latents are shown from minus to plus this."""
 GROWS = (1, 4, 8, 14)
 """Steps after which the film is shown before it is whole."""
 
@@ -27,14 +26,14 @@ def show(bench: Bench, asked: Asked) -> Iterator[list[Panel] | None]:
     measured = asked.memory.setdefault(("measured", asked.seed), [])
     if asked.memory.get("of") != key:
         for film in _walk(bench, asked):
-            yield film and [*film, *_measured(asked, measured)]
+            yield film and [*film, *_measured(bench, asked, measured)]
             if film:
                 whole = film
         asked.memory.update(of=key, film=whole)
-    yield [*asked.memory["film"], *_measured(asked, measured)]
+    yield [*asked.memory["film"], *_measured(bench, asked, measured)]
     if asked.pressed == "measure":
         for found in _measure(bench, asked, measured):
-            yield [*asked.memory["film"], *_measured(asked, measured)] if found else None
+            yield [*asked.memory["film"], *_measured(bench, asked, measured)] if found else None
 
 
 # ---- the film --------------------------------------------------------------------------------------------------------
@@ -72,10 +71,8 @@ def _rows(bench: Bench, now: dict[str, Any]) -> list[list[Image.Image]]:
 
     codec, frames = bench.model.codec, now.values()
     x, x0 = torch.cat([frame.x for frame in frames]), torch.cat([frame.x0 for frame in frames])
-    if codec.vae is not None:
-        x = x[:, : 3 if x.shape[1] >= 3 else 1] / LATENT_RANGE
     side = min(SIDE, bench.model.image_size)
-    return [[_sized(image, side) for image in to_images(part)] for part in (x, codec.decode(x0))]
+    return [[_sized(image, side) for image in to_images(part)] for part in (scene.seen(bench.model, x), codec.decode(x0))]
 
 
 def _sized(image: Image.Image, side: int) -> Image.Image:
@@ -117,10 +114,10 @@ def _measure(bench: Bench, asked: Asked, measured: list[Any]) -> Iterator[bool]:
         yield one is not None
 
 
-def _measured(asked: Asked, measured: list[Any]) -> list[Panel]:
+def _measured(bench: Bench, asked: Asked, measured: list[Any]) -> list[Panel]:
     from ddpm_app.probes.walking import MANY
 
-    told = scene.note(asked.say("measure_told", many=MANY)) | {"name": "measure_told"}
+    told = scene.note(asked.say("measure_told", many=min(MANY, bench.timesteps))) | {"name": "measure_told"}
     if not measured:
         return [told]
     lines = []
