@@ -18,6 +18,7 @@ function pictureOf(image, captioned, set) {
   if (image.set) {
     const button = Object.assign(make("button", "bare"), { type: "button" });
     button.append(shown);
+    button.setAttribute("aria-label", image.told || "");
     button.addEventListener("click", () => set(image.set));
     figure.append(button);
   } else figure.append(shown);
