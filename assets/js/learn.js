@@ -64,6 +64,8 @@ function show(station, news) {
   drawPanels(one(".panels"), news.panels, set);
 }
 
+const whole = (seed) => Math.min(2 ** 31, Math.max(0, Math.round(Number(seed) || 0))); // as the server takes it, so that the field shows what is drawn
+
 // ---- what one may set: by a control, a picture, a lesson or a link -----------------------------------------------------
 function set(values) {
   const { station, model, picture, seed, t, tab, preset, lesson, ...rest } = values;
@@ -74,7 +76,7 @@ function set(values) {
   if (!asks) return;
   if (model !== undefined) { state.model = model; state.chosen = true; }
   if (picture !== undefined) state.picture = String(picture);
-  if (seed !== undefined) state.seed = Math.max(0, Math.round(Number(seed) || 0));
+  if (seed !== undefined) state.seed = whole(seed);
   if (t !== undefined) state.t = Math.max(0, Math.round(Number(t) || 0));
   if (station !== undefined && stationOf(station)) go(station, rest);
   else {

@@ -42,7 +42,7 @@ function fromLink() {
   if (stationOf(asked.station)) state.station = asked.station;
   if (asked.model) { state.model = asked.model; state.chosen = true; }
   if (asked.picture) state.picture = asked.picture;
-  state.seed = Math.max(0, number("seed") ?? 0);
+  state.seed = whole(asked.seed);
   state.t = number("t");
   const lesson = catalog.lessons.find((each) => each.id === asked.lesson);
   if (!lesson) return {};

@@ -39,5 +39,5 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
         for connect in shared.later:
             connect()
         ticks.connect(studio, shared)
-        learn.open_linked(demo, shared)
+        learn.open_linked(shared)
     return demo, studio

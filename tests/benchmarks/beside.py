@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks
 
 import learn_kit  # noqa: E402
 import ui_kit  # noqa: E402
-from learn import machine  # noqa: E402
+from learn import tell  # noqa: E402
 
 from ddpm_app import jobs, presets  # noqa: E402
 from ddpm_app.ui import stations  # noqa: E402
@@ -70,10 +70,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     told = "Training steps a second over a minute, in turns alone and while a student moves one control every 10 s, at one station after the other."
-    text = "\n".join([*beside_training(), "", told, "", f"`python tests/benchmarks/beside.py`; {machine()}.", ""])
-    print(text)
-    if args.write:
-        pathlib.Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
+    tell(beside_training(), told, pathlib.Path(__file__), args.write)
 
 
 if __name__ == "__main__":

@@ -113,10 +113,15 @@ def main() -> None:
         f"Seconds in the browser with the shipped models, medians of {REPEATS}: from the click on a station (its model and data loaded\n"
         "before) to its first panel, from the move of a control to the first change on the stage (at 6 to the first points), and to the last."
     )
-    text = "\n".join([*rows, "", told, "", f"`python tests/benchmarks/learn.py`; {machine()}.", ""])
+    tell(rows, told, pathlib.Path(__file__), args.write)
+
+
+def tell(rows: list[str], told: str, script: pathlib.Path, write: bool) -> None:
+    """Print a script's table with a sentence about it and the machine, and with ``write`` keep it beside the script."""
+    text = "\n".join([*rows, "", told, "", f"`python tests/benchmarks/{script.name}`; {machine()}.", ""])
     print(text)
-    if args.write:
-        pathlib.Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
+    if write:
+        script.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 def machine() -> str:

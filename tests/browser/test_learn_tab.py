@@ -112,6 +112,19 @@ def test_a_link_with_a_preset_fills_the_form(page, studio):
     expect(page.locator(".presets input:checked")).to_have_value("quick-check")
 
 
+def test_what_a_link_names_that_is_not_there_is_told(page, studio):
+    page.goto(studio[0] + "?tab=nowhere&preset=<b>none</b>&station=nope&lesson=zzz&lang=en")
+    message = page.locator("#message")
+    for part in ("tab=nowhere", "preset=<b>none</b>", "station=nope", "lesson=zzz"):
+        expect(message).to_contain_text(part)
+    expect(page.locator("#tab-dataset-button")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_seed_beyond_the_largest_is_shown_as_it_is_taken(page, studio):
+    opened(page, studio[0], station="noise", seed=10**15)
+    expect(page.locator(".pick-seed input")).to_have_value(str(2**31))
+
+
 def test_a_viewers_own_picture(page, studio, tmp_path):
     from PIL import Image
 

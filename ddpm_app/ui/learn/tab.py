@@ -17,9 +17,10 @@ from ddpm_app import jobs, presets, runs
 from ddpm_app.problems import Problem
 from ddpm_app.text import t, table, tell
 from ddpm_app.ui import film, guard, sources, stations
+from ddpm_app.ui.header import said
 from ddpm_app.ui.learn import bench as benches
 from ddpm_app.ui.learn.desk import Desk
-from ddpm_app.ui.learn.lessons import lessons
+from ddpm_app.ui.learn.lessons import ORDER, lessons
 from ddpm_app.ui.learn.station import Action, Choice, Control, Slider, Station, Words
 from ddpm_app.ui.studio import Shared, Studio, problem_of
 
@@ -56,25 +57,32 @@ def build(studio: Studio, shared: Shared) -> None:
     shared.later.append(lambda: stage.click(go, None, [shared.tabs, shared.form.preset, *shared.form.inputs], **QUICK))
 
 
-def open_linked(demo: gr.Blocks, shared: Shared) -> None:
-    """A link with ``station``, ``lesson`` or ``tab`` opens there; one with ``preset`` fills the form."""
+def open_linked(shared: Shared) -> None:
+    """A link with ``station``, ``lesson`` or ``tab`` opens there; one with ``preset`` fills the form. What it names that isn't here is told."""
 
-    def linked(request: gr.Request) -> Any:
+    def linked(lang: str, request: gr.Request) -> list[Any]:
         asked = request.query_params
-        tab = "learn" if asked.get("station") in stations.ORDER or asked.get("lesson") else asked.get("tab")
-        return gr.Tabs(selected=tab) if tab in shared.opened else gr.skip()
+        known = {"station": stations.ORDER, "lesson": ORDER, "tab": shared.opened, "preset": _offered(shared)}
+        unknown = [f"{name}={asked[name]}" for name in known if asked.get(name) and asked[name] not in known[name]]
+        there = {name for name in known if asked.get(name) in known[name]}
+        tab = "learn" if there & {"station", "lesson"} else asked["tab"] if "tab" in there else None
+        told = said(Problem("unknown_link", what=", ".join(unknown)), lang) if unknown else gr.skip()
+        return [gr.Tabs(selected=tab) if tab else gr.skip(), told]
 
     def preset(request: gr.Request) -> list[Any]:
         return _preset(shared, request.query_params.get("preset"))
 
-    demo.load(linked, None, shared.tabs, **QUICK)
+    shared.spoken.then(linked, shared.lang, [shared.tabs, shared.message], **QUICK)
     shared.restored.then(preset, None, [shared.form.preset, *shared.form.inputs], **QUICK)
+
+
+def _offered(shared: Shared) -> list[str]:
+    return [value for _, value in shared.form.preset.choices]
 
 
 def _preset(shared: Shared, name: str | None) -> list[Any]:
     """The choice of a preset and the form filled with it; all as it is where that preset isn't offered here."""
-    offered = [value for _, value in shared.form.preset.choices]
-    return [name, *shared.form.fill(presets.build(name))] if name in offered else [gr.skip()] * (1 + len(shared.form.inputs))
+    return [name, *shared.form.fill(presets.build(name))] if name in _offered(shared) else [gr.skip()] * (1 + len(shared.form.inputs))
 
 
 def _plain(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
