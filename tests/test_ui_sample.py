@@ -1,7 +1,6 @@
 import base64
 import io
 import threading
-import time
 import types
 import zipfile
 
@@ -260,13 +259,15 @@ def test_lines_for_nothing_chosen_name_a_placeholder(studio):
     assert 'DDPMPipeline.from_pretrained("user/name")' in lines.python_lines(studio, SETTINGS | {"source": None, "other": None})
 
 
-def test_a_running_run_is_asked_to_save_first(tmp_path):
+def test_a_running_run_is_asked_to_save_first(tmp_path, monkeypatch):
     run = make_run(tmp_path, "busy", steps=5, preset="quick-check", previews=0)
     at_work(run)
 
+    asked, wish = threading.Event(), runs.Run.wish
+    monkeypatch.setattr(runs.Run, "wish", lambda self, *counted: (wish(self, *counted), asked.set()))
+
     def train():
-        while not run.wishes["save"]:
-            time.sleep(0.01)
+        assert asked.wait(30) and run.wishes["save"]
         save_pipeline(run, 5)
 
     thread = threading.Thread(target=train)
