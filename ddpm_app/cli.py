@@ -1,6 +1,5 @@
 """The same verbs for the terminal: ``python -m ddpm_app``. Exit status: 0 done, 1 it went wrong, 2 the input was wrong,
 130 Ctrl-C, 143 SIGTERM. What was asked for goes to stdout, all else to stderr."""
-
 import argparse
 import dataclasses
 import difflib
@@ -12,12 +11,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ddpm_app import jobs, presets, runs
+from ddpm_app import jobs, presets
 from ddpm_app.config import FIELDS, GROUPS, TrainConfig, from_dict, from_json
-from ddpm_app.problems import Problem, Stopped
-from ddpm_app.runs import Run
+from ddpm_app.errors import Problem, Stopped
+from ddpm_app.i18n import problem_text, t
+from ddpm_app.images import image_grid
+from ddpm_app.runs import registry
+from ddpm_app.runs.run import Run
+from ddpm_app.status import POLL_SECONDS
 from ddpm_app.terminal import Screen, drive, follow
-from ddpm_app.text import t, tell
 
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
@@ -62,7 +64,7 @@ def _say(problem: Problem, args: argparse.Namespace) -> str:
     typed = {name: f"--{name}" for name in vars(args)} | ({"output_dir": t("cli.run")} if hasattr(args, "run") else {})
     values = {**problem.values, "field": problem.field}
     names = {key: typed.get(values[key], values[key]) for key in ("field", "other") if key in values}
-    return " ".join(tell(Problem(problem.code, **values | names)).split())
+    return " ".join(problem_text(Problem(problem.code, **values | names)).split())
 
 
 # ---- options --------------------------------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
 # ---- training -------------------------------------------------------------------------------------------------------
 def _train(args: argparse.Namespace) -> int:
     config = _config(args)
-    return _launch(args, config, lambda: runs.create(args.runs_dir, config))
+    return _launch(args, config, lambda: registry.create(args.runs_dir, config))
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
@@ -160,7 +162,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    run, longer = runs.find(args.runs_dir, args.run), _given(args, LENGTHS)
+    run, longer = registry.find(args.runs_dir, args.run), _given(args, LENGTHS)
     try:
         return _launch(args, run.config, lambda: jobs.prepare_resume(args.runs_dir, args.run, **longer))
     except Problem as problem:
@@ -174,26 +176,26 @@ def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Ru
     """Train the run that ``make`` gives. Under torchrun only the first process makes it and talks."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if rank == 0:
-        with runs.claim(args.runs_dir):
+        with registry.claim(args.runs_dir):
             run = make()
     if processes > 1:
         from accelerate import PartialState
 
-        from ddpm_app.train.check import resolve_device
+        from ddpm_app.device import resolve_device
 
         PartialState(cpu=resolve_device(config) == "cpu").wait_for_everyone()
-    return drive(run, args.yes) if rank == 0 else follow(runs.find(args.runs_dir, getattr(args, "run", config.output_dir)))
+    return drive(run, args.yes) if rank == 0 else follow(registry.find(args.runs_dir, getattr(args, "run", config.output_dir)))
 
 
 def _stop(args: argparse.Namespace) -> int:
-    run = runs.find(args.runs_dir, args.run)
+    run = registry.find(args.runs_dir, args.run)
     if not run.active:
         print(t("cli.not_active", name=run.name, state=run.status["state"]))
         return 0
-    run.wish(stop=True)
+    run.request(stop=True)
     print(t("cli.stopping"), file=sys.stderr)
     while run.active:
-        time.sleep(jobs.POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     print(t("cli.now", name=run.name, state=run.status["state"], step=run.status["step"]))
     return 0
 
@@ -203,11 +205,12 @@ def _sample(args: argparse.Namespace) -> int:
     given = _given(args, ("num_images", "sampler", "num_inference_steps", "eta", "seed", "batch_size", "prompt", "negative_prompt", "guidance_scale"))
     device = from_dict({"device": args.device})
     from ddpm_app import sample
-    from ddpm_app.train.check import resolve_device
+    from ddpm_app.device import resolve_device
+    from ddpm_app.model.loaded import load_model
 
     given["prompt"] = tuple(given.get("prompt", ()))
     request = sample.Request(**{"seed": secrets.randbelow(2**32), **given})
-    model = sample.load(args.source, args.weights, resolve_device(device), args.runs_dir)
+    model = load_model(args.source, args.weights, resolve_device(device), args.runs_dir)
     request = dataclasses.replace(request, labels=_labels(args, model.conditioning))
     if "num_images" not in given:  # each that is asked for at least once
         request = dataclasses.replace(request, num_images=max(request.num_images, len(request.prompt), len(request.labels)))
@@ -223,7 +226,7 @@ def _sample(args: argparse.Namespace) -> int:
     screen.close()
     for k, image in enumerate(images):
         image.save(args.out / f"{k:04}.png")
-    sample.grid(images).save(args.out / "grid.png")
+    image_grid(images).save(args.out / "grid.png")
     print(t("cli.sampled", count=len(images), path=args.out))
     return 0
 
@@ -282,7 +285,7 @@ def _presets(args: argparse.Namespace) -> int:
 
 
 def _runs(args: argparse.Namespace) -> int:
-    found = runs.list_runs(args.runs_dir)
+    found = registry.list_runs(args.runs_dir)
     if not found:
         print(t("cli.no_runs", path=args.runs_dir))
         return 0
@@ -306,10 +309,10 @@ def _doctor(args: argparse.Namespace) -> int:
 def _publish(args: argparse.Namespace) -> int:
     from ddpm_app import hub
 
-    run = runs.find(args.runs_dir, args.run)
+    run = registry.find(args.runs_dir, args.run)
     config = from_dict(run.config.to_dict() | _given(args, HUB_FIELDS))
     if problem := hub.ready(config):
         raise problem
-    run.note(config=config.to_dict())
+    run.update_record(config=config.to_dict())
     print(t("cli.published", url=hub.publish(run)))
     return 0

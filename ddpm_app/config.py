@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pydantic
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from ddpm_app.problems import Problem
+from ddpm_app.errors import Problem
 
 BUILT_IN = "butterflies"
 """The ``dataset_name`` of the specimens that ship with the app."""
@@ -161,7 +161,7 @@ class TrainConfig:
     threads: int = setting(0, "machine", "CPU threads of torch; 0 takes one per core.", advanced=True, ge=0, le=1024)
 
     def __post_init__(self):
-        hidden = idle(dataclasses.asdict(self))
+        hidden = irrelevant_fields(dataclasses.asdict(self))
         if found := [problem for problem in _misfits(self) if problem.field not in hidden]:
             found[0].also = tuple(found[1:])
             raise found[0]
@@ -230,7 +230,7 @@ SCHEDULE_FIELDS = ("prediction_type", "beta_schedule", "num_train_timesteps")
 VAE_NORM_GROUPS = 8
 
 
-def idle(values: dict[str, Any]) -> set[str]:
+def irrelevant_fields(values: dict[str, Any]) -> set[str]:
     """Settings that change nothing with the answers in ``values`` to what is trained, by what it is asked for, and from what."""
     groups: dict[str, set[str]] = {group: {f.name for f in FIELDS.values() if f.group == group} for group in GROUPS}
     if values.get("objective") == "autoencoder":
@@ -300,7 +300,7 @@ def _unet_misfits(config: TrainConfig):
             yield Problem("head_channels", "attention_head_dim", other=channels_field, value=shape.attention_head_dim, channels=shape.block_out_channels[level - 1])
 
 
-def problems(values: dict[str, Any]) -> list[Problem]:
+def config_problems(values: dict[str, Any]) -> list[Problem]:
     """All that is wrong with ``values`` (field name to value, missing ones take their default), one Problem per finding.
 
     The codes are pydantic's own error types, "unknown_field", and those of the misfits between fields.
@@ -326,7 +326,7 @@ def _from_pydantic(error: dict, values: dict[str, Any]) -> Problem:
 
 def from_dict(values: dict[str, Any]) -> TrainConfig:
     """A TrainConfig from plain values. Raises the first Problem."""
-    for problem in problems(values):
+    for problem in config_problems(values):
         raise problem
     return TrainConfig(**values)
 
@@ -341,3 +341,7 @@ def from_json(text: str) -> TrainConfig:
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise Problem("newer_version", "version", value=version, known=FORMAT_VERSION)
     return from_dict(values)
+
+
+AUTOENCODER_SECTIONS = ("encoder", "decoder")
+"""The values of ``trainable`` that name parts of an autoencoder; but for "all", the others name parts of a UNet."""

@@ -4,8 +4,10 @@ x0 is a clean batch [B, C, H, W], eps its noise, ``abar`` the schedule's alpha-b
 (in (0, 1), float32): x_t = sqrt(abar) x0 + sqrt(1 - abar) eps (DDPM, arXiv 2006.11239, eq. 4).
 """
 
+import contextlib
 import hashlib
 import math
+from collections.abc import Iterator
 
 import torch
 from diffusers import DDPMScheduler
@@ -67,7 +69,7 @@ def loss_weight(weighting: str, prediction_type: str, abar: Tensor, gamma: float
     return ratio.clamp(max=gamma) / {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
 
 
-def terminal_abar(config: TrainConfig) -> float:
+def terminal_alpha_bar(config: TrainConfig) -> float:
     """alpha-bar at t = T: the share of the picture's power that is left in what should be pure noise."""
     return float(scheduler(config).alphas_cumprod[-1])
 
@@ -75,3 +77,11 @@ def terminal_abar(config: TrainConfig) -> float:
 def stratified_timesteps(count: int, timesteps: int) -> Tensor:
     """``count`` timesteps spread evenly over [0, T), one at the middle of each stratum [count]."""
     return torch.tensor([math.floor((k + 0.5) * timesteps / count) for k in range(count)])
+
+
+@contextlib.contextmanager
+def forked_rng(device: torch.device, *key: int | str) -> Iterator[None]:
+    """Dropout draws from the global generators: inside the block they start at a state of ``key``'s own, after it they are as before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(generator(*key).initial_seed())
+        yield

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
-from ddpm_app.problems import Problem
-from ddpm_app.runs import Run
-from ddpm_app.text import t
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import t
+from ddpm_app.runs.run import Run
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TAGS = ["diffusion-models-class", "ddpm-studio"]

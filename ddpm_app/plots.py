@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ddpm_app.text import t
+from ddpm_app.i18n import t
 
 COLOURS = {
     "data": ("#0072b2", "#56b4e9"),
@@ -57,7 +57,7 @@ def chart(
 
 def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang: str = "en", autoencoder: bool = False) -> dict[str, Any]:
     """The plots of a run: loss, loss by timestep band (an ``autoencoder`` has no timesteps), learning rate. ``series`` as
-    ``ui.board.History.series`` gives it."""
+    ``ui.monitor.History.series`` gives it."""
     total = plan.get("total_steps")
     loss = [
         line(t("ui.train.line_raw", lang), "noise", series["raw"], "faint"),

@@ -1,8 +1,6 @@
 """Sampling as a generator: every denoising step is a frame with x_t and the guess of x0."""
-
 import dataclasses
 import math
-import pathlib
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from ddpm_app import diffusion
-from ddpm_app.data.preprocess import to_display
-from ddpm_app.model import pipeline, places
+from ddpm_app.data.preprocess import to_images
+from ddpm_app.errors import Problem
 from ddpm_app.model.pipeline import Model
-from ddpm_app.problems import Problem
-from ddpm_app.runs import Run
 
 SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
 
@@ -67,21 +63,6 @@ class Frame:
     x0: Tensor
 
 
-def load(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu", runs_dir: pathlib.Path | None = None) -> Model:
-    """A shipped model, a run's name or folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
-
-    Reads safetensors only, and never runs code from the folder. Raises Problem: "model_missing", "no_snapshot" (the run
-    has saved nothing yet), "no_raw_weights", "no_network", "model_unreadable", "model_is_autoencoder".
-    """
-    folder = places.find(source, runs_dir)
-    checkpoint = None
-    if weights == "raw":
-        here = places.local(source, runs_dir)
-        if here is None or not (checkpoint := next(reversed(Run(here).checkpoints), None)):
-            raise Problem("no_raw_weights", value=str(source))
-    return pipeline.load(folder, str(source), unet=checkpoint).to(device)
-
-
 def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler:
     """The sampler of that name for a model trained with ``trained``. "dpmpp_2m" is DPM-Solver++ (2M), arXiv 2211.01095."""
     if name == "ddpm":
@@ -105,7 +86,7 @@ def timesteps(sampler: DDPMScheduler | DDIMScheduler | DPMSolverMultistepSchedul
     return sampler.timesteps - max(0, int(sampler.timesteps[0]) - known + 1)  # steps_offset moves the first of all T beyond the last
 
 
-class Guided:
+class CFGDenoiser:
     """A UNet with what is asked of it filled in: ``guided(x, t).sample``. Unlike the pipelines of diffusers it also takes a scale below 1."""
 
     def __init__(self, unet: torch.nn.Module, asked: dict[str, Tensor], blank: dict[str, Tensor], scale: float):
@@ -121,7 +102,7 @@ class Guided:
 
 
 @torch.no_grad()
-def denoise(unet: torch.nn.Module | Guided, noise: Tensor, sampler, num_inference_steps: int, generators: list[torch.Generator] | None = None,
+def denoise(unet: torch.nn.Module | CFGDenoiser, noise: Tensor, sampler, num_inference_steps: int, generators: list[torch.Generator] | None = None,
             eta: float = 0.0) -> Iterator[Frame]:
     """From pure noise [N, C, H, W] to pictures, or their latents, in ``num_inference_steps`` frames."""
     x, steps = noise, timesteps(sampler, num_inference_steps, noise.device)
@@ -147,8 +128,8 @@ def sample(model: Model, request: Request) -> Iterator[Frame]:
     if request.num_inference_steps > known:
         raise Problem("preview_steps", "num_inference_steps", other="num_train_timesteps", value=request.num_inference_steps, timesteps=known)
     device = model.unet.device
-    asked = model.conditioning.asked(request.num_images, request.prompt, request.labels)
-    blank = model.conditioning.blank(request.num_images, request.negative_prompt)
+    asked = model.conditioning.conditional(request.num_images, request.prompt, request.labels)
+    blank = model.conditioning.unconditional(request.num_images, request.negative_prompt)
     batches = math.ceil(request.num_images / request.batch_size)
     for b in range(batches):
         first = b * request.batch_size
@@ -156,7 +137,7 @@ def sample(model: Model, request: Request) -> Iterator[Frame]:
         generators = [torch.Generator().manual_seed(request.seed + first + i) for i in range(count)]
         noise = torch.cat([torch.randn((1, *model.shape), generator=g) for g in generators]).to(device)
         sampler = make_sampler(request.sampler, model.scheduler)
-        unet = Guided(model.unet, _part(asked, first, count, device), _part(blank, first, count, device), request.guidance_scale)
+        unet = CFGDenoiser(model.unet, _part(asked, first, count, device), _part(blank, first, count, device), request.guidance_scale)
         for frame in denoise(unet, noise, sampler, request.num_inference_steps, generators, request.eta):
             yield dataclasses.replace(frame, step=b * frame.total + frame.step, total=batches * frame.total)
 
@@ -172,19 +153,3 @@ def draw(model: Model, request: Request) -> Iterator[tuple[Frame, list[Image.Ima
         if frame.step % (frame.total // math.ceil(request.num_images / request.batch_size)) == 0:
             done = done + to_images(model.codec.decode(frame.x))
         yield frame, done
-
-
-def to_images(x: Tensor) -> list[Image.Image]:
-    """Pictures in [-1, 1], [N, C, H, W], as PIL images, clamped."""
-    return [Image.fromarray(a.squeeze(-1) if a.shape[-1] == 1 else a) for a in to_display(x)]
-
-
-def grid(images: list[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
-    """All pictures on one white sheet, ``columns`` (default: about square) to a row."""
-    columns = columns or math.ceil(math.sqrt(len(images)))
-    width, height = images[0].size
-    rows = math.ceil(len(images) / columns)
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
-    for k, image in enumerate(images):
-        sheet.paste(image, (k % columns * (width + gap), k // columns * (height + gap)))
-    return sheet

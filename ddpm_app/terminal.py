@@ -1,5 +1,4 @@
 """A run in the terminal: progress on stderr, Ctrl-C that saves, the question before a long run."""
-
 import contextlib
 import os
 import signal
@@ -10,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ddpm_app import jobs
-from ddpm_app.problems import Problem
-from ddpm_app.runs import Run
-from ddpm_app.text import lasting, t
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import format_duration, t
+from ddpm_app.runs.run import Run
+from ddpm_app.status import RunControl
 from ddpm_app.train import events
 from ddpm_app.train.events import Event
 
@@ -73,7 +73,7 @@ class Screen:
             case events.Notice():
                 self.line(t(f"notice.{event.code}", **event.values))
             case events.Planned(plan=plan):
-                self.line(t("cli.planned", steps=plan["total_steps"], time=lasting(plan["total_seconds"]), device=plan["device"]))
+                self.line(t("cli.planned", steps=plan["total_steps"], time=format_duration(plan["total_seconds"]), device=plan["device"]))
             case events.Started(step=step, total=total):
                 if step:
                     self.line(t("cli.goes_on", step=step))
@@ -86,7 +86,7 @@ class Screen:
                 self.line(t("cli.published", url=event.url))
 
 
-class TerminalControl(jobs.RunControl):
+class TerminalControl(RunControl):
     """A run's control that also shows the phases and turns Ctrl-C and SIGTERM into the wish to stop."""
 
     def __init__(self, run: Run, screen: Screen):
@@ -112,21 +112,21 @@ class TerminalControl(jobs.RunControl):
         self.caught = self.caught or number
         os.write(2, f"\n{t('cli.stopping')}\n".encode())  # print() must not be entered twice, and a signal may come inside it
 
-    def wishes(self) -> dict[str, Any]:
+    def requests(self) -> dict[str, Any]:
         if self.caught and not self._passed_on:  # here and not in the handler, which may interrupt a wish being written
             self._passed_on = True
-            self.run.wish(stop=True)
-        return super().wishes()
+            self.run.request(stop=True)
+        return super().requests()
 
     def progress(self, phase: str, done: int = 0, total: int | None = None) -> None:
         super().progress(phase, done, total)
         self.screen.progress(phase, done, total)
 
 
-class SilentControl(jobs.RunControl):
+class SilentControl(RunControl):
     """The control of a further process of a run, which works along and leaves the telling to the first."""
 
-    def tell(self, force: bool = False, **news: Any) -> None:
+    def update_status(self, force: bool = False, **news: Any) -> None:
         pass
 
 
@@ -137,7 +137,7 @@ def _ask(run: Run) -> None:
     def read() -> None:  # not input(): a thread that sits in it when the program ends brings the interpreter down
         answer = os.read(sys.stdin.fileno(), 100).decode(errors="replace").strip().lower()
         if run.status["state"] == "waiting":  # else the page has answered meanwhile
-            run.wish(**{"go" if answer in ("y", "yes") else "stop": True})
+            run.request(**{"go" if answer in ("y", "yes") else "stop": True})
 
     threading.Thread(target=read, name="answer", daemon=True).start()
 
@@ -182,13 +182,13 @@ def drive(run: Run, yes: bool) -> int:
 
 def _consent(run: Run, plan: dict[str, Any], yes: bool, screen: Screen) -> Problem | None:
     """Ask whether a long run may begin. Without a terminal nobody can answer: the run is stopped and the reason returned."""
-    problem = Problem("no_consent", time=lasting(plan["total_seconds"]), device=plan["device"])
+    problem = Problem("no_consent", time=format_duration(plan["total_seconds"]), device=plan["device"])
     if yes:
-        run.wish(go=True)
+        run.request(go=True)
     elif sys.stdin is not None and sys.stdin.isatty():
         screen.close()
         _ask(run)
     else:
-        run.wish(stop=True)
+        run.request(stop=True)
         return problem
     return None

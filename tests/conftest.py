@@ -51,20 +51,20 @@ def runs_dir(tmp_path):
 @pytest.fixture(scope="session")
 def tiny(drawn):
     """Makes settings of a run that trains in about a second: ``tiny(max_train_steps=3)``."""
-    import engine_kit
+    from kits import engine as engine_kit
 
     return lambda **changes: engine_kit.settings(drawn, **changes)
 
 
 def _begin_at_once(patch):
-    import data_kit
-    import engine_kit
+    from kits import engine as engine_kit
+    from kits import pictures as data_kit
 
-    from ddpm_app.data import source
+    from ddpm_app.data import image_source
     from ddpm_app.train import plan
 
     patch.setattr(plan, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
-    patch.setattr(source, "_run", data_kit.prepare_here)
+    patch.setattr(image_source, "_run", data_kit.prepare_here)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def no_rehearsal(monkeypatch):
 @pytest.fixture(scope="session")
 def parts(tmp_path_factory):
     """A folder with tiny parts: vae, words, ddpm, stable-diffusion."""
-    import parts_kit
+    from kits import models as parts_kit
 
     return parts_kit.fill(tmp_path_factory.mktemp("parts"))
 
@@ -84,7 +84,7 @@ def parts(tmp_path_factory):
 @pytest.fixture(scope="session")
 def told(drawn, tmp_path_factory):
     """The folder ``drawn`` with a caption and a kind for each picture."""
-    import parts_kit
+    from kits import models as parts_kit
 
     return parts_kit.tell(drawn, tmp_path_factory.mktemp("told"))
 
@@ -92,7 +92,7 @@ def told(drawn, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_of(tiny, told, parts):
     """As ``tiny``, of a kind that parts_kit knows: ``tiny_of("latents", seed=1)``."""
-    import parts_kit
+    from kits import models as parts_kit
 
     return lambda kind, **changes: tiny(**parts_kit.changes(kind, told, parts) | changes)
 
@@ -100,7 +100,7 @@ def tiny_of(tiny, told, parts):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tiny_of):
     """The tiny run of a kind as it ends when nobody disturbs it: ``trained("latents")``. Not to be changed."""
-    import engine_kit
+    from kits import engine as engine_kit
 
     folder, found = tmp_path_factory.mktemp("trained"), {}
 
@@ -110,7 +110,7 @@ def trained(tmp_path_factory, tiny_of):
                 _begin_at_once(patch)
                 run = engine_kit.new(folder, tiny_of(kind))
                 engine_kit.train(run)
-            run.tell(state="finished", step=12)
+            run.update_status(state="finished", step=12)
             found[kind] = run
         return found[kind]
 
@@ -126,6 +126,6 @@ def undisturbed(trained):
 @pytest.fixture(scope="session")
 def bench_of(told, parts):
     """A station's bench with a tiny model of a kind: ``bench_of("latents", own=picture)``, see learn_kit.bench."""
-    import learn_kit
+    from kits import learn as learn_kit
 
     return lambda kind, **given: learn_kit.bench(kind, told, parts, **given)

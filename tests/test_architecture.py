@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from kits import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ddpm_app"
 ROOMS = ["problems", "text", "config", "presets", "runs", "specimens", "data", "diffusion", "model", "sample", "hub", "train", "probes",
          "jobs", "plots", "doctor", "ui", "terminal", "cli", "__main__"]

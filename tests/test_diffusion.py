@@ -7,8 +7,8 @@ from diffusers.training_utils import compute_snr
 
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig, from_dict
-from ddpm_app.problems import Problem
-from ddpm_app.text import tell
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import problem_text
 from ddpm_app.train.check import REFUSE_ABAR, WARN_ABAR, check
 
 TYPES = ("epsilon", "v_prediction", "sample")
@@ -193,27 +193,27 @@ def test_stratified_timesteps(count, timesteps):
 
 # ---- is x_T noise? ---------------------------------------------------------------------------------------------------
 def test_terminal_abar_of_the_tutorial():
-    assert diffusion.terminal_abar(TrainConfig()) == pytest.approx(4.036e-5, rel=1e-3)
+    assert diffusion.terminal_alpha_bar(TrainConfig()) == pytest.approx(4.036e-5, rel=1e-3)
 
 
 @pytest.mark.parametrize("timesteps", [50, 100, 200])
 def test_schedule_that_never_reaches_noise_is_refused(timesteps):
     config = TrainConfig(num_train_timesteps=timesteps)
-    assert diffusion.terminal_abar(config) > REFUSE_ABAR == 0.1
+    assert diffusion.terminal_alpha_bar(config) > REFUSE_ABAR == 0.1
     with pytest.raises(Problem) as caught:
         check(config)
     assert (caught.value.code, caught.value.field) == ("terminal_abar", "num_train_timesteps")
-    assert "num_train_timesteps" in tell(caught.value) and "beta_schedule" in tell(caught.value)
+    assert "num_train_timesteps" in problem_text(caught.value) and "beta_schedule" in problem_text(caught.value)
 
 
 @pytest.mark.parametrize("timesteps", [250, 300, 400])
 def test_schedule_that_hardly_reaches_noise_is_warned_of(timesteps):
     config = TrainConfig(num_train_timesteps=timesteps, push_to_hub=False, device="cpu", mixed_precision="no")
-    assert WARN_ABAR == 0.01 < diffusion.terminal_abar(config) < REFUSE_ABAR
+    assert WARN_ABAR == 0.01 < diffusion.terminal_alpha_bar(config) < REFUSE_ABAR
     assert [notice.code for notice in check(config)] == ["terminal_abar"]
 
 
 @pytest.mark.parametrize("values", [{}, dict(num_train_timesteps=600), dict(beta_schedule="squaredcos_cap_v2", num_train_timesteps=50)])
 def test_schedule_that_reaches_noise(values):
     config = from_dict(dict(push_to_hub=False, device="cpu", mixed_precision="no") | values)
-    assert diffusion.terminal_abar(config) < WARN_ABAR and check(config) == []
+    assert diffusion.terminal_alpha_bar(config) < WARN_ABAR and check(config) == []

@@ -1,5 +1,4 @@
 """Publishing, against a stand-in for the Hub on this machine that writes down what it is sent."""
-
 import base64
 import http.server
 import json
@@ -7,8 +6,10 @@ import threading
 
 import pytest
 
-from ddpm_app import hub, presets, runs
-from ddpm_app.problems import Problem
+from ddpm_app import hub, presets
+from ddpm_app.errors import Problem
+from ddpm_app.runs import registry
+from ddpm_app.runs.run import Run
 
 
 class StandIn(http.server.BaseHTTPRequestHandler):
@@ -70,9 +71,9 @@ def server():
 
 @pytest.fixture
 def make_run(tmp_path):
-    def make(**changes) -> runs.Run:
-        run = runs.create(tmp_path / "runs", presets.build("quick-check", hub_model_id="me/model", **changes))
-        run.note(plan={"images": 7, "total_steps": 120}, data={"kind": "folder", "fingerprint": "f"})
+    def make(**changes) -> Run:
+        run = registry.create(tmp_path / "runs", presets.build("quick-check", hub_model_id="me/model", **changes))
+        run.update_record(plan={"images": 7, "total_steps": 120}, data={"kind": "folder", "fingerprint": "f"})
         for name in ("pipeline/model_index.json", "pipeline/unet/weights.safetensors", "checkpoints/step-0000030/training.pt"):
             (run.path / name).parent.mkdir(parents=True, exist_ok=True)
             (run.path / name).write_text('{"_class_name": "DDPMPipeline"}' if name.endswith(".json") else name)
@@ -111,7 +112,7 @@ def test_publish_sends_the_pipeline_card_and_pictures_and_nothing_else(server, m
 
 def test_card_of_a_hub_data_set_names_it(make_run):
     run = make_run(dataset_name="someone/pictures")
-    run.note(data={"kind": "hub"})
+    run.update_record(data={"kind": "hub"})
     card = hub.model_card(run, "me/model", [])
     assert "datasets: someone/pictures" in card and "license:" not in card
 
@@ -147,7 +148,7 @@ def test_no_connection_is_told(make_run):
 
 
 def test_a_run_that_saved_nothing_has_nothing_to_publish(tmp_path):
-    run = runs.create(tmp_path, presets.build("quick-check", hub_model_id="me/model"))
+    run = registry.create(tmp_path, presets.build("quick-check", hub_model_id="me/model"))
     with pytest.raises(Problem) as caught:
         hub.publish(run, "token")
     assert caught.value.code == "no_snapshot"

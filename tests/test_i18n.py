@@ -5,7 +5,7 @@ import string
 
 import pytest
 
-from ddpm_app import text
+from ddpm_app import i18n
 from ddpm_app.config import FIELDS
 
 ENGLISH_ONLY = ("cli.", "hub.")
@@ -17,8 +17,8 @@ TERMS = set(
     " tensor shape dtype min max mean std snr sigmoid cosine scaled linear train eval grad".split()
 )
 """Words of the field that a Chinese engineer writes in English too."""
-ENGLISH = {key: told for key, told in text.table("en").items() if not key.startswith(ENGLISH_ONLY)}
-CHINESE = text.table("zh")
+ENGLISH = {key: told for key, told in i18n.text_table("en").items() if not key.startswith(ENGLISH_ONLY)}
+CHINESE = i18n.text_table("zh")
 BOTH = sorted(ENGLISH.keys() & CHINESE.keys())
 HAN = r"[\u4e00-\u9fff]"
 
@@ -60,7 +60,7 @@ def test_punctuation_and_spaces_are_chinese(key):
 
 
 def test_a_problem_is_told_in_chinese():
-    problem = text.Problem("greater_than", "learning_rate", value=0, limit=0)
-    assert text.tell(problem, "zh") == "learning_rate 为 0：必须大于 0。"
-    assert text.lasting(250, "zh") == "4 分 10 秒"
-    assert text.t("cli.run", "zh") == text.t("cli.run", "en")  # what has no Chinese text stays English
+    problem = i18n.Problem("greater_than", "learning_rate", value=0, limit=0)
+    assert i18n.problem_text(problem, "zh") == "learning_rate 为 0：必须大于 0。"
+    assert i18n.format_duration(250, "zh") == "4 分 10 秒"
+    assert i18n.t("cli.run", "zh") == i18n.t("cli.run", "en")  # what has no Chinese text stays English

@@ -4,14 +4,23 @@ import sys
 import threading
 import types
 
-import engine_kit
+import psutil
 import pytest
-from engine_kit import NETWORK, until
+from kits import ROOT
+from kits import engine as engine_kit
+from kits.engine import NETWORK, until
 
-from ddpm_app import jobs, runs
+from ddpm_app import jobs, status
 from ddpm_app.config import from_dict
-from ddpm_app.problems import Problem, Stopped
-from ddpm_app.text import tell
+from ddpm_app.device_lock import DEVICE, DeviceLock
+from ddpm_app.errors import Problem, Stopped
+from ddpm_app.files import read_json
+from ddpm_app.i18n import problem_text
+from ddpm_app.model import loaded
+from ddpm_app.runs import registry
+from ddpm_app.runs import run as run_module
+from ddpm_app.runs.run import NO_REQUESTS, Run
+from ddpm_app.status import RunControl, StatusWriter
 from ddpm_app.train import events
 
 PLAN = {"total_steps": 4, "total_seconds": 1.0}
@@ -24,7 +33,7 @@ def settings(name="one", **values):
 def refused(code, call, *args, **options) -> Problem:
     with pytest.raises(Problem) as caught:
         call(*args, **options)
-    assert caught.value.code == code and tell(caught.value)
+    assert caught.value.code == code and problem_text(caught.value)
     return caught.value
 
 
@@ -62,7 +71,7 @@ def queued(lock) -> int:
 
 
 def test_lock_is_handed_on_in_the_order_of_asking():
-    lock, order, threads = jobs.DeviceLock(), [], []
+    lock, order, threads = DeviceLock(), [], []
 
     def ask(k):
         with lock:
@@ -79,7 +88,7 @@ def test_lock_is_handed_on_in_the_order_of_asking():
 
 
 def test_one_at_a_time():
-    lock, inside, most = jobs.DeviceLock(), [], []
+    lock, inside, most = DeviceLock(), [], []
 
     def work(k):
         for _ in range(50):
@@ -98,7 +107,7 @@ def test_one_at_a_time():
 
 def test_loop_that_wants_it_back_at_once_starves_nobody():
     """The trainer lets go between steps and asks again at once; a sampler gets every second turn."""
-    lock, turns, over = jobs.DeviceLock(), [], threading.Event()
+    lock, turns, over = DeviceLock(), [], threading.Event()
 
     def trainer():
         with lock:
@@ -120,7 +129,7 @@ def test_loop_that_wants_it_back_at_once_starves_nobody():
 
 
 def test_slices_hold_it_only_while_a_frame_is_made():
-    lock, held = jobs.DeviceLock(), []
+    lock, held = DeviceLock(), []
 
     def frames():
         for k in range(3):
@@ -133,7 +142,7 @@ def test_slices_hold_it_only_while_a_frame_is_made():
 
 
 def test_lock_is_free_after_a_failure():
-    lock = jobs.DeviceLock()
+    lock = DeviceLock()
 
     def frames():
         yield 1
@@ -151,37 +160,37 @@ def test_lock_is_free_after_a_failure():
 # ---- control ---------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def run(runs_dir):
-    return runs.create(runs_dir, settings())
+    return registry.create(runs_dir, settings())
 
 
 def test_control_sees_wishes(run):
-    control = jobs.RunControl(run)
-    assert not control.stopping() and control.wishes() == runs.NO_WISHES
+    control = RunControl(run)
+    assert not control.stopping() and control.requests() == NO_REQUESTS
     for k in range(1, 6):
-        run.wish("sample", stop=k % 2 == 0)
-        assert control.wishes()["sample"] == k and control.stopping() == (k % 2 == 0)
+        run.request("sample", stop=k % 2 == 0)
+        assert control.requests()["sample"] == k and control.stopping() == (k % 2 == 0)
 
 
 def test_wishes_are_read_only_when_they_changed(run, monkeypatch):
-    control, reads = jobs.RunControl(run), []
-    read = runs._read_json
-    monkeypatch.setattr(runs, "_read_json", lambda path: reads.append(path.name) or read(path))
+    control, reads = RunControl(run), []
+    read = read_json
+    monkeypatch.setattr(run_module, "read_json", lambda path: reads.append(path.name) or read(path))
     for _ in range(20):
-        control.wishes()
+        control.requests()
     assert reads == ["control.json"]
 
 
 def test_missing_control_file_means_no_wishes(run):
     (run.path / "control.json").unlink()
-    control = jobs.RunControl(run)
-    assert not control.stopping() and control.wishes()["sample"] == 0 and not control.wishes()["pause"]
+    control = RunControl(run)
+    assert not control.stopping() and control.requests()["sample"] == 0 and not control.requests()["pause"]
 
 
 def test_progress_is_told_about_once_per_second(run, monkeypatch):
     clock, told = [100.0], []
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(runs.Run, "tell", lambda self, **news: told.append((news["phase"], news["done"])))
-    control = jobs.RunControl(run)
+    monkeypatch.setattr(status.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Run, "tell", lambda self, **news: told.append((news["phase"], news["done"])))
+    control = RunControl(run)
     for k in range(30):
         control.progress("decode", k, 30)
         clock[0] += 0.25
@@ -191,35 +200,35 @@ def test_progress_is_told_about_once_per_second(run, monkeypatch):
 
 
 def test_breathing_lets_others_in(run):
-    control, seen = jobs.RunControl(run), []
+    control, seen = RunControl(run), []
 
     def ask():
-        with jobs.DEVICE:
+        with DEVICE:
             seen.append("other")
 
     with control.device():
         thread = threading.Thread(target=ask)
         thread.start()
-        until(lambda: queued(jobs.DEVICE) == 2)
+        until(lambda: queued(DEVICE) == 2)
         assert seen == []
-        control.breathe()
-        assert seen == ["other"] and queued(jobs.DEVICE) == 1
+        control.yield_device()
+        assert seen == ["other"] and queued(DEVICE) == 1
         thread.join()
-    assert queued(jobs.DEVICE) == 0
+    assert queued(DEVICE) == 0
 
 
 def test_waiting_lets_others_in(run, monkeypatch):
-    control = jobs.RunControl(run)
+    control = RunControl(run)
     free = []
-    monkeypatch.setattr(jobs.time, "sleep", lambda seconds: free.append(queued(jobs.DEVICE)))
+    monkeypatch.setattr(status.time, "sleep", lambda seconds: free.append(queued(DEVICE)))
     with control.device():
         control.wait()
-        assert free == [0] and queued(jobs.DEVICE) == 1
+        assert free == [0] and queued(DEVICE) == 1
 
 
 # ---- status ----------------------------------------------------------------------------------------------------------
 def follow(run, *told):
-    meter, control = jobs.Meter(run), jobs.RunControl(run)
+    meter, control = StatusWriter(run), RunControl(run)
     for event in told:
         meter.follow(event, control)
     return run.status
@@ -243,8 +252,8 @@ def test_meter_keeps_notices(run):
 
 def test_speed_and_remaining_time(run, monkeypatch):
     clock = [50.0]
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
-    meter, control = jobs.Meter(run), jobs.RunControl(run)
+    monkeypatch.setattr(status.time, "monotonic", lambda: clock[0])
+    meter, control = StatusWriter(run), RunControl(run)
     for step in range(1, 101):
         meter.follow(events.Stepped(step, 400, 0.5, 1e-3, 1.0, 8), control)
         clock[0] += 0.5 if step < 40 else 0.25
@@ -271,7 +280,7 @@ def test_log(run, tmp_path):
 # ---- work ------------------------------------------------------------------------------------------------------------
 def test_work_tells_to_the_end(run, play):
     play(lambda config, run, control: steps(run, control))
-    assert [e.step for e in jobs.work(run, jobs.RunControl(run)) if isinstance(e, events.Stepped)] == [1, 2, 3, 4]
+    assert [e.step for e in jobs.work(run, RunControl(run)) if isinstance(e, events.Stepped)] == [1, 2, 3, 4]
     assert (run.status["state"], run.status["step"], run.status["error"]) == ("finished", 4, None)
 
 
@@ -281,7 +290,7 @@ def test_stopped_before_the_loop(run, play):
         raise Stopped
 
     play(train)
-    assert list(jobs.work(run, jobs.RunControl(run)))[-1] == events.Ended(0, "stopped")
+    assert list(jobs.work(run, RunControl(run)))[-1] == events.Ended(0, "stopped")
     assert run.status["state"] == "stopped" and not run.active
 
 
@@ -300,26 +309,26 @@ def test_failure_is_in_the_status(run, play, error, code, field):
 
     play(train)
     with pytest.raises(type(error)):
-        list(jobs.work(run, jobs.RunControl(run)))
+        list(jobs.work(run, RunControl(run)))
     status = run.status
     assert (status["state"], status["error"]["code"], status["error"]["field"]) == ("failed", code, field)
     assert "Traceback" in status["traceback"] and type(error).__name__ in status["traceback"]
-    assert tell(Problem(status["error"]["code"], status["error"]["field"], **status["error"]["values"]))
+    assert problem_text(Problem(status["error"]["code"], status["error"]["field"], **status["error"]["values"]))
 
 
 def test_libraries_that_do_not_load(run, monkeypatch):
     """A broken torch must not leave a run that prepares for ever."""
     monkeypatch.setitem(sys.modules, "ddpm_app.train.loop", None)
     with pytest.raises(ImportError):
-        list(jobs.work(run, jobs.RunControl(run)))
+        list(jobs.work(run, RunControl(run)))
     assert (run.status["state"], run.status["error"]["code"]) == ("failed", "crash")
 
 
 def test_damaged_settings(run, play):
     play(lambda config, run, control: steps(run, control))
-    run.note(config={"image_size": 3})
+    run.update_record(config={"image_size": 3})
     with pytest.raises(Problem):
-        list(jobs.work(run, jobs.RunControl(run)))
+        list(jobs.work(run, RunControl(run)))
     assert (run.status["state"], run.status["error"]["field"]) == ("failed", "image_size")
 
 
@@ -328,7 +337,7 @@ def test_no_room_for_last_words(run, play, monkeypatch):
 
     def train(config, run, control):
         yield events.Started(0, 4)
-        monkeypatch.setattr(runs, "write_atomic", full)
+        monkeypatch.setattr(run_module, "write_atomic", full)
         raise OSError(28, "No space left on device")
 
     def full(path, content):
@@ -336,7 +345,7 @@ def test_no_room_for_last_words(run, play, monkeypatch):
 
     play(train)
     with pytest.raises(OSError):
-        list(jobs.work(run, jobs.RunControl(run)))
+        list(jobs.work(run, RunControl(run)))
     assert run.status["state"] == "interrupted" and not run.active
 
 
@@ -347,13 +356,13 @@ def test_interrupted_by_ctrl_c(run, play):
 
     play(train)
     with pytest.raises(KeyboardInterrupt):
-        list(jobs.work(run, jobs.RunControl(run)))
+        list(jobs.work(run, RunControl(run)))
     assert run.status["state"] == "interrupted"
 
 
 def test_left_in_the_middle(run, play):
     play(lambda config, run, control: steps(run, control))
-    it = jobs.work(run, jobs.RunControl(run))
+    it = jobs.work(run, RunControl(run))
     next(it), next(it)
     it.close()
     assert run.status["state"] == "interrupted"
@@ -392,14 +401,14 @@ def test_one_at_a_time_whoever_asks(runs_dir, gate):
     for asked in (mine, other):
         assert refused("busy", asked.start, settings("two")).values["value"] == "one"
     assert refused("busy", mine.resume, "one").values["value"] == "one"
-    assert [r.name for r in runs.list_runs(runs_dir)] == ["one"], "no folder for what was refused"
-    run.wish(stop=True)
+    assert [r.name for r in registry.list_runs(runs_dir)] == ["one"], "no folder for what was refused"
+    run.request(stop=True)
     mine.join(60)
     assert run.status["state"] == "stopped"
     gate.set()
     other.start(settings("two"))
     other.join(60)
-    assert runs.find(runs_dir, "two").status["state"] == "finished"
+    assert registry.find(runs_dir, "two").status["state"] == "finished"
 
 
 def test_two_clicks_at_once_start_one(runs_dir, gate):
@@ -417,7 +426,7 @@ def test_two_clicks_at_once_start_one(runs_dir, gate):
         thread.start()
     for thread in clicks:
         thread.join()
-    assert outcome.count("busy") == 3 and len(runs.list_runs(runs_dir)) == 1
+    assert outcome.count("busy") == 3 and len(registry.list_runs(runs_dir)) == 1
     gate.set()
     mine.join(60)
 
@@ -442,21 +451,21 @@ def test_failure_does_not_end_the_program(runs_dir, play):
 def test_owner_is_kept(runs_dir, gate):
     mine = jobs.Jobs(runs_dir)
     run = mine.start(settings(), owner="visitor 7")
-    assert run.wishes["owner"] == "visitor 7"
-    run.wish("sample", stop=True)
-    assert run.wishes["owner"] == "visitor 7"
+    assert run.requests["owner"] == "visitor 7"
+    run.request("sample", stop=True)
+    assert run.requests["owner"] == "visitor 7"
     mine.join(60)
     mine.resume("one", owner="visitor 8")
-    assert run.wishes["owner"] == "visitor 8" and not run.wishes["stop"]
+    assert run.requests["owner"] == "visitor 8" and not run.requests["stop"]
     gate.set()
     mine.join(60)
 
 
 def test_run_of_another_process_blocks_too(runs_dir, play):
     play(lambda config, run, control: steps(run, control))
-    theirs = runs.create(runs_dir, settings("theirs"))
+    theirs = registry.create(runs_dir, settings("theirs"))
     with subprocess.Popen(["sleep", "60"]) as process:
-        theirs.tell(state="training", pid=process.pid, born=runs.psutil.Process(process.pid).create_time())
+        theirs.update_status(state="training", pid=process.pid, born=psutil.Process(process.pid).create_time())
         refused("busy", jobs.Jobs(runs_dir).start, settings())
         process.kill()
     mine = jobs.Jobs(runs_dir)
@@ -470,14 +479,14 @@ def test_pause_and_stop_as_the_page_does(runs_dir, tiny, undisturbed):
     mine = jobs.Jobs(runs_dir)
     run = mine.start(tiny(max_train_steps=2000))
     until(lambda: run.read_metrics()[0][-1:] and run.read_metrics()[0][-1]["step"] >= 3)
-    run.wish(pause=True)
+    run.request(pause=True)
     until(lambda: run.status["state"] == "paused")
     rows = len(run.read_metrics()[0])
-    with jobs.DEVICE:  # a paused run leaves the device to others
+    with DEVICE:  # a paused run leaves the device to others
         assert run.active and len(run.read_metrics()[0]) == rows
-    run.wish(pause=False)
+    run.request(pause=False)
     until(lambda: run.status["state"] == "training")
-    run.wish(stop=True)
+    run.request(stop=True)
     mine.join(120)
     assert run.status["state"] == "stopped" and run.checkpoints[-1].name == f"step-{run.status['step']:07}"
 
@@ -490,9 +499,9 @@ def test_sampling_from_a_run_that_trains(runs_dir, tiny, undisturbed):
     mine = jobs.Jobs(runs_dir)
     run = mine.start(tiny())
     until(lambda: run.pipeline.is_dir())
-    model = sample.load(run.path)
+    model = loaded.load_model(run.path)
     request = sample.Request(num_images=2, num_inference_steps=8, sampler="ddpm")
-    drawn = [done for _, done in jobs.DEVICE.slices(sample.draw(model, request))]
+    drawn = [done for _, done in DEVICE.slices(sample.draw(model, request))]
     mine.join(120)
     assert len(drawn) == 8 and len(drawn[-1]) == 2
     assert run.status["state"] == "finished" and engine_kit.outcome(run) == engine_kit.outcome(undisturbed)
@@ -501,7 +510,7 @@ def test_sampling_from_a_run_that_trains(runs_dir, tiny, undisturbed):
 def test_engine_can_be_imported_from_two_threads_at_once():
     code = """
 import threading
-from ddpm_app import jobs
+from ddpm_app import jobs, status
 failed = []
 def use():
     try:
@@ -514,4 +523,4 @@ threads = [threading.Thread(target=use) for _ in range(3)]
 [t.start() for t in threads], [t.join() for t in threads]
 assert not failed, failed
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=pathlib.Path(__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

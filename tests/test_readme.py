@@ -1,10 +1,10 @@
 """The README says what is so."""
 
 import importlib.util
-import pathlib
 import re
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from kits import ROOT
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

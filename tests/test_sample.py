@@ -2,18 +2,23 @@ import itertools
 import json
 import shutil
 
-import engine_kit
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
+from kits import engine as engine_kit
 from PIL import Image
 
-from ddpm_app import diffusion, model, runs, sample
+from ddpm_app import diffusion, sample
 from ddpm_app.config import from_dict
+from ddpm_app.data.preprocess import to_images
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import problem_text
+from ddpm_app.images import image_grid
+from ddpm_app.model.loaded import load_model
 from ddpm_app.model.pipeline import Model
-from ddpm_app.problems import Problem
-from ddpm_app.text import tell
+from ddpm_app.model.unet import build_unet
+from ddpm_app.runs import registry
 from ddpm_app.train.denoising import preview_noise
 
 TYPES = ("epsilon", "v_prediction", "sample")
@@ -23,7 +28,7 @@ every_sampler = pytest.mark.parametrize("name", sample.SAMPLERS)
 
 def loaded(kind="epsilon", schedule="squaredcos_cap_v2", channels=3) -> Model:
     config = from_dict(engine_kit.NETWORK | dict(prediction_type=kind, beta_schedule=schedule, channels=channels))
-    return Model(model.build_unet(config).eval().requires_grad_(False), diffusion.scheduler(config))
+    return Model(build_unet(config).eval().requires_grad_(False), diffusion.scheduler(config))
 
 
 def generators(count, seed=0):
@@ -201,7 +206,7 @@ def test_draw_hands_out_finished_pictures():
     it, request = loaded("sample"), sample.Request(num_images=3, batch_size=2, num_inference_steps=3)
     told = list(sample.draw(it, request))
     assert [len(done) for _, done in told] == [0, 0, 2, 2, 2, 3]
-    wanted = sample.to_images(draw(it, num_images=3, batch_size=2, num_inference_steps=3))
+    wanted = to_images(draw(it, num_images=3, batch_size=2, num_inference_steps=3))
     assert [np.asarray(a).tobytes() for a in told[-1][1]] == [np.asarray(b).tobytes() for b in wanted]
 
 
@@ -215,21 +220,21 @@ def test_no_gradients_are_kept():
 
 def test_pictures_are_clamped():
     red = torch.tensor([9.0, -9.0, -1.0]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2)
-    assert sample.to_images(red)[0].getpixel((0, 0)) == (255, 0, 0)
-    assert sample.to_images(torch.zeros(2, 1, 2, 2))[1].mode == "L"
+    assert to_images(red)[0].getpixel((0, 0)) == (255, 0, 0)
+    assert to_images(torch.zeros(2, 1, 2, 2))[1].mode == "L"
 
 
 def test_grid():
-    sheet = sample.grid([Image.new("RGB", (4, 3), colour) for colour in ("red", "green", "blue", "black", "white")])
+    sheet = image_grid([Image.new("RGB", (4, 3), colour) for colour in ("red", "green", "blue", "black", "white")])
     assert sheet.size == (3 * 4 + 2 * 2, 2 * 3 + 2)
     assert sheet.getpixel((0, 0)) == (255, 0, 0) and sheet.getpixel((6, 5)) == (255, 255, 255)
     assert sheet.getpixel((0, 5)) == (0, 0, 0) and sheet.getpixel((4, 0)) == (255, 255, 255)
-    assert sample.grid([Image.new("L", (4, 3))] * 4, columns=4).size == (4 * 4 + 3 * 2, 3)
+    assert image_grid([Image.new("L", (4, 3))] * 4, columns=4).size == (4 * 4 + 3 * 2, 3)
 
 
 def test_greyscale():
     pictures = list(sample.draw(loaded("sample", channels=1), sample.Request(num_images=2, num_inference_steps=2)))[-1][1]
-    assert [p.mode for p in pictures] == ["L", "L"] and sample.grid(pictures).mode == "RGB"
+    assert [p.mode for p in pictures] == ["L", "L"] and image_grid(pictures).mode == "RGB"
 
 
 # ---- what may be asked for -------------------------------------------------------------------------------------------
@@ -240,17 +245,17 @@ def test_greyscale():
 def test_request_out_of_bounds(field, value):
     with pytest.raises(Problem) as caught:
         sample.Request(**{field: value})
-    assert caught.value.field == field and field in tell(caught.value)
+    assert caught.value.field == field and field in problem_text(caught.value)
 
 
 @every_sampler
 def test_more_steps_than_the_model_knows(name):
     """The model has only so many noise levels; asking for more must not end in an error of diffusers' own."""
     config = from_dict(engine_kit.NETWORK | dict(num_train_timesteps=20, beta_schedule="squaredcos_cap_v2"))
-    it = Model(model.build_unet(config).eval(), diffusion.scheduler(config))
+    it = Model(build_unet(config).eval(), diffusion.scheduler(config))
     with pytest.raises(Problem) as caught:
         draw(it, num_images=1, sampler=name, num_inference_steps=21)
-    assert caught.value.field == "num_inference_steps" and tell(caught.value)
+    assert caught.value.field == "num_inference_steps" and problem_text(caught.value)
     frames = list(sample.sample(it, sample.Request(num_images=1, sampler=name, num_inference_steps=20)))
     assert len(frames) == 20 and torch.isfinite(frames[-1].x).all()
 
@@ -261,7 +266,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def test_a_run_a_folder_and_its_pipeline_are_the_same_model(undisturbed):
-    by_run, by_folder = sample.load(undisturbed.path), sample.load(undisturbed.pipeline)
+    by_run, by_folder = load_model(undisturbed.path), loaded.load_model(undisturbed.pipeline)
     theirs = DDPMPipeline.from_pretrained(undisturbed.pipeline)
     assert same(by_run.unet, by_folder.unet) and same(by_run.unet, theirs.unet)
     assert dict(by_run.scheduler.config) == dict(theirs.scheduler.config)
@@ -270,8 +275,8 @@ def test_a_run_a_folder_and_its_pipeline_are_the_same_model(undisturbed):
 
 
 def test_raw_weights_are_the_checkpoints(undisturbed):
-    raw = sample.load(undisturbed.path, "raw")
-    assert not same(raw.unet, sample.load(undisturbed.path).unet)
+    raw = load_model(undisturbed.path, "raw")
+    assert not same(raw.unet, load_model(undisturbed.path).unet)
     from safetensors.torch import load_file
 
     kept = load_file(undisturbed.checkpoints[-1] / "unet" / "diffusion_pytorch_model.safetensors")
@@ -280,12 +285,12 @@ def test_raw_weights_are_the_checkpoints(undisturbed):
 
 def refused(code, *args):
     with pytest.raises(Problem) as caught:
-        sample.load(*args)
-    assert caught.value.code == code and tell(caught.value)
+        load_model(*args)
+    assert caught.value.code == code and problem_text(caught.value)
 
 
 def test_run_without_a_snapshot(runs_dir, tiny):
-    refused("no_snapshot", runs.create(runs_dir, tiny()).path)
+    refused("no_snapshot", registry.create(runs_dir, tiny()).path)
 
 
 def test_raw_weights_of_a_plain_folder(undisturbed):
@@ -311,7 +316,7 @@ def test_unreadable_model(undisturbed, tmp_path, damage):
     elif damage == "weights":
         weights.write_bytes(weights.read_bytes()[:1000])
     else:  # pickles can run code: they are never read, not even where nothing else is there
-        torch.save(sample.load(undisturbed.path).unet.state_dict(), folder / "unet" / "diffusion_pytorch_model.bin")
+        torch.save(load_model(undisturbed.path).unet.state_dict(), folder / "unet" / "diffusion_pytorch_model.bin")
         weights.unlink()
     refused("model_unreadable", folder)
 
@@ -323,16 +328,16 @@ def test_code_in_a_folder_is_never_run(undisturbed, tmp_path):
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": ["pipeline", "Evil"]}))
     (folder / "pipeline.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit")
     (folder / "unet" / "unet.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    assert sample.load(folder).shape == (3, 8, 8)
+    assert load_model(folder).shape == (3, 8, 8)
     assert not (tmp_path / "ran").exists()
 
 
 def test_previews_can_be_drawn_again(undisturbed):
     """The grid in samples/ is what the pipeline of that step draws from the run's preview noise."""
-    config, it = undisturbed.config, sample.load(undisturbed.path)
+    config, it = undisturbed.config, load_model(undisturbed.path)
     sampler = sample.make_sampler(config.preview_sampler, it.scheduler)
     frames = sample.denoise(it.unet, preview_noise(config, it.shape), sampler, config.preview_inference_steps)
     *_, last = itertools.chain(frames)
-    ours = np.asarray(sample.grid(sample.to_images(last.x))).astype(int)
+    ours = np.asarray(image_grid(to_images(last.x))).astype(int)
     with Image.open(undisturbed.samples[-1]) as kept:
         assert np.abs(ours - np.asarray(kept)).max() <= 1

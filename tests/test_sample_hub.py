@@ -1,5 +1,4 @@
 """Pipelines by Hub id: read from the Hub's cache on disk, and calm words where there is nothing."""
-
 import shutil
 
 import pytest
@@ -7,8 +6,8 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from huggingface_hub import constants
 
-from ddpm_app import sample
-from ddpm_app.problems import Problem
+from ddpm_app.errors import Problem
+from ddpm_app.model import loaded
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def hub_cache(tmp_path, monkeypatch):
 
 def test_pipeline_from_the_hub(pipeline, hub_cache):
     pipeline.save_pretrained(hub_cache)
-    loaded = sample.load("someone/butterflies")
+    loaded = loaded.load_model("someone/butterflies")
     assert all(torch.equal(a, b) for a, b in zip(loaded.unet.parameters(), pipeline.unet.parameters(), strict=True))
     assert loaded.scheduler.config.prediction_type == "sample"
 
@@ -40,17 +39,17 @@ def test_pipeline_from_the_hub(pipeline, hub_cache):
 def test_the_oldest_layout(pipeline, tmp_path):
     pipeline.unet.save_pretrained(tmp_path / "flat")
     pipeline.scheduler.save_pretrained(tmp_path / "flat")
-    assert sample.load(tmp_path / "flat").scheduler.config.prediction_type == "sample"
+    assert loaded.load_model(tmp_path / "flat").scheduler.config.prediction_type == "sample"
 
 
 def test_no_network(hub_cache):
     shutil.rmtree(hub_cache.parent.parent)
     with pytest.raises(Problem) as refused:
-        sample.load("someone/butterflies")
+        loaded.load_model("someone/butterflies")
     assert (refused.value.code, refused.value.values["value"]) == ("no_network", "someone/butterflies")
 
 
 @pytest.mark.parametrize("name", ["nothing", "a/b/c", "/nowhere/at/all", "some one/model", ""])
 def test_neither_folder_nor_id(name):
     with pytest.raises(Problem, match="model_missing"):
-        sample.load(name)
+        loaded.load_model(name)

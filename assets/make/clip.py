@@ -27,7 +27,7 @@ from torch import Tensor, nn  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast  # noqa: E402
 
 from ddpm_app import presets  # noqa: E402
-from ddpm_app.data import pictures  # noqa: E402
+from ddpm_app.data import image_dataset  # noqa: E402
 
 OUT = ROOT / "assets" / "models" / "butterflies-clip"
 LENGTH = 32
@@ -109,7 +109,7 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, same: Tensor)
     return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
 
-def train(data: pictures.Pictures, tokenizer: PreTrainedTokenizerFast, steps: int) -> tuple[CLIPTextModel, nn.Module]:
+def train(data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast, steps: int) -> tuple[CLIPTextModel, nn.Module]:
     """Both encoders, trained from nothing on the training split."""
     torch.manual_seed(SEED)
     rng = np.random.default_rng(SEED)
@@ -151,7 +151,7 @@ def nearest(tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, ima
     return (images @ vectors.T).argsort(1, descending=True).tolist()
 
 
-def report(data: pictures.Pictures, tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, image_encoder: nn.Module) -> None:
+def report(data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, image_encoder: nn.Module) -> None:
     """Print how often held-out specimens find their own caption, species and ground colour among all, beside a blind choice.
 
     Equal captions count as one; of two ground colours either is right."""
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
-    data = pictures.load(presets.build("butterflies-64"))
+    data = image_dataset.load(presets.build("butterflies-64"))
     captions = [data.captions[i] for i in data.train]
     tokenizer = make_tokenizer([*captions, *data.label_names, "a photo of"])
     text_encoder, image_encoder = train(data, tokenizer, steps)

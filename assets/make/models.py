@@ -4,13 +4,15 @@
 from the training split of the built-in specimens only. `butterflies-words` stands on `butterflies-vae` and on `butterflies-clip`
 (assets/make/clip.py), so it comes last.
 """
-
 import argparse
 import json
 import pathlib
 import shutil
 import sys
 import tempfile
+
+from ddpm_app.runs import registry
+from ddpm_app.status import RunControl
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -30,13 +32,13 @@ def main() -> None:
 
     import safetensors.torch
 
-    from ddpm_app import jobs, presets, runs
+    from ddpm_app import jobs, presets
     from ddpm_app.train.events import Sampled
 
     recipe = RECIPES[args.name] | ({"max_train_steps": args.steps} if args.steps else {})
     with tempfile.TemporaryDirectory() as folder:
-        run = runs.create(pathlib.Path(folder), presets.build(**recipe))
-        for event in jobs.work(run, jobs.RunControl(run)):
+        run = registry.create(pathlib.Path(folder), presets.build(**recipe))
+        for event in jobs.work(run, RunControl(run)):
             if isinstance(event, Sampled):
                 print(f"step {event.step} of {recipe['max_train_steps']}", flush=True)
         for file in run.pipeline.rglob("*.safetensors"):

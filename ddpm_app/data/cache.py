@@ -11,7 +11,7 @@ from typing import Any
 
 import filelock
 
-from ddpm_app.problems import Problem, Stopped
+from ddpm_app.errors import Problem, Stopped
 
 META = "meta.json"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ddpm_app.problems import Problem
+from ddpm_app.errors import Problem
 
 CAPTION_NAMES = ("caption", "text", "prompt", "description")
 LABEL_NAME = "label"

@@ -16,7 +16,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "JP
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-class Unfit(Exception):
+class UnusableImage(Exception):
     """A picture that can't be used. ``reason`` is "missing", "too_large" or "broken" (texts: notice.left_out_<reason>)."""
 
     def __init__(self, reason: str):
@@ -29,11 +29,11 @@ def _open(file: str | bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS)
     except FileNotFoundError as error:
-        raise Unfit("missing") from error
+        raise UnusableImage("missing") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Unfit("too_large") from error
+        raise UnusableImage("too_large") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged header
-        raise Unfit("broken") from error
+        raise UnusableImage("broken") from error
 
 
 def size(file: str | bytes) -> tuple[int, int]:
@@ -59,7 +59,7 @@ def read(file: str | bytes, draft: int | None = None) -> Image.Image:
             picture.load()
             return _to_rgb(_upright(picture))
         except Exception as error:  # a truncated file raises OSError, SyntaxError, struct.error, zlib.error, ...
-            raise Unfit("broken") from error
+            raise UnusableImage("broken") from error
 
 
 def _upright(picture: Image.Image) -> Image.Image:

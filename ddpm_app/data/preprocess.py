@@ -49,3 +49,8 @@ def to_display(tensor: torch.Tensor) -> np.ndarray:
     pictures are clamped before they become bytes. NaN becomes black."""
     scaled = torch.nan_to_num(tensor.detach().float().cpu() * 0.5 + 0.5, nan=0.0).clamp(0, 1)
     return (scaled * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy()
+
+
+def to_images(x: torch.Tensor) -> list[Image.Image]:
+    """Pictures in [-1, 1], [N, C, H, W], as PIL images, clamped."""
+    return [Image.fromarray(a.squeeze(-1) if a.shape[-1] == 1 else a) for a in to_display(x)]

@@ -2,7 +2,6 @@
 
 A stranger sends these files: every limit is checked on what is really read, and on failure nothing stays behind.
 """
-
 import collections
 import contextlib
 import csv
@@ -20,9 +19,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
-from ddpm_app import runs
 from ddpm_app.data import cache, decode
-from ddpm_app.problems import Problem
+from ddpm_app.errors import Problem
+from ddpm_app.files import write_atomic
 
 MAX_ENTRIES = 20_000
 """Entries of all zips together, folders and other files included: enough for a class project, listed in a second."""
@@ -104,7 +103,7 @@ def annotate(root: pathlib.Path, pictures: list[tuple[str, str, str]], name: str
         for file in files:
             if file != root / METADATA[0]:  # out of sight first: two kinds of metadata can't be loaded
                 os.replace(file, file.with_name(f".{file.name}"))
-        runs.write_atomic(root / METADATA[0], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_atomic(root / METADATA[0], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _metadata(file: pathlib.Path, root: pathlib.Path) -> list[dict[str, Any]]:
@@ -175,7 +174,7 @@ class _Copy:
         if target.name in METADATA:
             return
         self.pictures += 1
-        with contextlib.suppress(decode.Unfit):
+        with contextlib.suppress(decode.UnusableImage):
             width, height = decode.size(str(target))
             self.pixels += width * height
         if self.pixels > self.most_pixels:

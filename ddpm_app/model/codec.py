@@ -11,14 +11,14 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 from ddpm_app.data import cache
-from ddpm_app.data.pictures import Pictures
-from ddpm_app.problems import Problem, Stopped
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.errors import Problem, Stopped
 
 BATCH = 16
 """Pictures encoded at once."""
 
 
-class Examples(Protocol):
+class TrainingTensors(Protocol):
     """What a run's batches are taken from."""
 
     def tensors(self, indices, flips=None) -> Tensor:
@@ -47,7 +47,7 @@ class Pixels:
         """The way back to pictures [B, C, H, W], nearly in [-1, 1]."""
         return x
 
-    def examples(self, pictures: Pictures, flips: bool, progress: Callable, breathe: Callable[[], bool]) -> Examples:
+    def training_tensors(self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]) -> TrainingTensors:
         """What batches are taken from."""
         return pictures
 
@@ -95,25 +95,25 @@ class Vae:
             hashed.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return hashed.hexdigest()
 
-    def examples(self, pictures: Pictures, flips: bool, progress: Callable, breathe: Callable[[], bool]) -> Examples:
+    def training_tensors(self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]) -> TrainingTensors:
         """The latents of all pictures, and with ``flips`` of their mirror images, encoded once and kept on disk.
 
-        ``progress("encode", done, total)`` and ``breathe`` are called between batches. Raises Stopped when ``breathe()`` is
+        ``progress("encode", done, total)`` and ``yield_device`` are called between batches. Raises Stopped when ``yield_device()`` is
         true, and Problem.
         """
         key = cache.key_of(pictures.fingerprint, self.fingerprint, flips, str(self.vae.dtype))
         path = cache.cache_folder() / "latents" / key
-        cache.make(path, lambda: self._fill(path, pictures, flips, progress, breathe), breathe)
+        cache.make(path, lambda: self._fill(path, pictures, flips, progress, yield_device), yield_device)
         return Latents(path)
 
-    def _fill(self, path: pathlib.Path, pictures: Pictures, flips: bool, progress: Callable, breathe: Callable[[], bool]) -> dict:
+    def _fill(self, path: pathlib.Path, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]) -> dict:
         total = len(pictures) * (1 + flips)
         shape = self.shape(3, pictures.images.shape[1])
         with open(path / "latents.npy", "wb") as file:  # not through a memory map: a full disk is then an error and not a crash
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (1 + flips, len(pictures), *shape)})
             for mirrored in range(1 + flips):
                 for first in range(0, len(pictures), BATCH):
-                    if breathe():
+                    if yield_device():
                         raise Stopped
                     some = range(first, min(first + BATCH, len(pictures)))
                     x = self.encode(pictures.tensors(some, np.full(len(some), bool(mirrored))).to(self.vae.device))

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ddpm_app.config import TrainConfig
 from ddpm_app.data import cache
-from ddpm_app.data.pictures import Pictures
-from ddpm_app.problems import Problem, Stopped
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.errors import Problem, Stopped
 
 BATCH = 64
 """Texts embedded at once."""
@@ -34,18 +34,18 @@ class Nothing:
     def to(self, device: str | torch.device) -> "Nothing":
         return self
 
-    def of(self, config: TrainConfig, pictures: Pictures, progress: Callable, breathe: Callable[[], bool]) -> Conditions:
+    def for_dataset(self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]) -> Conditions:
         """The conditions of ``pictures``."""
         return self
 
     def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
         return {}
 
-    def asked(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
+    def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures to be drawn."""
         return {}
 
-    def blank(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
+    def unconditional(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures of which nothing is asked."""
         return {}
 
@@ -64,18 +64,18 @@ class Labels:
         self.device = device
         return self
 
-    def of(self, config: TrainConfig, pictures: Pictures, progress: Callable, breathe: Callable[[], bool]) -> "LabelsOf":
+    def for_dataset(self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]) -> "DatasetLabels":
         """The conditions of ``pictures``. Raises Problem: "no_labels", "labels_differ" (other names than the model's)."""
         if not pictures.label_names:
             raise Problem("no_labels", "conditioning", other="label_column", value="labels")
         if pictures.label_names != self.names:
             raise Problem("labels_differ", "init_from", value=config.init_from, known=", ".join(self.names), there=", ".join(pictures.label_names))
-        return LabelsOf(self, pictures)
+        return DatasetLabels(self, pictures)
 
     def _arguments(self, labels) -> dict[str, Tensor]:
         return {"class_labels": torch.as_tensor(labels, dtype=torch.long).to(self.device)}
 
-    def asked(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
+    def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures: ``labels`` in turn (-1: none), or every label in turn. Raises Problem("label_unknown")."""
         for label in labels:
             if not -1 <= label < self.none:
@@ -83,15 +83,15 @@ class Labels:
         turn = [self.none if label < 0 else label for label in labels] or range(self.none)
         return self._arguments([turn[k % len(turn)] for k in range(count)])
 
-    def blank(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
+    def unconditional(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures of which nothing is asked."""
         return self._arguments([self.none] * count)
 
 
-class LabelsOf:
+class DatasetLabels:
     """The labels of a data set's pictures; one without a label (-1) asks for nothing."""
 
-    def __init__(self, asking: Labels, pictures: Pictures):
+    def __init__(self, asking: Labels, pictures: ImageDataset):
         self.asking = asking
         self.fingerprint = cache.key_of(asking.names, pictures.labels)
         self.labels = np.asarray(pictures.labels)
@@ -115,9 +115,9 @@ class Text:
         self.encoder.to(device)
         return self
 
-    def of(self, config: TrainConfig, pictures: Pictures, progress: Callable, breathe: Callable[[], bool]) -> "TextsOf":
+    def for_dataset(self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]) -> "CaptionEmbeddings":
         """The conditions of ``pictures``, each different text embedded once and kept on disk; ``progress("embed", done, total)``
-        and ``breathe`` are called between batches. Raises Stopped when ``breathe()`` is true, and Problem: "no_captions", "no_labels"."""
+        and ``yield_device`` are called between batches. Raises Stopped when ``yield_device()`` is true, and Problem: "no_captions", "no_labels"."""
         texts = texts_of(config, pictures)
         different = sorted({*texts, ""})
         path = cache.cache_folder() / "texts" / cache.key_of(different, self.fingerprint)
@@ -127,15 +127,15 @@ class Text:
             with open(path / "texts.npy", "wb") as file:
                 np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
                 for first in range(0, len(different), BATCH):
-                    if breathe():
+                    if yield_device():
                         raise Stopped
                     file.write(self.embed(different[first : first + BATCH]).cpu().numpy().tobytes())
                     progress("embed", min(first + BATCH, len(different)), len(different))
             return {"what": f"{pictures.source['name']}: {len(different)} texts"}
 
-        cache.make(path, build, breathe)
+        cache.make(path, build, yield_device)
         number = {text: k for k, text in enumerate(different)}
-        return TextsOf(path, np.array([number[text] for text in texts]), number[""], texts, len(self.cut(texts)))
+        return CaptionEmbeddings(path, np.array([number[text] for text in texts]), number[""], texts, len(self.cut(texts)))
 
     @property
     def fingerprint(self) -> str:
@@ -172,17 +172,17 @@ class Text:
         parts = [self.encoder(self.tokens(texts[k : k + BATCH]).to(self.encoder.device))[0] for k in range(0, len(texts), BATCH)]
         return torch.cat(parts).float()
 
-    def asked(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
+    def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures: the texts of ``prompt`` in turn."""
         embedded = self.embed(list(prompt or ("",)))
         return {"encoder_hidden_states": embedded[torch.arange(count) % len(embedded)]}
 
-    def blank(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
+    def unconditional(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures of which nothing, or not ``negative_prompt``, is asked."""
         return {"encoder_hidden_states": self.embed([negative_prompt]).expand(count, -1, -1)}
 
 
-class TextsOf:
+class CaptionEmbeddings:
     """The texts of a data set's pictures and their embeddings, memory-mapped: float32 [M, L, D]. ``cut``: how many texts are longer
     than the encoder takes."""
 
@@ -196,7 +196,7 @@ class TextsOf:
         return {"encoder_hidden_states": torch.from_numpy(self.embedded[rows if dropped is None else np.where(dropped, self.blank, rows)])}
 
 
-def texts_of(config: TrainConfig, pictures: Pictures) -> list[str]:
+def texts_of(config: TrainConfig, pictures: ImageDataset) -> list[str]:
     """The text of every picture, by ``config.caption_template``. Raises Problem: "no_captions", "no_labels"."""
     wanted = {name for _, name, _, _ in string.Formatter().parse(config.caption_template)}
     if "caption" in wanted and not pictures.captions:

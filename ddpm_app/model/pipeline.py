@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
-from ddpm_app.data.pictures import Pictures
-from ddpm_app.model import places
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import ASSETS
+from ddpm_app.model import locate
 from ddpm_app.model.codec import Pixels, Vae
 from ddpm_app.model.conditioning import Labels, Nothing, Text
 from ddpm_app.model.unet import UNet, build_unet
-from ddpm_app.problems import Problem
-from ddpm_app.text import ASSETS
 
 OWN_PIPELINE = ASSETS / "pipelines" / "conditional.py"
 CLIP = "butterflies-clip"
@@ -61,13 +61,13 @@ class Model:
 
 
 # ---- making one -----------------------------------------------------------------------------------------------------
-def make(config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path | None = None) -> Model:
+def make(config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path | None = None) -> Model:
     """The model of a new run, in float32 on the CPU: from ``config.init_from``, or with a UNet that starts from nothing.
 
     Raises Problem about the field that names a part that can't be had or doesn't fit.
     """
     if config.init_from:
-        model = load(places.find(config.init_from, runs_dir, "init_from"), config.init_from, "init_from")
+        model = load(locate.resolve(config.init_from, runs_dir, "init_from"), config.init_from, "init_from")
         if model.image_size != config.image_size:
             raise Problem("size_differs", "image_size", other="init_from", value=config.image_size, known=model.image_size)
         if pictures.images.shape[-1] != (known := 3 if model.codec.vae else model.shape[0]):
@@ -103,13 +103,13 @@ def denoised_shape(config: TrainConfig, codec: Pixels | Vae) -> tuple[int, int, 
 def load_vae(source: str, runs_dir: pathlib.Path | None = None, field: str = "vae") -> Vae:
     """The autoencoder of that place: its own folder, or that of a pipeline with one. Raises Problem about ``field``."""
     with _told(source, field):
-        return Vae(_vae(places.find(source, runs_dir, field)))
+        return Vae(_vae(locate.resolve(source, runs_dir, field)))
 
 
 def load_text(source: str, runs_dir: pathlib.Path | None = None) -> Text:
     """The text encoder and tokenizer of that place: a folder with both, or that of a pipeline. Raises Problem about ``text_encoder``."""
     with _told(source, "text_encoder"):
-        return _text(places.find(source, runs_dir, "text_encoder"))
+        return _text(locate.resolve(source, runs_dir, "text_encoder"))
 
 
 # ---- reading a folder -----------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
-from diffusers.training_utils import EMAModel
 from torch import nn
 
 from ddpm_app import diffusion
@@ -79,12 +78,6 @@ def freeze(network: nn.Module, trainable: tuple[str, ...]) -> None:
 def learning(network: nn.Module) -> list[nn.Parameter]:
     """The parameters that are not frozen."""
     return [p for p in network.parameters() if p.requires_grad]
-
-
-def make_ema(network: nn.Module, window: float) -> EMAModel:
-    """A moving average over the last ``window`` (share) of the steps so far, however long the run turns out:
-    decay = 1 - 1 / (1 + window * step), the power-function profile of arXiv 2312.02696."""
-    return EMAModel(network.parameters(), decay=0.99999, use_ema_warmup=True, inv_gamma=1 / window, power=1.0, foreach=True)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,5 +1,4 @@
 """What an autoencoder run learns: to give pictures back from few numbers (arXiv 1312.6114, as latent diffusion uses it: 2112.10752)."""
-
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -9,12 +8,13 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
 
-from ddpm_app import diffusion, sample
+from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
-from ddpm_app.data.pictures import Pictures
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.data.preprocess import to_images
+from ddpm_app.errors import Problem
 from ddpm_app.model import pipeline
 from ddpm_app.model.vae import build_vae, scaled
-from ddpm_app.problems import Problem
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Notice, Validated
 from ddpm_app.train.plan import VALIDATION_PICTURES
@@ -45,8 +45,8 @@ class Autoencoding:
     preview_passes = 1
     fingerprints: dict[str, str] = {}
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
-                 breathe: Callable[[], bool]):
+    def __init__(self, config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
+                 yield_device: Callable[[], bool]):
         self.config, self.pictures, self.device = config, pictures, torch.device(device)
         if config.init_from:
             self.module = pipeline.load_vae(config.init_from, runs_dir, "init_from").vae
@@ -55,7 +55,7 @@ class Autoencoding:
         else:
             self.module = build_vae(config)
         self.module.to(device)
-        self.examples = pictures
+        self.training_tensors = pictures
         widths = self.module.config.block_out_channels
         if config.image_size % 2 ** (len(widths) - 1):
             factor = 2 ** (len(widths) - 1)
@@ -112,7 +112,7 @@ class Autoencoding:
         for x in self._some(among, self.config.preview_images):
             y = self._there_and_back(module, x)
             yield None
-            for pair in zip(sample.to_images(x), sample.to_images(y), strict=True):
+            for pair in zip(to_images(x), to_images(y), strict=True):
                 images += pair
         yield images
 

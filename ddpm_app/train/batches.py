@@ -8,8 +8,8 @@ import torch
 
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
-from ddpm_app.data.pictures import Pictures
-from ddpm_app.model.codec import Examples
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.model.codec import TrainingTensors
 
 
 def batch_size(config: TrainConfig, pictures: int) -> int:
@@ -25,12 +25,12 @@ def steps_per_epoch(config: TrainConfig, pictures: int, processes: int = 1) -> i
 
 class Batches:
     """The batches of a run for one of ``processes`` processes. Step k is the same whenever and wherever it is asked for.
-    ``examples``: what is denoised for each picture, where that isn't the picture itself."""
+    ``training_tensors``: what is denoised for each picture, where that isn't the picture itself."""
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, device: torch.device, rank: int = 0, processes: int = 1,
-                 examples: Examples | None = None):
+    def __init__(self, config: TrainConfig, pictures: ImageDataset, device: torch.device, rank: int = 0, processes: int = 1,
+                 training_tensors: TrainingTensors | None = None):
         self.config, self.pictures, self.device, self.rank, self.processes = config, pictures, device, rank, processes
-        self.examples = examples or pictures
+        self.training_tensors = training_tensors or pictures
         self.size = batch_size(config, len(pictures.train))
         self.per_epoch = steps_per_epoch(config, len(pictures.train), processes)
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
@@ -62,7 +62,7 @@ class Batches:
         if self.config.random_flip:
             draw = diffusion.generator(self.config.seed, "flip", step, batch, self.rank)
             flips = (torch.rand(len(indices), generator=draw) < 0.5).numpy()
-        return self.examples.tensors(indices, flips).to(self.device, non_blocking=True)
+        return self.training_tensors.tensors(indices, flips).to(self.device, non_blocking=True)
 
     def load(self, step: int, batch: int, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Clean pictures x0 and noise eps [B, C, H, W], float32, and timesteps [B], int64, on the device."""

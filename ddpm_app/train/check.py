@@ -1,11 +1,11 @@
 """What can only be checked with the schedule, the data and the machine at hand, all in one place."""
-
 import torch
 
 from ddpm_app import diffusion
 from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
-from ddpm_app.data.pictures import Pictures
-from ddpm_app.problems import Problem
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.device import resolve_device
+from ddpm_app.errors import Problem
 from ddpm_app.train.batches import batch_size
 from ddpm_app.train.events import Notice
 
@@ -13,7 +13,7 @@ WARN_ABAR, REFUSE_ABAR = 0.01, 0.1
 """Share of the picture's power left at t = T above which is warned, and above which nothing useful can be learnt."""
 
 
-def check(config: TrainConfig, pictures: Pictures | None = None) -> list[Notice]:
+def check(config: TrainConfig, pictures: ImageDataset | None = None) -> list[Notice]:
     """Notices about what will be done differently from what was asked. ``pictures`` None leaves the data's checks out.
 
     Raises Problem: "terminal_abar" (the schedule never reaches noise), "no_device", "bf16_unsupported".
@@ -22,7 +22,7 @@ def check(config: TrainConfig, pictures: Pictures | None = None) -> list[Notice]
 
 
 def _schedule(config: TrainConfig):
-    abar = 0.0 if config.objective == "autoencoder" or config.init_from else diffusion.terminal_abar(config)  # a model brings its own schedule
+    abar = 0.0 if config.objective == "autoencoder" or config.init_from else diffusion.terminal_alpha_bar(config)  # a model brings its own schedule
     values = {"value": config.num_train_timesteps, "other": "beta_schedule", "schedule": config.beta_schedule, "abar": f"{abar:.2g}"}
     if abar > REFUSE_ABAR:
         raise Problem("terminal_abar", "num_train_timesteps", **values)
@@ -42,32 +42,9 @@ def _machine(config: TrainConfig):
         yield Notice("hub_placeholder", {"value": config.hub_model_id})
 
 
-def _data(config: TrainConfig, pictures: Pictures):
+def _data(config: TrainConfig, pictures: ImageDataset):
     if batch_size(config, len(pictures.train)) < config.train_batch_size:
         yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
     if pictures.left_out:
         names = ", ".join(f"{name} ({reason.replace('_', ' ')})" for name, reason in pictures.left_out[:5])
         yield Notice("left_out", {"count": len(pictures.left_out), "names": names + (", ..." if len(pictures.left_out) > 5 else "")})
-
-
-def resolve_device(config: TrainConfig) -> str:
-    """ "cuda", "mps" or "cpu". Raises Problem when the one asked for isn't there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if config.device == "auto":
-        return next(name for name, here in there.items() if here)
-    if not there[config.device]:
-        raise Problem("no_device", "device", value=config.device)
-    return config.device
-
-
-def resolve_precision(config: TrainConfig, device: str) -> str | None:
-    """ "no", "fp16" or "bf16"; None where "auto" on a CPU has to be measured."""
-    if config.mixed_precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
-        raise Problem("bf16_unsupported", "mixed_precision", value="bf16")
-    if config.mixed_precision == "fp16" and device != "cuda":
-        return "no"
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return None if device == "cpu" else "no"

@@ -1,5 +1,4 @@
 """What a diffusion run learns: to guess what noise hides (DDPM, arXiv 2006.11239), in pixels or latents, alone or by label or words."""
-
 import dataclasses
 import functools
 import pathlib
@@ -12,14 +11,15 @@ from torch import Tensor, nn
 
 from ddpm_app import diffusion, sample
 from ddpm_app.config import TrainConfig
-from ddpm_app.data.pictures import Pictures
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.data.preprocess import to_images
+from ddpm_app.errors import Problem
 from ddpm_app.model import pipeline
-from ddpm_app.model.conditioning import TextsOf
-from ddpm_app.model.fit import UNFIT_PSNR, psnr
-from ddpm_app.problems import Problem
+from ddpm_app.model.conditioning import CaptionEmbeddings
+from ddpm_app.model.reconstruction import UNFIT_PSNR, dataset_psnr
 from ddpm_app.train.batches import Batches
+from ddpm_app.train.evaluate import FixedNoiseEvaluator, picture_losses
 from ddpm_app.train.events import Notice, Validated
-from ddpm_app.train.measure import Ruler, picture_losses
 
 
 class Denoising:
@@ -28,8 +28,8 @@ class Denoising:
 
     part = "unet"
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
-                 breathe: Callable[[], bool]):
+    def __init__(self, config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
+                 yield_device: Callable[[], bool]):
         self.pictures, self.device = pictures, torch.device(device)
         self.model = pipeline.make(config, pictures, runs_dir).to(device)
         trained = self.model.scheduler.config
@@ -39,15 +39,15 @@ class Denoising:
         self.config = dataclasses.replace(config, prediction_type=trained.prediction_type, num_train_timesteps=trained.num_train_timesteps)
         self.module = self.model.unet
         self.abar = self.model.scheduler.alphas_cumprod.to(device)
-        self.conditions = self.model.conditioning.of(config, pictures, progress, breathe)
-        self.examples = self.model.codec.examples(pictures, config.random_flip, progress, breathe)
-        self.ruler = Ruler(self.config, pictures, self.examples, self.conditions, self.abar)
+        self.conditions = self.model.conditioning.for_dataset(config, pictures, progress, yield_device)
+        self.training_tensors = self.model.codec.training_tensors(pictures, config.random_flip, progress, yield_device)
+        self.ruler = FixedNoiseEvaluator(self.config, pictures, self.training_tensors, self.conditions, self.abar)
 
     def notices(self) -> Iterator[Notice]:
         """What the person should know of how model and data fit."""
-        if isinstance(self.conditions, TextsOf) and self.conditions.cut:
+        if isinstance(self.conditions, CaptionEmbeddings) and self.conditions.cut:
             yield Notice("texts_cut", {"count": self.conditions.cut, "longest": self.model.conditioning.longest})
-        if self.model.codec.vae is not None and (found := psnr(self.model.codec, self.pictures)) < UNFIT_PSNR:
+        if self.model.codec.vae is not None and (found := dataset_psnr(self.model.codec, self.pictures)) < UNFIT_PSNR:
             yield Notice("vae_unfit", {"psnr": f"{found:.1f}", "wanted": UNFIT_PSNR})
 
     @functools.cached_property
@@ -88,16 +88,16 @@ class Denoising:
         guided = self._guided(module, torch.arange(count))
         guided(torch.zeros(count, *self.model.shape, device=self.device), torch.zeros((), dtype=torch.long, device=self.device))
 
-    def _guided(self, module: nn.Module, part: Tensor) -> sample.Guided:
+    def _guided(self, module: nn.Module, part: Tensor) -> sample.CFGDenoiser:
         asking, count = self.model.conditioning, self.config.preview_images
-        asked = asking.asked(count, self.preview_texts(), ())
-        blank = asking.blank(len(part))
-        return sample.Guided(module, {k: v[part].to(self.device) for k, v in asked.items()},
+        asked = asking.conditional(count, self.preview_texts(), ())
+        blank = asking.unconditional(len(part))
+        return sample.CFGDenoiser(module, {k: v[part].to(self.device) for k, v in asked.items()},
                              {k: v.to(self.device) for k, v in blank.items()}, self.config.preview_guidance_scale)
 
     def preview_texts(self) -> tuple[str, ...]:
         """What the previews are asked for: texts of held-out pictures, or of training pictures where none are held out."""
-        if not isinstance(self.conditions, TextsOf):
+        if not isinstance(self.conditions, CaptionEmbeddings):
             return ()
         chosen = self.pictures.held_out if len(self.pictures.held_out) else self.pictures.train
         return tuple(dict.fromkeys(self.conditions.texts[i] for i in chosen))[: self.config.preview_images]
@@ -112,7 +112,7 @@ class Denoising:
             for frame in sample.denoise(self._guided(module, part), noise[part], sampler, config.preview_inference_steps, generators):
                 x = frame.x
                 yield None
-            images += sample.to_images(self.model.codec.decode(x))
+            images += to_images(self.model.codec.decode(x))
         yield images
 
     def save(self, module: Any, folder: pathlib.Path) -> None:

@@ -99,8 +99,8 @@ Event = Notice | Planned | Started | Stepped | Validated | Sampled | Saved | Rol
 class Control(Protocol):
     """How a person reaches a run from outside. ``train()`` asks after every step and inside everything long."""
 
-    def wishes(self) -> dict[str, Any]:
-        """The wishes as ``Run.wishes`` describes them."""
+    def requests(self) -> dict[str, Any]:
+        """The wishes as ``Run.requests`` describes them."""
 
     def stopping(self) -> bool:
         """True once somebody asked to stop."""
@@ -111,7 +111,7 @@ class Control(Protocol):
     def device(self) -> contextlib.AbstractContextManager:
         """The device, held while the block runs."""
 
-    def breathe(self) -> None:
+    def yield_device(self) -> None:
         """Called between slices of work by whoever holds the device: lets others have it for a moment."""
 
     def wait(self) -> None:

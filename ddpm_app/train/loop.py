@@ -1,5 +1,4 @@
 """The training loop: *once in a while: validate, sample, save; then one training step; then tell.*"""
-
 import contextlib
 import io
 import math
@@ -13,20 +12,24 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
 
-from ddpm_app import diffusion, hub, sample
-from ddpm_app.config import TrainConfig, idle
-from ddpm_app.data.pictures import Pictures, load
-from ddpm_app.model import places
+from ddpm_app import diffusion, hub
+from ddpm_app.config import TrainConfig, irrelevant_fields
+from ddpm_app.data.image_dataset import ImageDataset, load
+from ddpm_app.device import resolve_device
+from ddpm_app.errors import Problem, Stopped
+from ddpm_app.images import image_grid
+from ddpm_app.model import locate
 from ddpm_app.model.pipeline import CLIP
-from ddpm_app.problems import Problem, Stopped
-from ddpm_app.runs import MetricsWriter, Run
+from ddpm_app.runs.metrics import MetricsWriter
+from ddpm_app.runs.run import Run
 from ddpm_app.train import events
 from ddpm_app.train import plan as plans
 from ddpm_app.train.autoencoding import Autoencoding
 from ddpm_app.train.batches import Batches
-from ddpm_app.train.check import check, resolve_device
+from ddpm_app.train.check import check
 from ddpm_app.train.denoising import Denoising
 from ddpm_app.train.events import Control, Event
+from ddpm_app.train.rehearse import rehearse
 from ddpm_app.train.state import TrainState
 
 Objective = Denoising | Autoencoding
@@ -52,15 +55,15 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
             yield events.Started(work.state.step, plan["total_steps"])
 
             while True:
-                work.listen()
+                work.poll_requests()
                 if work.due(plan["validate_every"]):
                     yield from work.validate()
                 if work.asked("sample") or work.due(plan["save_image_every"]) or work.preview_is_missing:
                     yield from work.preview()
-                    work.listen()
+                    work.poll_requests()
                 if work.asked("save") or work.due(plan["checkpoint_every"]):
                     yield from work.save()
-                if work.at_the_end() or work.wishes["stop"]:
+                if work.at_the_end() or work.requests["stop"]:
                     break
                 yield from work.step()
 
@@ -70,16 +73,16 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
 class _Work:
     """What the loop's verbs share. On several processes each runs the same verbs; only the main one writes."""
 
-    def __init__(self, config: TrainConfig, run: Run, control: Control, pictures: Pictures, objective: Objective, plan: dict):
+    def __init__(self, config: TrainConfig, run: Run, control: Control, pictures: ImageDataset, objective: Objective, plan: dict):
         self.config, self.run, self.control, self.plan = config, run, control, plan
         self.accelerator = make_accelerator(plan)
         self.objective = objective
         self.state = TrainState(config, objective, plan["total_steps"], self.accelerator)
         a = self.accelerator
-        self.batches = Batches(objective.config, pictures, a.device, a.process_index, a.num_processes, objective.examples)
+        self.batches = Batches(objective.config, pictures, a.device, a.process_index, a.num_processes, objective.training_tensors)
         self.main = a.is_main_process
-        self.wishes: dict = {}
-        self.wishes_met = {"sample": 0, "save": 0}
+        self.requests: dict = {}
+        self.requests_met = {"sample": 0, "save": 0}
         self.seconds, self.tick = 0.0, time.perf_counter()
         self.saved_at: int | None = None
         self.metrics: MetricsWriter | None = None
@@ -93,15 +96,15 @@ class _Work:
         return self.state.step == self.plan["total_steps"]
 
     # ---- between steps ----------------------------------------------------------------------------------------------
-    def listen(self) -> None:
+    def poll_requests(self) -> None:
         """Let others have the device, learn the wishes (all processes the same ones), and wait while paused."""
         while True:
-            self.control.breathe()
-            box = [self.control.wishes()]
+            self.control.yield_device()
+            box = [self.control.requests()]
             if self.accelerator.num_processes > 1:
                 broadcast_object_list(box)
-            self.wishes = box[0]
-            if self.wishes["stop"] or not self.wishes["pause"]:
+            self.requests = box[0]
+            if self.requests["stop"] or not self.requests["pause"]:
                 return
             self.control.progress("paused")
             self.control.wait()
@@ -113,7 +116,7 @@ class _Work:
 
     def asked(self, wish: str) -> bool:
         """Whether somebody asked for it since the last time."""
-        asked, self.wishes_met[wish] = self.wishes[wish] > self.wishes_met[wish], self.wishes[wish]
+        asked, self.requests_met[wish] = self.requests[wish] > self.requests_met[wish], self.requests[wish]
         return asked
 
     # ---- once in a while --------------------------------------------------------------------------------------------
@@ -133,10 +136,10 @@ class _Work:
         self.control.progress("preview")
         with self.accelerator.autocast():
             for images in self.objective.preview(self.state.averaged()):
-                if images is None and _breathe(self.control):
+                if images is None and _yield_device(self.control):
                     return
         png = io.BytesIO()
-        sample.grid(images).save(png, "PNG")
+        image_grid(images).save(png, "PNG")
         yield events.Sampled(self.state.step, self.run.save_sample(self.state.step, png.getvalue()))
 
     def save(self) -> Iterator[Event]:
@@ -200,7 +203,7 @@ class _Work:
         self.preview_is_missing = bool(checkpoints) and due and not self.run.sample_path(self.state.step).exists()
         self.accelerator.wait_for_everyone()
         if self.main:
-            self.run.forget_after(self.state.step)
+            self.run.prune_after(self.state.step)
             self.close()
             self.metrics = self.run.open_metrics(self.state.step if checkpoints else -1)  # without one, step 0 is measured again
 
@@ -214,19 +217,19 @@ class _Work:
         self.accelerator.wait_for_everyone()
 
 
-def _breathe(control: Control) -> bool:
+def _yield_device(control: Control) -> bool:
     """Let others have the device; True when somebody asked to stop."""
-    control.breathe()
+    control.yield_device()
     return control.stopping()
 
 
-def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures) -> Iterator[Event]:
+def _prepare(config: TrainConfig, run: Run, control: Control, pictures: ImageDataset) -> Iterator[Event]:
     """Check, load the parts, rehearse and plan; a run that has a plan keeps it. Returns (objective, plan); raises Stopped."""
     known = run.record.get("data", {}).get("fingerprint", pictures.fingerprint)
     if known != pictures.fingerprint:
         raise Problem("data_changed", "dataset_name", value=config.dataset_name)
     device = resolve_device(config)
-    objective = OBJECTIVES[config.objective](config, pictures, run.path.parent, device, control.progress, lambda: _breathe(control))
+    objective = OBJECTIVES[config.objective](config, pictures, run.path.parent, device, control.progress, lambda: _yield_device(control))
     _check_parts(config, run, objective)
     yield from (*check(objective.config, pictures), *objective.notices())
     processes = PartialState(cpu=device == "cpu")
@@ -247,9 +250,9 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: Pictures
 
 def _fetch(config: TrainConfig, run: Run, control: Control) -> None:
     """Bring what only the Hub has to this machine, before the device is taken. Raises Problem, and Stopped without waiting for the rest."""
-    for name in sorted({"vae", "init_from", "text_encoder"} - idle(config.to_dict())):
+    for name in sorted({"vae", "init_from", "text_encoder"} - irrelevant_fields(config.to_dict())):
         source, outcome = getattr(config, name), queue.Queue()
-        if not source or places.local(source, run.path.parent):
+        if not source or locate.find_local(source, run.path.parent):
             continue
         threading.Thread(target=_fetched, args=(source, name, outcome), name="fetch", daemon=True).start()
         told = None
@@ -265,7 +268,7 @@ def _fetch(config: TrainConfig, run: Run, control: Control) -> None:
 
 def _fetched(source: str, field: str, outcome: queue.Queue) -> None:
     try:
-        outcome.put(places.fetch(source, field))
+        outcome.put(locate.download(source, field))
     except Exception as error:  # raised again by the one who waits
         outcome.put(error)
 
@@ -279,16 +282,16 @@ def _check_parts(config: TrainConfig, run: Run, objective: Objective) -> None:
             raise Problem("part_changed", field, value=getattr(config, field) or CLIP)
 
 
-def _plan(objective: Objective, run: Run, control: Control, pictures: Pictures, processes: int) -> Iterator[Event]:
+def _plan(objective: Objective, run: Run, control: Control, pictures: ImageDataset, processes: int) -> Iterator[Event]:
     """The run's plan, made by a rehearsal where it has none, agreed to by somebody where it is long."""
     plan, config = run.plan, objective.config
     if plan is None:
         control.progress("rehearsal")
-        measured = plans.rehearse(config, objective, pictures, lambda: _breathe(control))
+        measured = rehearse(config, objective, pictures, lambda: _yield_device(control))
         plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
     yield from _ask_if_long(config, plan, control)
     plan = plan | {"agreed": True}
-    run.note(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints)
+    run.update_record(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints)
     return plan
 
 
@@ -298,7 +301,7 @@ def _ask_if_long(config: TrainConfig, plan: dict, control: Control) -> Iterator[
         return
     long = plans.is_long(config, plan)
     yield events.Planned(plan, long)
-    while long and not control.wishes()["go"]:
+    while long and not control.requests()["go"]:
         if control.stopping():
             raise Stopped
         control.wait()

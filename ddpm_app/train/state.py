@@ -1,5 +1,4 @@
 """All that a step changes, and how it goes into a checkpoint and comes back bit for bit."""
-
 import copy
 import pathlib
 from typing import Any
@@ -10,11 +9,12 @@ from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from safetensors import SafetensorError
 
-from ddpm_app import model
 from ddpm_app.config import TrainConfig
-from ddpm_app.model.unet import freeze, learning
-from ddpm_app.problems import Problem
-from ddpm_app.runs import Run, folder_atomic
+from ddpm_app.errors import Problem
+from ddpm_app.files import folder_atomic
+from ddpm_app.model.ema import make_ema
+from ddpm_app.model.unet import freeze, learning, use_plain_attention
+from ddpm_app.runs.run import Run
 from ddpm_app.train.optimizer import make_optimizers
 
 
@@ -27,11 +27,11 @@ class TrainState:
         self.step, self.rate_factor = 0, 1.0
         self.module = objective.module
         if accelerator.device.type == "cpu":
-            model.use_plain_attention(self.module)
+            use_plain_attention(self.module)
         self.module.to(accelerator.device).train()
         self.drawing = copy.deepcopy(self.module).eval().requires_grad_(False)
         freeze(self.module, config.trainable)
-        self.ema = model.make_ema(self.module, config.ema_window) if config.use_ema else None
+        self.ema = make_ema(self.module, config.ema_window) if config.use_ema else None
         optimizers = make_optimizers(config, learning(self.module), fused=accelerator.device.type in ("cpu", "cuda"))
         for optimizer in optimizers:  # each learns its groups' initial_lr; the course is the same for all
             schedule = get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps)

@@ -1,17 +1,17 @@
 """The header on every tab: what the run does, and the buttons that start and stop it."""
-
 import html
 import secrets
 from typing import Any
 
 import gradio as gr
 
-from ddpm_app import runs
-from ddpm_app.problems import Problem
-from ddpm_app.text import lasting, t, tell, words_for
-from ddpm_app.ui import guard, language
-from ddpm_app.ui.film import following
-from ddpm_app.ui.studio import FOLLOW, Shared, Studio, problem_of, words
+from ddpm_app.errors import as_problem
+from ddpm_app.i18n import format_duration, t, text_for_code
+from ddpm_app.runs import registry
+from ddpm_app.runs.run import Run
+from ddpm_app.ui.components.base import LiveHTML, follow_poll
+from ddpm_app.ui.html import notice
+from ddpm_app.ui.state import FOLLOW, App, Page, label
 
 MARK = (
     '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
@@ -23,8 +23,6 @@ STATUS = (
 )
 RESUMABLE = ("stopped", "interrupted", "failed")
 BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
-
-
 AT_ONCE = "() => document.querySelector('#status .bar')?.classList.add('asked')"
 """Start moves the bar in the browser, before the server answers."""
 ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
@@ -35,23 +33,15 @@ def new_visitor() -> str:
     return secrets.token_hex(16)
 
 
-def said(outcome: Problem | str, lang: str = "en") -> str:
-    """The value of ``shared.message``: a problem in red, a text plain, "" for nothing."""
-    words_ = tell(outcome, lang) if isinstance(outcome, Problem) else outcome
-    kind = "bad" if isinstance(outcome, Problem) else "good"
-    return f'<div class="note {kind}" role="status">{html.escape(words_)}</div>' if words_ else ""
-
-
-def build(studio: Studio, shared: Shared) -> dict[str, gr.Button]:
+def build(app: App, shared: Page) -> dict[str, gr.Button]:
     """Draw the header; returns its buttons by name. ``wire`` makes them work once the form exists."""
-    language.build(shared)
     with gr.Column(elem_id="header"):
         with gr.Row(elem_id="header-row"):
-            gr.HTML({"line": "", "bar": ""}, html_template=STATUS, js_on_load=following("status"), elem_id="status", min_width=0)
+            gr.HTML({"line": "", "bar": ""}, html_template=STATUS, js_on_load=follow_poll("status"), elem_id="status", min_width=0)
             with gr.Row(elem_id="buttons"):
                 buttons = {
                     name: gr.Button(
-                        words(f"ui.header.{name}"),
+                        label(f"ui.header.{name}"),
                         variant="primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary",
                         elem_id=f"button-{name}",
                         min_width=0,
@@ -59,23 +49,23 @@ def build(studio: Studio, shared: Shared) -> dict[str, gr.Button]:
                     for name in BUTTONS
                 }
         shared.message = gr.HTML(elem_id="message")
-        gr.HTML(js_on_load=following("notes"), elem_id="notes")
+        LiveHTML(elem_id="notes")
 
     def draw(snapshot: dict[str, Any], lang: str, visitor: str) -> list[Any]:
-        now = running(studio, snapshot)
-        mine = not now.get("name") or guard.may_stop(studio, runs.Run(studio.runs_dir / now["name"]), visitor)
-        shown = visible(now, mine) - ({"pause"} if studio.public else set())
+        now = running(app, snapshot)
+        mine = not now.get("name") or app.access.may_stop(Run(app.runs_dir / now["name"]), visitor)
+        shown = visible(now, mine) - ({"pause"} if app.public else set())
         return [status_of(now, lang), notes_html(now, lang, shown), " ".join(sorted(shown))]
 
     shared.live(draw, ["status", "notes", "can"], [shared.visitor])
     return buttons
 
 
-def running(studio: Studio, snapshot: dict[str, Any]) -> dict[str, Any]:
+def running(app: App, snapshot: dict[str, Any]) -> dict[str, Any]:
     """The run the header is about: the one at work, else the one on show."""
     if snapshot.get("active"):
         return snapshot
-    newest = studio.board.snapshot("")
+    newest = app.monitor.snapshot("")
     return newest if newest.get("active") else snapshot
 
 
@@ -114,7 +104,7 @@ def _line(now: dict[str, Any], lang: str) -> str:
         parts.append(t("ui.header.step", lang, step=now["step"], total=now["total_steps"]))
     if state == "training" and now.get("images_per_second"):
         parts += [
-            t("ui.header.left", lang, time=lasting(now["eta_seconds"], lang)),
+            t("ui.header.left", lang, time=format_duration(now["eta_seconds"], lang)),
             t("ui.header.speed", lang, speed=now["images_per_second"]),
         ]
     return "".join(part if part.startswith("<") else f"<span>{part}</span>" for part in parts)
@@ -145,12 +135,12 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
     if now.get("state") == "waiting":
         plan = now.get("plan") or {}
         asked = t(
-            "ui.header.long", lang, name=now["name"], time=lasting(now.get("estimate_seconds") or 0, lang), device=plan.get("device", "cpu")
+            "ui.header.long", lang, name=now["name"], time=format_duration(now.get("estimate_seconds") or 0, lang), device=plan.get("device", "cpu")
         )
         parts.append(f'<div class="note warn" role="alert">{html.escape(asked)}</div>')
     if now.get("state") == "failed" and now.get("error"):
         error = now["error"]
-        told = words_for(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
+        told = text_for_code(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
         trace = (
             f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>"
             if now.get("traceback")
@@ -159,7 +149,7 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
         parts.append(f'<div class="note bad" role="alert">{html.escape(told)}{trace}</div>')
     if now.get("state") == "interrupted" and "resume" in shown:
         parts.append(f'<div class="note warn">{html.escape(t("ui.header.interrupted", lang, name=now["name"]))}</div>')
-    told = [words_for(f"notice.{one['code']}", lang, one.get("values", {}), one["code"]) for one in now.get("notices") or []]
+    told = [text_for_code(f"notice.{one['code']}", lang, one.get("values", {}), one["code"]) for one in now.get("notices") or []]
     if told:
         lines = "".join(f'<div class="note">{html.escape(line)}</div>' for line in told)
         parts.append(f'<details class="notes"><summary>{t("ui.header.notices", lang, count=len(told))}</summary>{lines}</details>')
@@ -167,7 +157,7 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
 
 
 # ---- what it does ------------------------------------------------------------------------------------------------------
-def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
+def wire(app: App, shared: Page, buttons: dict[str, gr.Button]) -> None:
     """Connect the buttons. Each handler is short: the work happens in the job's thread."""
     typed = gr.State("")
     shared.form.components["output_dir"].input(
@@ -176,26 +166,26 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
 
     def start(visitor: str, lang: str, typed: str, *given: Any) -> list[Any]:
         try:
-            config = shared.form.read(given, free=studio.public or shared.form.values(given)["output_dir"] != typed)
-            run = studio.jobs.start(guard.check_config(studio, config, visitor), owner=visitor)
+            config = shared.form.read(given, free=app.public or shared.form.values(given)["output_dir"] != typed)
+            run = app.jobs.start(app.access.check_config(config, visitor), owner=visitor)
         except Exception as error:
-            return [said(problem_of(error), lang), *[gr.skip()] * (len(outputs) - 1)]
+            return [notice(as_problem(error), lang), *[gr.skip()] * (len(outputs) - 1)]
         first = status_of({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
         news = {"news": {"status": first, "can": "stop"}}
-        return ["", FOLLOW, gr.Tabs(selected="train"), runs.free_name(studio.runs_dir, run.name), None, news]
+        return ["", FOLLOW, gr.Tabs(selected="train"), registry.free_name(app.runs_dir, run.name), None, news]
 
     def act(name: str):
         def click(selected: str, visitor: str, lang: str) -> str:
             try:
-                now = running(studio, studio.board.snapshot(selected))
-                run = runs.find(studio.runs_dir, now.get("name", ""))
-                guard.require_owner(studio, run, visitor)
+                now = running(app, app.monitor.snapshot(selected))
+                run = registry.find(app.runs_dir, now.get("name", ""))
+                app.access.require_owner(run, visitor)
                 if name == "pause":  # a paused run keeps everybody else waiting
-                    guard.refuse_in_public(studio)
-                ACTIONS[name](studio, run, visitor)
+                    app.access.refuse_in_public()
+                ACTIONS[name](app, run, visitor)
             except Exception as error:
-                return said(problem_of(error), lang)
-            return said(t("ui.header.stopping", lang)) if name == "stop" else ""
+                return notice(as_problem(error), lang)
+            return notice(t("ui.header.stopping", lang)) if name == "stop" else ""
 
         return click
 
@@ -205,7 +195,7 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
         shared.selected,
         shared.tabs,
         shared.form.components["output_dir"],
-        shared.seen,  # emptied: the next tick sends everything, also where it looks as before Start
+        shared.fingerprints,  # emptied: the next tick sends everything, also where it looks as before Start
         shared.feed,
     ]
     buttons["start"].click(None, js=AT_ONCE, api_visibility="private")
@@ -217,9 +207,9 @@ def wire(studio: Studio, shared: Shared, buttons: dict[str, gr.Button]) -> None:
 
 
 ACTIONS = {
-    "go": lambda studio, run, visitor: run.wish(go=True),
-    "pause": lambda studio, run, visitor: run.wish(pause=True),
-    "unpause": lambda studio, run, visitor: run.wish(pause=False),
-    "stop": lambda studio, run, visitor: run.wish(stop=True),
-    "resume": lambda studio, run, visitor: studio.jobs.resume(run.name, owner=visitor),
+    "go": lambda app, run, visitor: run.request(go=True),
+    "pause": lambda app, run, visitor: run.request(pause=True),
+    "unpause": lambda app, run, visitor: run.request(pause=False),
+    "stop": lambda app, run, visitor: run.request(stop=True),
+    "resume": lambda app, run, visitor: app.jobs.resume(run.name, owner=visitor),
 }

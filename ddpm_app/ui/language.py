@@ -1,13 +1,14 @@
 """The visitor's language. The browser decides it (assets/js/language.js), for Gradio's labels and for what handlers return alike."""
 
 import json
+import pathlib
 
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ddpm_app.ui.film import SCRIPTS, scripted
-from ddpm_app.ui.studio import Shared, words
+from ddpm_app.ui.components.base import ScriptedHTML
+from ddpm_app.ui.state import Page, label
 
 SPOKEN = "() => window.studioLanguage || 'en'"
 HEAD = b"<head>"
@@ -15,28 +16,39 @@ CODES = {"en": "en", "zh": "zh-CN"}
 """Gradio's names of ``text.LANGUAGES``, and the page's."""
 
 
-def build(shared: Shared) -> None:
-    """The events after which ``shared.lang`` holds the language: ``shared.spoken`` when the page opens, ``shared.switched`` when
+SWITCH = """function hear() {
+  if (props.label === window.studioLanguage || !window.speakLanguage) return;
+  window.speakLanguage(props.label);
+  trigger("click");
+}
+watch("label", hear);
+hear();
+"""
+"""The label of this element is the language that Gradio's labels are in now: where it changes, the settings were used."""
+
+
+def build(shared: Page) -> None:
+    """The events after which ``shared.lang`` holds the language: ``shared.language_ready`` when the page opens, ``shared.language_changed`` when
     another one is chosen in Gradio's settings. Both happen in the browser alone."""
-    tongue = scripted("tongue.js", label=words("ui.language"), elem_id="tongue", elem_classes="unseen")
+    tongue = ScriptedHTML(script=SWITCH, label=label("ui.language"), elem_id="tongue", elem_classes="unseen")
     told = {"fn": None, "inputs": None, "outputs": shared.lang, "js": SPOKEN, "api_visibility": "private"}
-    shared.spoken = gr.context.Context.root_block.load(**told)
-    shared.switched = tongue.click(**told)
+    shared.language_ready = gr.context.Context.root_block.load(**told)
+    shared.language_changed = tongue.click(**told)
     shared.later.append(lambda: _name_tabs(shared))
 
 
-def _name_tabs(shared: Shared) -> None:
+def _name_tabs(shared: Page) -> None:
     """Gradio's own switch leaves the names of tabs that were never opened."""
 
     def named() -> list[gr.Tab]:
-        return [gr.Tab(label=words(f"ui.{name}.tab")) for name in shared.opened]
+        return [gr.Tab(label=label(f"ui.{name}.tab")) for name in shared.tab_items]
 
-    shared.switched.then(named, None, list(shared.opened.values()), show_progress="hidden", concurrency_limit=None, api_visibility="private")
+    shared.language_changed.then(named, None, list(shared.tab_items.values()), show_progress="hidden", concurrency_limit=None, api_visibility="private")
 
 
 def script() -> bytes:
     """What the page runs before Gradio starts."""
-    code = (SCRIPTS / "language.js").read_text(encoding="utf-8").replace("LANGUAGES", json.dumps(CODES), 1)
+    code = pathlib.Path(__file__).with_suffix(".js").read_text(encoding="utf-8").replace("LANGUAGES", json.dumps(CODES), 1)
     return f"<script>{code}</script>".encode()
 
 

@@ -1,43 +1,38 @@
-"""The page: header and tabs around one studio."""
+"""The page: first every tab is drawn, then every tab is wired."""
 
 import pathlib
+from types import ModuleType
+from typing import Any
 
 import gradio as gr
 
-from ddpm_app.jobs import Jobs
-from ddpm_app.ui import config, dataset, header, runs, sample, ticks, train
-from ddpm_app.ui.board import Board
-from ddpm_app.ui.film import scripted
-from ddpm_app.ui.learn import tab as learn
-from ddpm_app.ui.studio import Shared, Studio, words
+from ddpm_app.ui import header, language, polling
+from ddpm_app.ui.state import App, Page, label
+from ddpm_app.ui.tabs import config, dataset, learn, runs, sample, train
 
-TABS = {"dataset": dataset, "config": config, "train": train, "sample": sample, "learn": learn, "runs": runs}
-MINE = {"secret": "ddpm-studio"}
-"""A fixed key, so that what a browser keeps outlives a restart of the server. Nothing kept there is a secret. These stand
-outside the tabs: a tab that was never opened is not drawn, and what is not drawn is not read back."""
+TABS: dict[str, Any] = {"dataset": dataset, "config": config, "train": train, "sample": sample, "learn": learn, "runs": runs}
 
 
-def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks, Studio]:
-    """The page (not launched) and the studio behind it."""
-    runs_dir = pathlib.Path(runs_dir).resolve()
-    studio = Studio(runs_dir, Jobs(runs_dir), Board(runs_dir), public)
+def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks, App]:
+    """The page (not launched) and the app behind it."""
+    app = App(pathlib.Path(runs_dir).resolve(), public)
     with gr.Blocks(title="DDPM Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
-        shared = Shared(
-            selected=gr.BrowserState("", storage_key="ddpm-studio-run", **MINE),
-            visitor=gr.BrowserState("", storage_key="ddpm-studio-visitor", **MINE),
-            kept=gr.BrowserState({}, storage_key="ddpm-studio-form", **MINE),
-            seen=gr.Textbox(visible=False),
-            lang=gr.Textbox("en", visible=False),
-            feed=scripted("live.js", elem_id="feed", elem_classes="unseen"),
-        )
-        buttons = header.build(studio, shared)
-        with gr.Tabs(elem_id="tabs") as shared.tabs:
-            for name, part in TABS.items():
-                with gr.Tab(words(f"ui.{name}.tab"), id=name, elem_id=f"tab-{name}") as shared.opened[name]:
-                    part.build(studio, shared)
-        header.wire(studio, shared, buttons)
-        for connect in shared.later:
+        page = Page(app)
+        page.feed = polling.Feed(elem_id="feed", elem_classes="unseen")
+        language.build(page)
+        buttons = header.build(app, page)
+        with gr.Tabs(elem_id="tabs") as page.tabs:
+            for name, tab in TABS.items():
+                with gr.Tab(label(f"ui.{name}.tab"), id=name, elem_id=f"tab-{name}") as page.tab_items[name]:
+                    if isinstance(tab, ModuleType):
+                        tab.build(app, page)
+                    else:
+                        page.parts[name] = tab(app)
+        header.wire(app, page, buttons)
+        for connect in page.later:
             connect()
-        ticks.connect(studio, shared)
-        learn.open_linked(shared)
-    return demo, studio
+        for part in page.parts.values():
+            part.wire(page)
+        polling.connect(app, page)
+        learn.open_linked(page)
+    return demo, app

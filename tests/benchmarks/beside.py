@@ -19,9 +19,9 @@ import ui_kit  # noqa: E402
 from learn import tell  # noqa: E402
 
 from ddpm_app import jobs, presets  # noqa: E402
-from ddpm_app.ui import stations  # noqa: E402
-from ddpm_app.ui.board import last_row  # noqa: E402
-from ddpm_app.ui.learn.desk import Desk  # noqa: E402
+from ddpm_app.learn import stations  # noqa: E402
+from ddpm_app.learn.sessions import LearnSessions  # noqa: E402
+from ddpm_app.runs.metrics import last_row  # noqa: E402
 
 MODELS = {"latent": "shipped:butterflies-words", "words": "shipped:butterflies-words"}
 TRAINED = dict(max_train_steps=100_000, save_image_epochs=1_000_000, save_model_epochs=1_000_000)
@@ -37,25 +37,25 @@ def beside_training() -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
             _, studio = ui_kit.build(folder)
             studio.warm.set()
-            desk, turn = Desk(studio), 0
+            desk, turn = LearnSessions(studio), 0
             for name in stations.ORDER:  # models and data are loaded before
                 turn += 1
                 learn_kit.clicks(desk, name, turn, model=MODELS.get(name, "shipped:butterflies-64"))
             run = studio.jobs.start(presets.build(preset, **TRAINED))
-            run.wish(go=True)  # it is long
-            while run.status["state"] != "training" or not last_row(run):
+            run.request(go=True)  # it is long
+            while run.status["state"] != "training" or not last_row(run.metrics_path):
                 time.sleep(0.5)
             rates: dict[bool, list[float]] = {False: [], True: []}
             for k in range(2 * ROUNDS):
-                before, began = last_row(run)["step"], time.monotonic()
+                before, began = last_row(run.metrics_path)["step"], time.monotonic()
                 for part in range(WINDOW_SECONDS // EVERY_SECONDS):
                     if k % 2:
                         turn += 1
                         name = stations.ORDER[(k * WINDOW_SECONDS // EVERY_SECONDS + part) % len(stations.ORDER)]
                         learn_kit.clicks(desk, name, turn, t=100 + 37 * turn % 800, model=MODELS.get(name, "shipped:butterflies-64"))
                     time.sleep(max(0.0, began + (part + 1) * EVERY_SECONDS - time.monotonic()))
-                rates[bool(k % 2)].append((last_row(run)["step"] - before) / (time.monotonic() - began))
-            run.wish(stop=True)
+                rates[bool(k % 2)].append((last_row(run.metrics_path)["step"] - before) / (time.monotonic() - began))
+            run.request(stop=True)
             studio.jobs.join()
         alone, beside = statistics.mean(rates[False]), statistics.mean(rates[True])
         told = [", ".join(f"{rate:.2f}" for rate in rates[student]) for student in (False, True)]

@@ -4,13 +4,18 @@
 pictures as it compares; prints a table. `--write` keeps it in tests/benchmarks/frechet.md and the grids in assets/readme/. About 20
 minutes on two idle cores; run nothing else meanwhile.
 """
-
 import argparse
 import os
 import pathlib
 import platform
 import sys
 import tempfile
+
+from ddpm_app.images import image_grid
+from ddpm_app.model import loaded
+from ddpm_app.runs import registry
+from ddpm_app.runs.run import Run
+from ddpm_app.status import RunControl
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
@@ -19,7 +24,7 @@ import distance  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from ddpm_app import jobs, presets, runs, sample, specimens  # noqa: E402
+from ddpm_app import jobs, presets, sample, specimens  # noqa: E402
 from ddpm_app.data import preprocess  # noqa: E402
 
 TUTORIAL = dict(prediction_type="epsilon", beta_schedule="linear", learning_rate=1e-4, lr_warmup_steps=500, train_batch_size=16,
@@ -34,18 +39,18 @@ def real(count: int, size: int, seed: int) -> np.ndarray:
     return np.stack([preprocess.square(s.image, size, "squash", 3) for s in specimens.draw_many(count, 128, seed)])
 
 
-def trained(preset: str, folder: pathlib.Path, **changes) -> runs.Run:
+def trained(preset: str, folder: pathlib.Path, **changes) -> Run:
     """Train a preset to its end."""
-    run = runs.create(folder, presets.build(preset, **changes))
-    for _ in jobs.work(run, jobs.RunControl(run)):
+    run = registry.create(folder, presets.build(preset, **changes))
+    for _ in jobs.work(run, RunControl(run)):
         pass
     return run
 
 
-def drawn(run: runs.Run, count: int) -> list:
+def drawn(run: Run, count: int) -> list:
     """Pictures of the run's averaged weights."""
     images: list = []
-    for _, images in sample.draw(sample.load(run.path), sample.Request(num_images=count, batch_size=64)):  # noqa: B007
+    for _, images in sample.draw(loaded.load_model(run.path), sample.Request(num_images=count, batch_size=64)):  # noqa: B007
         pass
     return images
 
@@ -72,7 +77,7 @@ def main() -> None:
                 far[recipe] = distance.frechet(distance.features(np.stack([np.asarray(i) for i in images])), held_out)
                 seconds[recipe] = next(row["seconds"] for row in reversed(run.read_metrics()[0]) if row["kind"] == "step")
                 if args.write and recipe == "ours":
-                    sheet = sample.grid(images[:32], columns=8)
+                    sheet = image_grid(images[:32], columns=8)
                     sheet.resize((sheet.width * 2, sheet.height * 2), 0).save(ROOT / "assets" / "readme" / f"{name}.png", optimize=True)
             rows[name] = (f"| `{name}` | {seconds['ours'] / 60:.1f} | {runs_of['ours'].plan['total_steps']} | {floor:.3f} | "
                          f"{far['ours']:.3f} ({far['ours'] / floor:.1f} x) | {far['tutorial']:.3f} ({far['tutorial'] / floor:.0f} x) |")

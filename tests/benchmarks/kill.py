@@ -5,7 +5,6 @@ killed at a random moment of its life (starting, decoding, rehearsing, training,
 verdict; exit status 1 when a run came out otherwise. About half a minute per kill on an idle machine. `--write` keeps the
 table in tests/benchmarks/kill.md.
 """
-
 import argparse
 import os
 import pathlib
@@ -16,13 +15,17 @@ import sys
 import tempfile
 import time
 
+from kits import ROOT
+
+from ddpm_app.runs.run import Run
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from engine_kit import outcome  # noqa: E402
+from kits.engine import outcome  # noqa: E402
 
-from ddpm_app import runs  # noqa: E402
-from ddpm_app.problems import Problem  # noqa: E402
+from ddpm_app.errors import Problem  # noqa: E402
+from ddpm_app.runs import registry  # noqa: E402
 
 OPTIONS = ["--preset", "quick-check", "--mixed_precision", "no", "--threads", "1", "--device", "cpu"]
 FIRST_SECOND = 1.0
@@ -45,18 +48,18 @@ def killed(folder: pathlib.Path, seconds: float) -> str:
         process.send_signal(signal.SIGKILL)
         process.wait()
     try:
-        run = runs.find(folder, "it")
+        run = registry.find(folder, "it")
     except Problem:
         return "no run yet"
     rows, _, _ = run.read_metrics()
     return f"{run.status.get('phase') or '-'}, step {rows[-1]['step'] if rows else 0}"
 
 
-def resumed(folder: pathlib.Path) -> tuple[int, runs.Run]:
+def resumed(folder: pathlib.Path) -> tuple[int, Run]:
     """Resume the run to its end (start it where the kill came before it had a folder); (exit status, run)."""
     there = (folder / "it" / "config.json").exists()
     command = ("resume", "it", "--yes") if there else ("train", *OPTIONS, "--output_dir", "it")
-    return start(folder, *command).wait(), runs.find(folder, "it")
+    return start(folder, *command).wait(), registry.find(folder, "it")
 
 
 def campaign(kills: int, seed: int, home: pathlib.Path) -> tuple[list[str], bool]:
@@ -64,7 +67,7 @@ def campaign(kills: int, seed: int, home: pathlib.Path) -> tuple[list[str], bool
     begun = time.monotonic()
     assert start(home / "undisturbed", "train", *OPTIONS, "--output_dir", "it").wait() == 0
     life = time.monotonic() - begun
-    wanted = outcome(runs.find(home / "undisturbed", "it"))
+    wanted = outcome(registry.find(home / "undisturbed", "it"))
     draw, good, count = random.Random(seed), 0, 0
     lines = [f"Undisturbed: {life:.1f} s.", "", "| kill | after | where | resumed from | weights | metrics |", "|---|---|---|---|---|---|"]
     while count < kills:
@@ -73,7 +76,7 @@ def campaign(kills: int, seed: int, home: pathlib.Path) -> tuple[list[str], bool
         if not where:
             continue
         count += 1
-        saved = runs.Run(folder / "it").checkpoints
+        saved = Run(folder / "it").checkpoints
         status, run = resumed(folder)
         got = outcome(run) if status == 0 else {}
         weights = {k: v for k, v in wanted.items() if k != "metrics"} == {k: v for k, v in got.items() if k != "metrics"}

@@ -4,12 +4,15 @@
 stands beside pixel training at 128 px with the same minutes. Prints a table; `--write` keeps it in tests/benchmarks/latent.md and the grids in
 assets/readme/. About 30 minutes on two idle cores; run nothing else meanwhile.
 """
-
 import argparse
 import os
 import pathlib
 import sys
 import tempfile
+
+from ddpm_app.images import image_grid
+from ddpm_app.model import loaded
+from ddpm_app.runs.run import Run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
@@ -19,7 +22,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from frechet import REAL_SEEDS, cpu_name, trained  # noqa: E402
 
-from ddpm_app import presets, runs, sample, specimens  # noqa: E402
+from ddpm_app import presets, sample, specimens  # noqa: E402
 from ddpm_app.data import preprocess  # noqa: E402
 from ddpm_app.model import pipeline  # noqa: E402
 
@@ -52,21 +55,21 @@ def given_back(vae: str, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate([preprocess.to_display(part) for part in parts])
 
 
-def drawn(run: runs.Run, **asked) -> list:
+def drawn(run: Run, **asked) -> list:
     """Pictures of the run's averaged weights, at the guidance of its previews."""
     images: list = []
-    for _, images in sample.draw(sample.load(run.path), sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)):  # noqa: B007
+    for _, images in sample.draw(loaded.load_model(run.path), sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)):  # noqa: B007
         pass
     return images
 
 
-def sheet(run: runs.Run, kind: str):
+def sheet(run: Run, kind: str):
     """12 prompts or species, 4 pictures each, a row for two of them; or 32 pictures where nothing is asked."""
     if kind == "none":
-        return sample.grid(drawn(run, num_images=32), columns=8)
+        return image_grid(drawn(run, num_images=32), columns=8)
     every = {"prompt": PROMPTS} if kind == "text" else {"labels": range(len(PROMPTS))}
     asked = {name: tuple(one for one in values for _ in range(ACROSS)) for name, values in every.items()}
-    return sample.grid(drawn(run, num_images=12 * ACROSS, **asked), columns=2 * ACROSS)
+    return image_grid(drawn(run, num_images=12 * ACROSS, **asked), columns=2 * ACROSS)
 
 
 def row(name: str, folder: pathlib.Path, count: int, write: bool) -> str:
@@ -100,7 +103,7 @@ def row(name: str, folder: pathlib.Path, count: int, write: bool) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def spent(run: runs.Run) -> tuple[str, str, str]:
+def spent(run: Run) -> tuple[str, str, str]:
     """(minutes in the loop, steps, seconds per step) of a finished run."""
     seconds = next(r["seconds"] for r in reversed(run.read_metrics()[0]) if r["kind"] == "step")
     steps = run.plan["total_steps"]

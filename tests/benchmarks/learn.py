@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT)]
 from conftest import ARGS, serve  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-from ddpm_app.ui import stations  # noqa: E402
+from ddpm_app.learn import stations  # noqa: E402
 
 REPEATS = 7
 BAR_SECONDS = {name: 1.0 for name in ("tensor", "latent", "noise", "unet", "guess", "loss", "modes", "epoch", "ema", "words")}

@@ -3,7 +3,6 @@
 `python tests/benchmarks/page.py` starts the real app and talks to it over HTTP as a browser does. `--write` keeps the table in
 tests/benchmarks/page.md. About 8 minutes on two idle cores; run nothing else meanwhile. Figures only: a slow machine fails nothing.
 """
-
 import argparse
 import asyncio
 import contextlib
@@ -23,6 +22,9 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
+from ddpm_app.runs.metrics import MetricsWriter
+from ddpm_app.runs.run import Run
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -30,8 +32,8 @@ import fabricated  # noqa: E402
 import httpx  # noqa: E402
 import psutil  # noqa: E402
 
-from ddpm_app import runs  # noqa: E402
-from ddpm_app.ui.board import last_row  # noqa: E402
+from ddpm_app.runs import registry  # noqa: E402
+from ddpm_app.runs.metrics import last_row  # noqa: E402
 
 SKIP = {"__type__": "update"}
 STAYS = (None, SKIP, {"props": SKIP, **SKIP})
@@ -194,9 +196,9 @@ async def ticked(steps: int, count: int) -> list[str]:
     return [tick_row(f"run of {steps:,} steps, {when}", found) for when, found in answers.items()]
 
 
-def train_a_second(run: runs.Run, step: int, picture: bytes | None) -> None:
+def train_a_second(run: Run, step: int, picture: bytes | None) -> None:
     """Change the files of a run as a second of training does, with a new preview where a picture is given."""
-    writer = runs.MetricsWriter(run.metrics_path)
+    writer = MetricsWriter(run.metrics_path)
     for at in range(1, ROWS_PER_TICK + 1):
         writer.add(step + at, kind="step", loss=0.02 + 0.001 * (at % 7), lr=3.2e-4, grad_norm=0.3, seconds=(step + at) * 0.03)
     writer.close()
@@ -220,9 +222,9 @@ async def trained(threads: int, viewers: int, seconds: float, rounds: int) -> li
         async with viewer(url) as one:
             one.values |= {one.ids[f"field-{field}"]: value for field, value in (TRAINED | {"threads": str(threads)}).items()}
             await one.call("click", "button-start")
-        run = next(iter(runs.list_runs(pathlib.Path(name))), None) or sys.exit("Start started nothing")
-        run.wish(go=True)
-        while last_row(run).get("step", 0) < 20:
+        run = next(iter(registry.list_runs(pathlib.Path(name))), None) or sys.exit("Start started nothing")
+        run.request(go=True)
+        while last_row(run.metrics_path).get("step", 0) < 20:
             await asyncio.sleep(0.2)
             if not run.active:
                 raise SystemExit(f"the run ended: {run.status.get('error')}")
@@ -235,7 +237,7 @@ async def trained(threads: int, viewers: int, seconds: float, rounds: int) -> li
                 watched.append(await speed(run, seconds))
                 answers += ticks[before:]
                 own += time.process_time() - spent
-        run.wish(stop=True)
+        run.request(stop=True)
         while run.active:
             await asyncio.sleep(0.2)
     slower, length = 1 - statistics.mean(watched) / statistics.mean(alone), seconds * rounds
@@ -246,11 +248,11 @@ async def trained(threads: int, viewers: int, seconds: float, rounds: int) -> li
     return [row(what, f"{slower:.1%} slower", "10%", slower < 0.1)]
 
 
-async def speed(run: runs.Run, seconds: float) -> float:
+async def speed(run: Run, seconds: float) -> float:
     """Steps per second over the next ``seconds``, by the training loop's own clock."""
-    first = last_row(run)
+    first = last_row(run.metrics_path)
     await asyncio.sleep(seconds)
-    last = last_row(run)
+    last = last_row(run.metrics_path)
     return (last["step"] - first["step"]) / max(last["seconds"] - first["seconds"], 1e-9)
 
 

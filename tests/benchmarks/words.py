@@ -5,7 +5,6 @@ whatever else `sample.load` takes) draw 256 pictures for each question at guidan
 finds right, beside a blind answer and beside real held-out specimens. `--write` keeps the table in tests/benchmarks/words.md. Without
 `--run` it only tells how good the classifier is.
 """
-
 import argparse
 import dataclasses
 import os
@@ -13,6 +12,8 @@ import pathlib
 import re
 import sys
 from collections import Counter
+
+from ddpm_app.model import loaded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
@@ -24,7 +25,7 @@ from frechet import cpu_name  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ddpm_app import presets, sample, specimens  # noqa: E402
-from ddpm_app.data import pictures, preprocess  # noqa: E402
+from ddpm_app.data import image_dataset, preprocess  # noqa: E402
 
 RESULTS = ROOT / "tests" / "benchmarks" / "words.md"
 SIZE = 64
@@ -68,7 +69,7 @@ class Judge(nn.Module):
         return species.argmax(1).numpy(), [{COLOURS[k] for k in row.nonzero().flatten()} for row in likely]
 
 
-def train_judge(data: pictures.Pictures) -> Judge:
+def train_judge(data: image_dataset.ImageDataset) -> Judge:
     """A classifier that has seen the training split: real specimens only."""
     torch.manual_seed(0)
     images, species = data.images[data.train], torch.tensor([data.labels[i] for i in data.train])
@@ -88,7 +89,7 @@ def train_judge(data: pictures.Pictures) -> Judge:
     return judge
 
 
-def show_judge(judge: Judge, data: pictures.Pictures) -> None:
+def show_judge(judge: Judge, data: image_dataset.ImageDataset) -> None:
     """Print how often it is right on the held-out specimens, and for which colours."""
     rows = data.held_out
     species, seen = judge.says(data.images[rows])
@@ -114,7 +115,7 @@ class Question:
     real: list[tuple[int, int]]
 
 
-def questions(kind: str, data: pictures.Pictures) -> list[Question]:
+def questions(kind: str, data: image_dataset.ImageDataset) -> list[Question]:
     """What a model of that kind of conditioning is asked."""
     rows, count = data.held_out, len(specimens.SPECIES)
     if kind == "labels":
@@ -164,12 +165,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    data = pictures.load(presets.build("butterflies-64"))
+    data = image_dataset.load(presets.build("butterflies-64"))
     judge = train_judge(data)
     show_judge(judge, data)
     if not args.run:
         return
-    model, name, rows = sample.load(args.run), args.name or pathlib.Path(args.run).name, []
+    model, name, rows = loaded.load_model(args.run), args.name or pathlib.Path(args.run).name, []
     if model.conditioning.kind == "none":
         raise SystemExit(f"{args.run} draws what it likes: it takes neither words nor labels")
     for question in questions(model.conditioning.kind, data):

@@ -1,7 +1,6 @@
 """The real app on a free port with an empty runs folder, and a Chromium to look at it."""
 
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -11,8 +10,8 @@ import urllib.error
 import urllib.request
 
 import pytest
+from kits import ROOT
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
 ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync"]
 STARTING_SECONDS = 120

@@ -3,10 +3,10 @@
 import zipfile
 
 import pytest
-import ui_kit
+from kits import page as ui_kit
 from playwright.sync_api import expect
 
-from ddpm_app.ui import style
+from ddpm_app.ui import theme
 
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -23,7 +23,7 @@ def address(trained):
         runs_dir = trained(kind).path.parent
     demo, studio = ui_kit.build(runs_dir)
     studio.warm.set()
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **style.look())
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **theme.look())
     yield demo.local_url
     demo.close()
 

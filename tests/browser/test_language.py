@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from ddpm_app import text
+from ddpm_app import i18n
 
 SLOW = 60_000
 OF_BROWSERS = ["zh-CN", "zh-Hans-SG"]
@@ -32,12 +32,12 @@ def opened(chromium, studio):
 
 def speaks(page, lang):
     """The page's own language, a static label, a tab that was never opened, a live part, and a part that a handler drew."""
-    tab = text.t("ui.dataset.tab", lang)
+    tab = i18n.t("ui.dataset.tab", lang)
     expect(page.get_by_role("tab", name=tab, exact=True)).to_be_visible(timeout=SLOW)
-    expect(page.get_by_role("tab", name=text.t("ui.runs.tab", lang), exact=True)).to_be_visible()
-    expect(page.locator("#button-start")).to_have_text(text.t("ui.header.start", lang))
-    expect(page.locator("#status")).to_contain_text(text.t("ui.header.idle", lang), timeout=SLOW)
-    expect(page.locator("#facts")).to_contain_text(text.t("ui.dataset.pictures", lang, count=1024), timeout=SLOW)
+    expect(page.get_by_role("tab", name=i18n.t("ui.runs.tab", lang), exact=True)).to_be_visible()
+    expect(page.locator("#button-start")).to_have_text(i18n.t("ui.header.start", lang))
+    expect(page.locator("#status")).to_contain_text(i18n.t("ui.header.idle", lang), timeout=SLOW)
+    expect(page.locator("#facts")).to_contain_text(i18n.t("ui.dataset.pictures", lang, count=1024), timeout=SLOW)
     assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-CN"}[lang]
 
 
@@ -59,7 +59,7 @@ def test_what_is_wrong_is_told_in_chinese(opened):
     speaks(page, "zh")
     page.get_by_role("tab", name="配置", exact=True).click()
     page.locator("#field-learning_rate input, #field-learning_rate textarea").first.fill("E-4")
-    told = text.t("problem.float_parsing", "zh", field="learning_rate", value="E-4")
+    told = i18n.t("problem.float_parsing", "zh", field="learning_rate", value="E-4")
     expect(page.locator("#field-learning_rate")).to_contain_text(told, timeout=SLOW)
     expect(page.locator("#meaning")).to_contain_text(told, timeout=SLOW)
     page.locator("#button-start").click()
@@ -70,10 +70,10 @@ def test_the_settings_switch_everything_and_keep_the_form(opened, studio):
     page = opened("en-US", "?lang=en")
     speaks(page, "en")
     page.get_by_role("tab", name="Sample", exact=True).click()
-    expect(page.locator("#sample-status")).to_contain_text(text.t("ui.sample.empty", "en"))
+    expect(page.locator("#sample-status")).to_contain_text(i18n.t("ui.sample.empty", "en"))
     page.get_by_role("tab", name="Config", exact=True).click()
     page.locator("#field-image_size input, #field-image_size textarea").first.fill("abc")
-    wrong = {lang: text.t("problem.int_parsing", lang, field="image_size", value="abc") for lang in text.LANGUAGES}
+    wrong = {lang: i18n.t("problem.int_parsing", lang, field="image_size", value="abc") for lang in i18n.LANGUAGES}
     expect(page.locator("#field-image_size")).to_contain_text(wrong["en"], timeout=SLOW)
     choose_in_settings(page, "简体中文")
     speaks(page, "zh")
@@ -81,7 +81,7 @@ def test_the_settings_switch_everything_and_keep_the_form(opened, studio):
     expect(page.locator("#meaning")).to_contain_text(wrong["zh"], timeout=SLOW)
     expect(page.locator("#field-image_size input, #field-image_size textarea").first).to_have_value("abc")
     expect(page.locator("#where")).to_contain_text("页", timeout=SLOW)
-    expect(page.locator("#sample-status")).to_contain_text(text.t("ui.sample.empty", "zh"), timeout=SLOW)
+    expect(page.locator("#sample-status")).to_contain_text(i18n.t("ui.sample.empty", "zh"), timeout=SLOW)
     for query, lang in (("", "zh"), ("?lang=en", "en")):  # chosen once, this browser keeps it; but a link wins
         again = page.context.new_page()
         again.goto(studio[0] + query)

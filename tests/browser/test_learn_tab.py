@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from ddpm_app.text import table
-from ddpm_app.ui import stations
+from ddpm_app.i18n import text_table
+from ddpm_app.learn import stations
 
 SHOWN = "() => document.querySelector('.panels')?.innerHTML"
 MOVES = {"loss": ".control.choice"}
@@ -52,7 +52,7 @@ def test_every_station_opens_shows_and_reacts(page, studio, lang):
     for name in stations.ORDER:
         page.click(f".learn-path [data-station={name}]")
         page.wait_for_selector(READY.format(name))
-        expect(page.locator(".learn-head h3")).to_have_text(table(lang)[f"ui.learn.{name}.title"])
+        expect(page.locator(".learn-head h3")).to_have_text(text_table(lang)[f"ui.learn.{name}.title"])
         assert page.locator(".panels img, .panels svg").count(), name
         assert not page.locator(".learn-error .note").count(), name
         react(page)

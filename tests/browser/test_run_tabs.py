@@ -6,13 +6,13 @@ import urllib.request
 import zipfile
 
 import pytest
-import ui_kit
-from fabricated import at_work, make_run, preview_png
+from kits import page as ui_kit
+from kits.fabricated_runs import at_work, make_run, preview_png
 from playwright.sync_api import expect
 
-from ddpm_app import runs
-from ddpm_app.jobs import RunControl
-from ddpm_app.ui import style
+from ddpm_app.runs import registry
+from ddpm_app.status import RunControl
+from ddpm_app.ui import theme
 
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -29,7 +29,7 @@ def server(tmp_path_factory):
     make_run(runs_dir, "finished-run", steps=60, preset="quick-check", previews=3, pipeline=True, age=60)
     at_work(make_run(runs_dir, "running-run", steps=1500, total=2000, previews=5))
     demo, studio = ui_kit.build(runs_dir)
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **style.look())
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **theme.look())
     yield demo.local_url, studio
     demo.close()
 
@@ -76,7 +76,7 @@ def test_curves_and_pictures_are_there_after_a_reload_and_on_a_second_page(visit
 
 def test_a_new_step_shows_without_a_reload_and_the_chosen_picture_stays(visit, server):
     page = visit("Train")
-    run = runs.find(server[1].runs_dir, "running-run")
+    run = registry.find(server[1].runs_dir, "running-run")
     expect(page.locator("#train-previews .caption")).to_have_text("step 1,500")
     page.locator("#train-previews input").fill("1")
     expect(page.locator("#train-previews .caption")).to_have_text("step 375")
@@ -110,25 +110,25 @@ def test_the_pointer_reads_the_curve(visit):
 
 def test_sample_now_reaches_the_run(visit, server):
     page = visit("Train")
-    run = runs.find(server[1].runs_dir, "running-run")
-    before = run.wishes["sample"]
+    run = registry.find(server[1].runs_dir, "running-run")
+    before = run.requests["sample"]
     page.locator("#sample-now").click()
     expect(page.locator("#message")).to_contain_text("Asked")
-    assert run.wishes["sample"] == before + 1
+    assert run.requests["sample"] == before + 1
 
 
 def test_pause_and_continue(visit, server):
     page = visit("Train")
-    run = runs.find(server[1].runs_dir, "running-run")
+    run = registry.find(server[1].runs_dir, "running-run")
     expect(page.locator("#sample-now")).to_be_enabled()
     page.locator("#button-pause").click()
-    wait_for(page, lambda: run.wishes["pause"])
+    wait_for(page, lambda: run.requests["pause"])
     RunControl(run).progress("paused")  # as the training process does
     expect(page.locator("#status")).to_contain_text("Paused")
     for button in ("#sample-now", "#save-now"):
         expect(page.locator(button)).to_be_disabled()
     page.locator("#button-unpause").click()
-    wait_for(page, lambda: not run.wishes["pause"])
+    wait_for(page, lambda: not run.requests["pause"])
     at_work(run, step=1501)
     expect(page.locator("#train-figures")).to_contain_text("1,501")
     expect(page.locator("#button-pause")).to_be_visible()
@@ -146,9 +146,9 @@ def test_a_new_run_of_the_same_name_shows_its_own_previews(visit, server):
     expect(page.locator("#train-previews .caption")).to_have_text("step 0")
     before = image.get_attribute("src")
     run.save_sample(0, preview_png(1.0))
-    run.note(created=run.record["created"] + 10)
+    run.update_record(created=run.record["created"] + 10)
     expect(image).not_to_have_attribute("src", before)
-    runs.discard(run)
+    registry.discard(run)
 
 
 def test_draw_scrub_and_download(visit, tmp_path):
@@ -209,7 +209,7 @@ def test_a_run_is_compared_downloaded_thrown_away_and_restored(visit, server, tm
     page.get_by_role("option", name="spare").click()
     page.locator("#runs-restore").click()
     expect(page.locator(".run-card[data-name=spare]")).to_have_count(1)
-    runs.discard(runs.find(studio.runs_dir, "spare"))
+    registry.discard(registry.find(studio.runs_dir, "spare"))
 
 
 def test_open_goes_to_the_curves_of_that_run(visit):
@@ -251,9 +251,9 @@ def test_a_tick_is_small(server):
         config = json.load(answer)
     first, seen = tick(url, config, None)
     assert 2_000 < first < 8_000  # everything, once
-    at_work(runs.find(studio.runs_dir, "running-run"), step=1503, loss=0.5)
-    studio.board.refresh()
+    at_work(registry.find(studio.runs_dir, "running-run"), step=1503, loss=0.5)
+    studio.monitor.refresh()
     moved, seen = tick(url, config, seen)
     still, _ = tick(url, config, seen)
     assert still < moved < 8_000 and still < 500
-    at_work(runs.find(studio.runs_dir, "running-run"), step=1500)
+    at_work(registry.find(studio.runs_dir, "running-run"), step=1500)

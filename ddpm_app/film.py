@@ -1,0 +1,70 @@
+"""Films with a slider that moves in the browser, as values: how a preview grew, and how noise became a picture."""
+
+from typing import Any
+
+from PIL import Image
+
+from ddpm_app.i18n import t
+from ddpm_app.images import data_uri, rows_grid
+
+LATENT_RANGE = 3
+"""Latents have about unit variance: from minus to plus this they are shown."""
+MAX_FRAMES, MAX_PICTURES = 20, 4
+SIDE = 160
+"""Pictures of a film are scaled down to this, so that a film stays small."""
+ROWS = (("latents", "noise"), ("noisy", "noise"), ("guess", "prediction"))
+"""What the rows of a film show, and in which colour they are named; of a model in pixels the last two."""
+
+
+def film_value(name: str, alt: str, lang: str = "en", **options: Any) -> dict[str, Any]:
+    """A value for ``player``. Where ``name`` stays, the viewer's place stays.
+
+    Options: ``frames``, dicts of "caption" and "src"; or ``steps``, the keys of the pictures, with one ``caption`` where {}
+    stands for the step; ``rows`` [(label, colour)] beside the picture, a ``note`` below it, ``pace`` in ms per frame, ``autoplay``;
+    ``made``, which tells the pictures of two films of one name apart.
+    """
+    return {
+        "name": name,
+        "alt": alt,
+        "words": {"play": t("ui.film.play", lang), "pause": t("ui.film.pause", lang)},
+        **options,
+    }
+
+
+class FilmRecorder:
+    """Collects the film of a denoising: at most ``MAX_FRAMES`` frames of ``pictures`` (at most ``MAX_PICTURES``) pictures. Each frame
+    is some rows of pictures, what is noisy above what is guessed of it; pictures of a drawing that comes later stand to the right."""
+
+    def __init__(self, steps: int, pictures: int = MAX_PICTURES):
+        wanted = min(steps, MAX_FRAMES)
+        self._keep = {1 + round(k * (steps - 1) / max(1, wanted - 1)) for k in range(wanted)}
+        self._taken: dict[int, tuple[int, list[list[Image.Image]]]] = {}
+        self.steps, self.pictures = steps, pictures
+
+    def wants(self, step: int) -> int:
+        """How many more pictures of ``step`` (from 1) have a place in the film."""
+        if step not in self._keep:
+            return 0
+        return self.pictures - (len(self._taken[step][1][0]) if step in self._taken else 0)
+
+    def add(self, step: int, timestep: int, rows: list[list[Image.Image]]) -> None:
+        """Take pictures of a ``step`` that is wanted."""
+        rows = [[_small(image) for image in row[: self.wants(step)]] for row in rows]
+        taken = self._taken.setdefault(step, (timestep, [[] for _ in rows]))[1]
+        for row, images in zip(taken, rows, strict=True):
+            row += images
+
+    def film_value(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> dict[str, Any]:
+        """The film as a value for ``player``. Three rows are those of a latent model: latents, noisy, guessed."""
+        frames = [
+            {"caption": t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep), "src": data_uri(rows_grid(rows), small=True)}
+            for step, (timestep, rows) in sorted(self._taken.items())
+        ]
+        count = len(next(iter(self._taken.values()))[1]) if self._taken else 2
+        rows = [(t(f"ui.film.{key}", lang), colour) for key, colour in ROWS[-count:]]
+        return film_value(name, t("ui.film.alt", lang), lang, frames=frames, rows=rows, pace=160, autoplay=autoplay, note=note)
+
+
+def _small(image: Image.Image) -> Image.Image:
+    scale = SIDE / max(image.size)
+    return image if scale >= 1 else image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)

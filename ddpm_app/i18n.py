@@ -1,0 +1,62 @@
+"""The words people read: ``t(key, lang, **values)`` looks a key up in assets/i18n/<lang>.json and fills its placeholders."""
+
+import functools
+import json
+import pathlib
+from typing import Any
+
+from ddpm_app.errors import Problem
+
+ASSETS = pathlib.Path(__file__).resolve().parent.parent / "assets"
+LANGUAGES = ("en", "zh")
+
+
+@functools.cache
+def text_table(lang: str = "en") -> dict[str, str]:
+    """The text table of one language: a flat dict from key to sentence."""
+    return json.loads((ASSETS / "i18n" / f"{lang}.json").read_text(encoding="utf-8"))
+
+
+def t(key: str, lang: str = "en", **values) -> str:
+    """The sentence of ``key`` with ``{name}`` placeholders filled from ``values``.
+
+    Raises KeyError when the English table lacks the key or a value is missing, so that a typing error can't reach a page.
+    """
+    words = text_table(lang if lang in LANGUAGES else "en").get(key) or text_table("en")[key]
+    return words if key.startswith("field.") else words.format(**values)  # a setting's help may show the braces that its value takes
+
+
+def problem_text(problem: Problem, lang: str = "en") -> str:
+    """A problem in plain words, naming its field and the remedy."""
+    return t(f"problem.{problem.code}", lang, **{"field": problem.field, **problem.values})
+
+
+def text_for_code(key: str, lang: str, values: dict[str, Any], otherwise: str) -> str:
+    """The sentence of a code that a run's file holds; another version's unknown code or values show as they are."""
+    try:
+        return t(key, lang, **values)
+    except (KeyError, IndexError, ValueError, TypeError):
+        return f"{otherwise} {values}"
+
+
+def format_duration(seconds: float, lang: str = "en") -> str:
+    """A length of time in words that fit it: "8 s", "4 min 10 s", "2 h 05 min", "52 h"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return t("ui.time.seconds", lang, seconds=rest)
+    if minutes < 60:
+        return t("ui.time.minutes", lang, minutes=minutes, seconds=rest)
+    if minutes < 600:
+        return t("ui.time.hours_minutes", lang, hours=minutes // 60, minutes=minutes % 60)
+    return t("ui.time.hours", lang, hours=round(seconds / 3600))
+
+
+def format_bytes(count: float) -> str:
+    """A number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
+    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if count >= size), ("kB", 1e3))
+    return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
+
+
+def format_count(count: float) -> str:
+    """A large number: 860k, 5.4M, 113M."""
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k"

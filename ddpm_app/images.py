@@ -1,0 +1,103 @@
+"""Sheets of pictures, plain or with captions, and pictures as data URIs."""
+
+import base64
+import io
+import math
+
+from PIL import Image, ImageDraw, ImageFont
+
+SMALLEST, GREATEST = 96, 256
+"""Sides between which pictures stand on a sheet: small ones are blown up with hard edges, great ones scaled down."""
+CAPTION_WIDTH, FONT_SIZE, GAP = 150, 15, 4
+CHINESE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "STHeiti Light.ttc")
+"""Fonts of Linux, Windows and macOS with Chinese characters, which the one that comes with Pillow has not."""
+
+
+def captioned_grid(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
+    """Rows of pictures of one size on a white sheet, each with its caption on the left."""
+    font = _font("".join(caption for caption, _ in rows))
+    width, height = _fitted(*rows[0][1][0].size)
+    captions = [_wrapped(caption, font) for caption, _ in rows]
+    left = 3 * GAP + math.ceil(max(font.getlength(line) for lines in captions for line in lines))
+    columns = max(len(images) for _, images in rows)
+    sheet = Image.new("RGB", (left + columns * (width + GAP), len(rows) * (height + GAP) - GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for r, (lines, (_, images)) in enumerate(zip(captions, rows, strict=True)):
+        top = r * (height + GAP)
+        pen.multiline_text((left - 2 * GAP, top + height / 2), "\n".join(_shortened(lines, height)), "#1f1d1a", font, "rm", align="right")
+        for c, image in enumerate(images):
+            hard = Image.Resampling.NEAREST if image.width < width else Image.Resampling.LANCZOS
+            sheet.paste(image.convert("RGB").resize((width, height), hard), (left + c * (width + GAP), top))
+    return sheet
+
+
+def _font(told: str) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, or, for a text with characters beyond Latin, the first of this system's that is there."""
+    for name in CHINESE_FONTS if any(ord(letter) > 0x2000 for letter in told) else ():
+        try:
+            return ImageFont.truetype(name, FONT_SIZE)
+        except OSError:
+            continue
+    return ImageFont.load_default(FONT_SIZE)
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    side = max(width, height)
+    if side > GREATEST:
+        return max(1, width * GREATEST // side), max(1, height * GREATEST // side)
+    times = math.ceil(SMALLEST / side)
+    return width * times, height * times
+
+
+def _wrapped(caption: str, font: ImageFont.FreeTypeFont) -> list[str]:
+    """The caption in lines that fit beside the pictures; a word longer than that is cut."""
+    lines = [""]
+    for word in caption.split() or [""]:
+        while len(word) > 1 and font.getlength(word) > CAPTION_WIDTH:
+            word = word[:-1]
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= CAPTION_WIDTH:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _shortened(lines: list[str], height: int) -> list[str]:
+    """As many lines as a row is high, with dots where some are left out."""
+    most = max(1, height // (FONT_SIZE + 4))
+    return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1].rpartition(" ")[0] + " ..."]
+
+
+def image_grid(images: list[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
+    """All pictures on one white sheet, ``columns`` (default: about square) to a row."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    width, height = images[0].size
+    rows = math.ceil(len(images) / columns)
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
+    for k, image in enumerate(images):
+        sheet.paste(image, (k % columns * (width + gap), k // columns * (height + gap)))
+    return sheet
+
+
+EXACT_PIXELS = 24_000
+"""Sheets up to this size travel without loss: hard pixels show every error of a compressed colour."""
+
+
+def data_uri(image: Image.Image, small: bool = False) -> str:
+    """A picture as a data URI: PNG, or with ``small`` WebP, which loses a little where the picture is large."""
+    file = io.BytesIO()
+    exact = image.width * image.height <= EXACT_PIXELS
+    image.save(file, "WEBP", lossless=exact, quality=50 if exact else 85, method=2) if small else image.save(file, "PNG")
+    return f"data:image/{'webp' if small else 'png'};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def rows_grid(rows: list[list[Image.Image]], gap: int = 1) -> Image.Image:
+    """Rows of pictures of one size on a transparent sheet."""
+    width, height = rows[0][0].size
+    columns = max(map(len, rows))
+    result = Image.new("RGBA", (columns * (width + gap) - gap, len(rows) * (height + gap) - gap))
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            result.paste(image.convert("RGBA"), (c * (width + gap), r * (height + gap)))
+    return result

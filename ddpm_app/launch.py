@@ -1,0 +1,98 @@
+"""The page's command line: what address it listens on, who may use it, and the launch."""
+
+import argparse
+import os
+import sys
+
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ddpm_app.access import UPLOAD_MB
+
+WARM_AFTER_SECONDS = 3
+"""torch is imported this long after the page is up, so that the first page doesn't wait for it."""
+
+
+def options(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line. Exits with 2 and one line when the page would be open to strangers without being asked for."""
+    parser = argparse.ArgumentParser(description="Train a diffusion model in the browser and watch it learn.")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to poll_requests on")
+    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", 7860), help="first port to try")
+    parser.add_argument("--runs_dir", default="runs", help="folder that holds the runs")
+    parser.add_argument("--share", action="store_true", help="make a public gradio.live link")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")
+    parser.add_argument(
+        "--public", action="store_true", help="strangers may use it: limited to small runs on the built-in data or an upload"
+    )
+    args = parser.parse_args(argv)
+    args.public |= "SPACE_ID" in os.environ
+    if args.auth and not all(args.auth.partition(":")):
+        _refuse("--auth needs a name and a password, as user:password")
+    if not 0 < args.port < 65536:
+        _refuse(f"--port is {args.port}: it must be between 1 and 65535")
+    beyond_this_machine = args.share or args.host not in ("127.0.0.1", "localhost", "::1", "[::1]")
+    args.open_to_others = beyond_this_machine or bool(args.auth) or args.public
+    if beyond_this_machine and not (args.auth or args.public):
+        _refuse("--share and a --host other than this machine open the page to others: add --auth user:password or --public")
+    return args
+
+
+def _refuse(line: str) -> None:
+    print(line, file=sys.stderr)
+    raise SystemExit(2)
+
+
+# ---- Host names --------------------------------------------------------------------------------------------------------
+class HostCheck:
+    """Answers only requests whose Host is one this server was started for. Without it a stranger's web page whose name is
+    made to point at this machine (DNS rebinding) counts as the same origin and could drive the studio."""
+
+    NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and not self.allowed(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+            await PlainTextResponse("Unknown Host", status_code=421)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def allowed(self, host: str) -> bool:
+        name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
+        return name in self.NAMES
+
+
+def host_check(opened: bool) -> list[Middleware]:
+    """The middleware for ``launch(app_kwargs=...)``. A page opened to others goes by names that nobody here knows (a proxy's, a
+    Space's), and is guarded by its password or by the rules of public mode: only one for this machine alone is checked."""
+    return [] if opened else [Middleware(HostCheck)]
+
+
+# ---- the launch ---------------------------------------------------------------------------------------------------------
+def main(argv: list[str] | None = None) -> None:
+    args = options(argv)
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = args.host, str(args.port)  # gradio tries the ports from here on
+
+    from ddpm_app.ui import language, page, theme
+
+    demo, app = page.build(args.runs_dir, args.public)
+    demo.launch(
+        share=args.share,
+        auth=tuple(args.auth.split(":", 1)) if args.auth else None,
+        max_file_size=UPLOAD_MB[args.public] * 2**20,
+        app_kwargs={"middleware": [*host_check(args.open_to_others), language.middleware()]},
+        run_history=False,
+        ssr_mode=False,
+        show_error=True,
+        quiet=True,
+        prevent_thread_lock=True,
+        **theme.look(),
+    )
+    for address in filter(None, (demo.local_url, demo.share_url)):
+        print(f"DDPM Studio is at {address}", flush=True)
+    app.warm_up(WARM_AFTER_SECONDS)
+    demo.block_thread()

@@ -1,0 +1,69 @@
+"""Where a model lies: a shipped part, a run, a folder, or the Hub."""
+
+import pathlib
+import re
+
+from huggingface_hub import errors, snapshot_download
+from huggingface_hub.utils import httpx
+
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import ASSETS
+from ddpm_app.runs.run import Run
+
+SHIPPED = ASSETS / "models"
+WANTED = ("*.json", "*/*.json", "*/merges.txt", "merges.txt", "*/*model*.safetensors", "*model*.safetensors")
+UNWANTED = ("*fp16*", "*non_ema*", "*nonema*", "safety_checker/*", "*pruned*", "*.bin*")
+"""Of a repository: settings, vocabulary and the plain weights; never code, pickles, or the same weights in other formats."""
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def resolve(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None, field: str | None = None) -> pathlib.Path:
+    """The folder of a pipeline or of one of its parts: the name of a shipped one, of a run in ``runs_dir``, a folder, or a Hub id.
+
+    Raises Problem about ``field``: "no_snapshot" (the run has saved nothing yet), and those of ``fetch``.
+    """
+    here = find_local(source, runs_dir)
+    if here is None:
+        return download(str(source), field)
+    if (here / "status.json").is_file():
+        if not Run(here).pipeline.is_dir():
+            raise Problem("no_snapshot", field, value=here.name)
+        return Run(here).pipeline
+    return here
+
+
+def find_local(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None) -> pathlib.Path | None:
+    """The folder of that name on this machine; None for what only the Hub can have. A run's is the run's own folder."""
+    name = str(source)
+    plain = bool(name) and pathlib.PurePath(name).name == name and not name.startswith(".")
+    places = [SHIPPED / name, *([runs_dir / name] if runs_dir else [])] if plain else []
+    return next((path for path in (*places, pathlib.Path(name).expanduser()) if name and path.is_dir()), None)
+
+
+def download(hub_id: str, field: str | None = None) -> pathlib.Path:
+    """The folder of a repository downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles.
+
+    Raises Problem: "model_missing", "model_gated" (its owners ask for something first), "no_network", "model_unreadable"."""
+    if not HUB_ID.fullmatch(hub_id):
+        raise Problem("model_missing", field, value=hub_id)
+    try:
+        return pathlib.Path(snapshot_download(hub_id, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+    except errors.GatedRepoError as error:  # one kind of RepositoryNotFoundError
+        raise Problem("model_gated", field, value=hub_id) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise Problem("model_missing", field, value=hub_id) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, httpx.TransportError) as error:
+        raise Problem("no_network", field, value=hub_id) from error
+    except errors.HfHubHTTPError as error:
+        raise Problem("model_unreadable", field, value=hub_id, reason=str(error).splitlines()[0]) from error
+
+
+def shipped_names() -> list[str]:
+    """Names of the models that came with the app."""
+    return sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
+
+
+def shipped_pipelines() -> list[str]:
+    """Those of ``shipped_names`` that draw: whole pipelines."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/model_index.json"))

@@ -1,0 +1,86 @@
+"""What one can draw with: runs, shipped models and, on one's own machine, any diffusers pipeline."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from ddpm_app.access import AccessPolicy
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import t
+from ddpm_app.model import locate
+from ddpm_app.model.describe import ModelInfo, describe_cached, describe_folder, pipeline_folder
+from ddpm_app.runs import registry
+from ddpm_app.runs.monitor import RunMonitor
+from ddpm_app.runs.run import Run
+
+OTHER = "other"
+"""The choice of what is typed beside it: a folder or a Hub id."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoices:
+    """The models of one page. A choice is "run:NAME", "shipped:NAME" or, not on a public page, OTHER with what is typed."""
+
+    monitor: RunMonitor
+    access: AccessPolicy
+
+    def options(self, lang: str) -> list[tuple[str, str]]:
+        """(label, choice) of everything one can draw with."""
+        shipped = [(t("ui.sample.shipped", lang, name=name), f"shipped:{name}") for name in locate.shipped_pipelines()]
+        saved = [
+            (t("ui.sample.run", lang, name=run["name"], size=run["config"].get("image_size", "?")), f"run:{run['name']}")
+            for run in self.monitor.summaries()
+            if makes_pictures(run) and (run["saved"] or run["active"])
+        ]
+        return [*saved, *shipped, *([] if self.access.public else [(t("ui.sample.another", lang), OTHER)])]
+
+    def default(self, run: str) -> str | None:
+        """The run on show once it has saved something, else a shipped model, else the first there is."""
+        if run:
+            return f"run:{run}"
+        choices = [choice for _, choice in self.options("en")]
+        return next((choice for choice in choices if choice.startswith("shipped:")), choices[0] if choices else None)
+
+    def location(self, choice: str | None, other: str | None) -> pathlib.Path | str:
+        """Where the choice lies: a folder, or a Hub id. Raises Problem: "no_source", "run_missing", "model_missing", "public_off"."""
+        kind, _, name = (choice or "").partition(":")
+        if kind == "run":
+            return registry.find(self.access.runs_dir, name).path
+        if kind == "shipped":
+            if name not in locate.shipped_pipelines():
+                raise Problem("model_missing", value=name)
+            return locate.SHIPPED / name
+        typed = (other or "").strip()
+        if kind != OTHER or not typed:
+            raise Problem("no_source")
+        self.access.refuse_in_public()
+        return locate.find_local(typed, self.access.runs_dir) or typed
+
+    def has_raw_weights(self, choice: str | None) -> bool:
+        """Whether the choice holds raw weights beside the averaged ones."""
+        kind, _, name = (choice or "").partition(":")
+        try:
+            run = registry.find(self.access.runs_dir, name) if kind == "run" else None
+        except Problem:
+            return False
+        return bool(run and run.checkpoints and run.record.get("config", {}).get("use_ema"))
+
+    def info(self, choice: str | None, other: str | None) -> ModelInfo:
+        """What is chosen, as far as this machine can tell; nothing is downloaded."""
+        try:
+            location = self.location(choice, other)
+        except Problem:
+            return ModelInfo()
+        if isinstance(location, str):
+            return describe_cached(location)
+        if (location / "status.json").is_file() and not Run(location).pipeline.is_dir():  # a run that has saved nothing yet
+            config = Run(location).record.get("config", {})
+            if origin := locate.find_local(config.get("init_from") or "", self.access.runs_dir):
+                return describe_folder(pipeline_folder(origin))
+            return ModelInfo(config.get("conditioning", "none"), latent=bool(config.get("vae")))
+        return describe_folder(pipeline_folder(location))
+
+
+def makes_pictures(run: dict[str, Any]) -> bool:
+    """Whether this run (a snapshot or a summary) makes a model that draws: an autoencoder only gives pictures back."""
+    return run["config"].get("objective") != "autoencoder"

@@ -1,0 +1,36 @@
+"""Pieces of HTML for the page, built with markupsafe: what is filled in is escaped, unless it is Markup itself."""
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import problem_text
+
+
+def notice(outcome: Problem | str, lang: str = "en") -> Markup:
+    """The outcome of a click: a problem in red, a sentence plain, nothing for ""."""
+    text = problem_text(outcome, lang) if isinstance(outcome, Problem) else outcome
+    return note(text, "bad" if isinstance(outcome, Problem) else "good", role="status") if text else Markup()
+
+
+def note(text: str, kind: str = "", role: str = "") -> Markup:
+    """A framed line; ``kind`` is "good", "warn", "bad" or plain; ``role`` "status" or "alert" reads it aloud."""
+    classes = f"note {kind}".strip()
+    return Markup('<div class="{}" role="{}">{}</div>').format(classes, role, text) if role else Markup('<div class="{}">{}</div>').format(classes, text)
+
+
+def empty_state(title: str, text: str) -> Markup:
+    """What stands where something will be."""
+    return Markup('<div class="empty"><h3>{}</h3><p>{}</p></div>').format(title, text)
+
+
+def join(parts: Iterable[str]) -> Markup:
+    """Pieces one after the other; a plain text among them is escaped."""
+    return Markup("").join(parts)
+
+
+def histogram(bars: Iterable[tuple[str, float, str]]) -> Markup:
+    """Horizontal bars: (label, length 0 to 1, value)."""
+    rows = (Markup('<div><span>{}</span><i style="width:{:.1f}%"></i><b>{}</b></div>').format(label, 100 * share, value) for label, share, value in bars)
+    return Markup('<div class="histogram">{}</div>').format(join(rows))

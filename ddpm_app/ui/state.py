@@ -1,0 +1,117 @@
+"""What the tabs share: the app (one per process) and the page with the parts that more than one tab touches."""
+
+import dataclasses
+import pathlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ddpm_app import i18n, jobs
+from ddpm_app.access import AccessPolicy
+from ddpm_app.data.open_datasets import OpenDatasets
+from ddpm_app.model_choices import ModelChoices
+from ddpm_app.runs.monitor import RunMonitor
+
+label = gr.I18n(
+    **{
+        lang: {key: text for key, text in i18n.text_table(lang).items() if key.startswith(("ui.", "field."))}
+        for lang in i18n.LANGUAGES
+    }
+)
+"""Static labels, translated in the browser: ``label("ui.train.tab")``. What a handler returns goes through ``i18n.t``."""
+
+QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""Options of a listener: no overlay, no public endpoint; one call at a time, the next waits."""
+PARALLEL: dict[str, Any] = QUICK | {"concurrency_limit": None}
+"""As QUICK, for handlers that may run for many viewers at once."""
+
+FOLLOW = "*"
+"""A value of ``Page.selected`` that no run has as its name: a browser doesn't keep an empty text."""
+BROWSER_KEY = {"secret": "ddpm-studio"}
+"""A fixed key, so that what a browser keeps outlives a restart of the server. Nothing in there is a secret."""
+
+
+@dataclasses.dataclass
+class App:
+    """One per process. ``public``: strangers use the page, so that the rules of ``access`` hold. ``warm`` is set once torch and
+    diffusers are imported."""
+
+    runs_dir: pathlib.Path
+    public: bool = False
+    warm: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def __post_init__(self):
+        self.jobs, self.monitor, self.datasets = jobs.Jobs(self.runs_dir), RunMonitor(self.runs_dir), OpenDatasets(self.warm)
+        self.access = AccessPolicy(self.runs_dir, self.public)
+        self.models = ModelChoices(self.monitor, self.access)
+
+    def warm_up(self, after: float) -> None:
+        """Import torch and diffusers in a thread of their own, ``after`` seconds from now."""
+        timer = threading.Timer(after, self._warm)
+        timer.daemon = True
+        timer.start()
+
+    def _warm(self) -> None:
+        jobs.engine()
+        import matplotlib  # noqa: F401  the colour maps of the Learn tab
+
+        self.warm.set()
+
+
+@dataclasses.dataclass(frozen=True)
+class PolledPart:
+    """A part of the page that follows a run: see ``Page.live`` (outputs are elem_ids) and ``Page.every_tick``."""
+
+    draw: Callable[..., Sequence[Any]]
+    outputs: list[Any]
+    inputs: list[gr.components.Component]
+    live: bool
+
+
+class Page:
+    """The parts of one page that several tabs use. All of it stands outside the tabs: Gradio doesn't draw a tab that was never opened.
+
+    ``selected``: name of the run on show; "" or FOLLOW is the one at work or the newest. ``visitor``: a random id kept by the
+    browser. ``form_memory``: the edited form, kept by the browser. ``lang``: the visitor's language. ``feed`` brings the live parts;
+    ``fingerprints``: of what the polls have sent; a handler that sets an output of a poll itself empties it, so that the next poll
+    sends everything. ``message``: a line in the header for the outcome of a click (see html.notice).
+    ``tabs``: the gr.Tabs, ``tab_items``: each gr.Tab by its id, ``parts``: each tab's own object by the same id.
+    Events to hang listeners on: ``language_ready`` once ``lang`` holds the visitor's language, ``language_changed`` when another is
+    chosen, ``form_restored`` once the form holds what the browser kept.
+    """
+
+    def __init__(self, app: App):
+        self.app = app
+        self.selected = gr.BrowserState("", storage_key="ddpm-studio-run", **BROWSER_KEY)
+        self.visitor = gr.BrowserState("", storage_key="ddpm-studio-visitor", **BROWSER_KEY)
+        self.form_memory = gr.BrowserState({}, storage_key="ddpm-studio-form", **BROWSER_KEY)
+        self.fingerprints = gr.Textbox(visible=False)
+        self.lang = gr.Textbox("en", visible=False)
+        self.feed: gr.HTML
+        self.message: gr.HTML
+        self.tabs: gr.Tabs
+        self.tab_items: dict[str, gr.Tab] = {}
+        self.parts: dict[str, Any] = {}
+        self.language_ready: gr.events.Dependency
+        self.language_changed: gr.events.Dependency
+        self.form_restored: gr.events.Dependency
+        self.polled: list[PolledPart] = []
+        self.form: Any = None  # bridge for tabs that are modules still
+        self.later: list[Callable[[], None]] = []
+
+    def every_tick(self, draw: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
+        """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer; it
+        returns a list with a value or gr.update per output. ``snapshot`` is RunMonitor.snapshot(selected).
+
+        For what changes now and then: a poll that finds news asks for them in a second request. What a viewer already has
+        is not sent again, and viewers with the same inputs share one drawing: ``draw`` need not compare.
+        """
+        self.polled.append(PolledPart(draw, list(outputs), list(inputs), live=False))
+
+    def live(self, draw: Callable[..., Sequence[Any]], parts: Sequence[gr.HTML | str], inputs: Sequence[Any] = ()) -> None:
+        """As ``every_tick``, for what changes at every step: the values of LiveHTML and of components made with ``live=True``, which
+        the poll brings itself. A name instead of a component reaches scripts alone (window.liveParts)."""
+        names = [part if isinstance(part, str) else part.elem_id for part in parts]
+        self.polled.append(PolledPart(draw, names, list(inputs), live=True))

@@ -1,0 +1,6 @@
+"""What tests share, one file per need."""
+
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+"""The project's folder."""

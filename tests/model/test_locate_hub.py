@@ -1,0 +1,214 @@
+"""Parts by Hub id: a model to go on from, an autoencoder, a text encoder; from the Hub's cache, from a stand-in for the Hub on this
+machine, and calm words where there is no network."""
+import hashlib
+import http.server
+import json
+import pathlib
+import shutil
+import threading
+
+import pytest
+import torch
+from huggingface_hub import constants
+from kits import models as parts_kit
+from kits.engine import Hand, new, objective, train
+
+from ddpm_app import presets, sample
+from ddpm_app.data import image_dataset as data
+from ddpm_app.errors import Problem, Stopped
+from ddpm_app.i18n import problem_text
+from ddpm_app.model import loaded, locate, pipeline
+from ddpm_app.model.codec import Vae
+from ddpm_app.train import events
+
+HUB_ID, COMMIT = "someone/model", "c" * 40
+ASKED = {"vae": dict(vae=HUB_ID), "text_encoder": dict(conditioning="text", text_encoder=HUB_ID), "init_from": dict(init_from=HUB_ID),
+         "init_from of an autoencoder": dict(objective="autoencoder", init_from=HUB_ID)}
+every_field = pytest.mark.parametrize("asked", ASKED)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The Hub's cache, empty, and no network."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def right(asked: str, it) -> bool:
+    """Whether the objective stands on the weights of parts_kit's Stable Diffusion."""
+    stock = parts_kit.stable_diffusion()
+    if asked == "vae":
+        return it.model.codec.fingerprint == Vae(stock.vae).fingerprint
+    if asked == "text_encoder":
+        return it.model.conditioning.fingerprint == pipeline.Text(stock.tokenizer, stock.text_encoder).fingerprint
+    theirs = (stock.vae if "autoencoder" in asked else stock.unet).state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in it.module.state_dict().items())
+
+
+def configured(tiny_of, asked: str):
+    return tiny_of("pixels", **dict(dataset_name=tiny_of("words").dataset_name, output_dir="hub") | ASKED[asked])
+
+
+# ---- while it is fetched -------------------------------------------------------------------------------------------
+@every_field
+def test_a_download_leaves_the_device_to_others_and_hears_stop(cache, tiny_of, runs_dir, monkeypatch, no_rehearsal, asked):
+    going, never, held = threading.Event(), threading.Event(), []
+
+    def fetch(source, field):
+        held.append((source, field, hand.held))
+        going.set()
+        never.wait(60)
+
+    def act(hand):
+        if going.is_set():
+            hand.request(stop=True)
+
+    hand = Hand(act)
+    monkeypatch.setattr(locate, "fetch", fetch)
+    with pytest.raises(Stopped):
+        train(new(runs_dir, configured(tiny_of, asked)), hand)
+    assert held == [(HUB_ID, asked.split()[0], False)] and "download" in hand.phases
+    never.set()
+
+
+# ---- no network ------------------------------------------------------------------------------------------------------
+def no_network(call, field) -> None:
+    with pytest.raises(Problem) as caught:
+        call()
+    problem = caught.value
+    assert (problem.code, problem.field, problem.values["value"]) == ("no_network", field, HUB_ID)
+    assert HUB_ID in problem_text(problem) and "built-in" in problem_text(problem)
+
+
+@every_field
+def test_no_network(cache, tiny_of, asked):
+    no_network(lambda: objective(configured(tiny_of, asked)), asked.split()[0])
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_nobody_answers(cache, tiny_of, monkeypatch, offline):
+    """Told to stay offline, or with an address at which nobody is."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}")
+    no_network(lambda: locate.resolve(HUB_ID, field="vae"), "vae")
+
+
+def test_the_preset_of_a_real_id_says_it_too(cache, drawn):
+    """Its settings are those that would fetch Stable Diffusion."""
+    config = presets.build("stable-diffusion", dataset_name=str(drawn), image_size=64)
+    with pytest.raises(Problem) as caught:
+        pipeline.make(config, data.load(config))
+    assert (caught.value.code, caught.value.field) == ("no_network", "init_from")
+    assert caught.value.values["value"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+@pytest.mark.parametrize("name", ["nothing", "a/b/c", "some one/model", "a//b"])
+def test_neither_place_nor_id(cache, tiny, name):
+    with pytest.raises(Problem) as caught:
+        objective(tiny(vae=name))
+    assert (caught.value.code, caught.value.field) == ("model_missing", "vae") and problem_text(caught.value)
+
+
+# ---- from the cache --------------------------------------------------------------------------------------------------
+@every_field
+def test_from_the_cache_without_a_network(cache, parts, tiny_of, asked):
+    home = cache / "models--someone--model"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(parts / "stable-diffusion", home / "snapshots" / COMMIT)
+    assert right(asked, objective(configured(tiny_of, asked)))
+
+
+# ---- from a Hub ------------------------------------------------------------------------------------------------------
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """Answers what huggingface_hub asks for to download a repository: its list of files, then each file."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self, body=b"", status=200, **headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        server, path = self.server, self.path.split("?")[0]
+        if path.startswith(f"/api/models/{HUB_ID}"):
+            files = [file for file in sorted(server.folder.rglob("*")) if file.is_file()]
+            names = [{"type": "file", "path": str(file.relative_to(server.folder)), "size": file.stat().st_size, "oid": "0" * 40} for file in files]
+            known = {"id": HUB_ID, "sha": COMMIT, "siblings": [{"rfilename": name["path"]} for name in names]}
+            body = json.dumps(names if "/tree/" in path else known).encode()
+            return self._answer(body, server.status, Content_Type="application/json", **server.headers)
+        name = path.partition(f"/{HUB_ID}/resolve/{COMMIT}/")[2]
+        if not name or not (server.folder / name).is_file():
+            return self._answer(b"{}", 404, X_Error_Code="EntryNotFound" if name else "RepoNotFound")
+        body = (server.folder / name).read_bytes()
+        if self.command == "GET":
+            server.fetched.add(name)
+        self._answer(body, X_Repo_Commit=COMMIT, ETag=f'"{hashlib.sha1(body).hexdigest()}"')
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(cache, parts, tmp_path, monkeypatch):
+    """A Hub that has parts_kit's Stable Diffusion as someone/model, with what such repositories have beside it."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
+        server.folder, server.fetched, server.status, server.headers = tmp_path / "repository", set(), 200, {}
+        shutil.copytree(parts / "stable-diffusion", server.folder)
+        for name in ("README.md", "pipeline.py", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors",
+                     "unet/diffusion_pytorch_model.non_ema.safetensors", "v1-5-pruned.ckpt", "model-v1-5-pruned.safetensors",
+                     "safety_checker/model.safetensors", "text_encoder/model.fp16.safetensors", "tokenizer/merges.txt", "unet/modeling.py"):
+            (server.folder / name).parent.mkdir(exist_ok=True)
+            (server.folder / name).write_bytes(b"evil")
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@every_field
+def test_from_the_hub(server, tiny_of, asked):
+    assert right(asked, objective(configured(tiny_of, asked)))
+
+
+def test_only_settings_vocabulary_and_plain_weights_are_fetched(server):
+    folder = locate.resolve(HUB_ID)
+    there = {str(file.relative_to(folder)) for file in pathlib.Path(folder).rglob("*") if file.is_file()}
+    assert there == server.fetched == {
+        "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors", "text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json", "tokenizer/merges.txt"}
+
+
+def test_trained_saved_and_drawn(server, runs_dir, tiny_of, no_rehearsal):
+    """The whole way; afterwards the run stands on its own feet."""
+    run = new(runs_dir, tiny_of("tuned-words", init_from=HUB_ID, max_train_steps=1))
+    assert train(run)[-1] == events.Ended(1, "finished")
+    server.status, server.folder = 500, pathlib.Path("/nowhere")
+    *_, (_, pictures) = sample.draw(loaded.load_model(run.path), sample.Request(num_images=1, num_inference_steps=2, prompt=("red bug",)))
+    assert pictures[0].size == (8, 8) and not any(b"someone" in file.read_bytes() for file in run.pipeline.rglob("*.json"))
+
+
+@pytest.mark.parametrize(("status", "said", "code"), [
+    (404, "RepoNotFound", "model_missing"), (401, "RepoNotFound", "model_missing"), (403, "GatedRepo", "model_gated"),
+    (401, "GatedRepo", "model_gated"), (401, "", "model_unreadable"), (500, "", "no_network"),
+])
+def test_what_the_hub_refuses(server, status, said, code, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # its client tries a busy server again
+    server.status, server.headers = status, {"X_Error_Code": said}
+    with pytest.raises(Problem) as caught:
+        locate.resolve(HUB_ID, field="init_from")
+    assert (caught.value.code, caught.value.field) == (code, "init_from") and problem_text(caught.value)

@@ -1,0 +1,251 @@
+"""The form is the dataclass: every field goes in and comes out, and what is wrong is said under its field."""
+import contextlib
+import re
+import shlex
+
+import pytest
+from kits import page as ui_kit
+from kits.fabricated_runs import make_run
+
+from ddpm_app import i18n, presets
+from ddpm_app.config import AUTOENCODER_SECTIONS, FIELDS, from_dict, from_json
+from ddpm_app.errors import Problem
+from ddpm_app.ui.state import App
+from ddpm_app.ui.tabs import config as tab
+from ddpm_app.ui.tabs import config_form, config_summary
+from ddpm_app.ui.tabs.config_form import Form
+
+BASE = from_dict({"unet": "tiny", "norm_num_groups": 8, "attention_levels": [0], "image_size": 64, "mixed_precision": "no"}).to_dict()
+CANDIDATES = [False, True, 1, 2, 7, 8, 64, 0.25, 0.75, "something else", [32, 64], [2]]
+
+
+def other(name):
+    """A valid value of the field that is not the base's."""
+    for value in [*FIELDS[name].choices, *CANDIDATES]:
+        if type(value) is not bool or FIELDS[name].kind == "bool":
+            with contextlib.suppress(Problem, ValueError):
+                config = from_dict({**BASE, name: value})
+                if config.to_dict()[name] != BASE[name]:
+                    return config
+    raise AssertionError(name)
+
+
+@pytest.fixture(scope="module")
+def form(tmp_path_factory):
+    demo, studio = ui_kit.build(tmp_path_factory.mktemp("runs"))
+    return studio_form(demo, studio)
+
+
+def studio_form(demo, studio):
+    form = Form(studio.runs_dir)
+    by_id = {block.elem_id: block for block in demo.blocks.values() if getattr(block, "elem_id", None)}
+    form.components = {name: by_id[f"field-{name}"] for name in FIELDS}
+    return form
+
+
+def through(form, config):
+    """What the page does: a config into the components, their values back."""
+    given = [component.postprocess(value) for component, value in zip(form.inputs, form.fill(config), strict=True)]
+    return form.read([component.preprocess(value) for component, value in zip(form.inputs, given, strict=True)])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_field_survives_the_form(form, name):
+    assert through(form, other(name)) == other(name)
+    if FIELDS[name].optional:
+        empty = from_dict({**BASE, name: None})
+        assert through(form, empty) == empty
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_presets_and_files_survive_the_form(form, preset):
+    config = presets.build(preset)
+    assert through(form, config) == config == from_json(config.to_json())
+
+
+def test_a_number_may_be_typed_as_people_write_it(form):
+    given = form.values(form.fill(presets.build("first-butterflies"))) | {
+        "learning_rate": "1e-4",
+        "max_train_minutes": "",
+        "max_train_steps": " 20 ",
+    }
+    config = form.read(list(given.values()))
+    assert (config.learning_rate, config.max_train_minutes, config.max_train_steps) == (1e-4, None, 20)
+
+
+def test_no_attention_stays_none(form):
+    config = from_dict({**BASE, "attention_levels": []})
+    assert through(form, config).unet_shape == config.unet_shape
+
+
+def test_every_finding_names_its_field():
+    values = {"image_size": "33", "learning_rate": "E-4", "num_epochs": "", "channels": "2"}
+    assert set(tab.messages(values, "en")) == {"image_size", "learning_rate", "num_epochs", "channels"} - {"image_size"}
+    assert set(tab.messages({"image_size": "33", "unet": "tiny"}, "en")) == {"image_size"}
+    assert "divisible by" in tab.messages({"image_size": "33", "unet": "tiny"}, "en")["image_size"]
+
+
+def test_only_fields_whose_message_changed_are_sent():
+    updates = dict(zip(FIELDS, tab._infos({"image_size": "wrong", "seed": "old"}, {"seed": "old", "split": "gone"}), strict=True))
+    assert updates["image_size"]["info"] == "wrong" and "wrong" in updates["image_size"]["elem_classes"]
+    assert updates["split"]["info"].key == "field.split" and "wrong" not in updates["split"]["elem_classes"]
+    assert "info" not in updates["seed"] and "info" not in updates["unet"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"image_size": 64},
+        {"max_train_steps": 5},
+        {"num_epochs": 3},
+        {"random_flip": False, "output_dir": "two words"},
+        {"checkpoints_total_limit": None},
+        {"vae": "butterflies-vae", "unet": "latent"},
+        {"trainable": ("up", "attention"), "init_from": "butterflies-64"},
+    ],
+)
+def test_the_command_line_says_the_same(changes):
+    config = presets.build("first-butterflies", **changes)
+    words = shlex.split(tab.command_line("first-butterflies", config))
+    assert words[:6] == ["python", "-m", "ddpm_app", "train", "--preset", "first-butterflies"]
+    given = {option[2:]: value for option, value in zip(words[6::2], words[7::2], strict=True)}
+    assert presets.build("first-butterflies", **{k: None if v == "none" else v for k, v in given.items()}) == config
+    assert set(given) == set(changes)
+
+
+def test_what_the_browser_kept_is_checked():
+    kept = {
+        "preset": "first-butterflies",
+        "values": {"image_size": "33", "random_flip": False, "unknown": "1", "seed": 5, "use_ema": "yes", "unet": "huge", "trainable": ["up"]},
+    }
+    # a wrong value stays, what no form can hold goes
+    assert tab.restored(kept) == {"image_size": "33", "random_flip": False, "trainable": ["up"]}
+    assert tab.restored({"values": {"trainable": ["up", "sideways"]}}) == tab.restored({"values": {"trainable": "up"}}) == {}
+    assert tab.restored(None) == tab.restored([]) == tab.restored({}) == {}
+
+
+def test_a_new_run_gets_a_free_name(form, tmp_path):
+    taken = Form(tmp_path, form.components)
+    (tmp_path / "first-butterflies").mkdir()
+    config = presets.build("first-butterflies")
+    assert taken.texts(config)["output_dir"] == "first-butterflies-2"
+    given = list(form.texts(config).values())
+    assert taken.read(given, free=True).output_dir == "first-butterflies-2"
+    assert taken.read(given).output_dir == "first-butterflies"  # typed by hand: the old run goes to the trash
+
+
+def test_help_lines_are_those_of_the_dataclass():
+    table = i18n.text_table("en")
+    assert {key[6:]: told for key, told in table.items() if key.startswith("field.")} == {name: info.help for name, info in FIELDS.items()}
+
+
+def test_the_speed_is_of_the_newest_run_that_can_be_read(runs_dir, monkeypatch):
+    make_run(runs_dir, "old", steps=1, previews=0)
+    for name, parts in (("settings", {"config": {"from_the_future": 1}}), ("plan", {"plan": {"from_the_future": 1}})):
+        make_run(runs_dir, name, steps=1, previews=0).update_record(**parts)
+    make_run(runs_dir, "not-here", steps=1, previews=0)  # it stands on a part that isn't on this machine
+    monkeypatch.setattr(config_summary, "_estimate", lambda config, *rest: {} if config.output_dir == "not-here" else {"flops": 3.0})
+    studio = App(runs_dir)
+    assert config_summary._speed(studio) == pytest.approx(3.0 / 0.03)
+
+
+# ---- the questions ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def studio(runs_dir):
+    runs_dir.mkdir()
+    return App(runs_dir)
+
+
+def values_of(form, preset, **changes):
+    return form.values(form.fill(presets.build(preset, **changes)))
+
+
+def gone(studio, values, wrong=()):
+    """What the page hides: elem_ids, and sections that can't be ticked."""
+    sheet = config_form.hidden(studio, values, dict.fromkeys(wrong, ""))
+    return {*re.findall(r"#([\w-]+)[,{]", sheet), *re.findall(r"name='(\w+)'", sheet)}
+
+
+def test_only_what_matters_is_shown(form, studio):
+    pixels = gone(studio, values_of(form, "first-butterflies"))
+    assert {"group-conditioning", "group-autoencoder", "fit", "field-caption_column", "encoder", "decoder"} <= pixels
+    assert not pixels & {"group-kind", "field-vae", "field-conditioning", "field-init_from", "group-model", "down"}
+    assert pixels - gone(studio, values_of(form, "latent-128")) == {"fit"}
+    words = gone(studio, values_of(form, "words-128"))
+    assert not words & {"group-conditioning", "field-text_encoder", "field-caption_column", "fit"}
+    labels = gone(studio, values_of(form, "species-64"))
+    assert {"field-caption_template", "field-text_encoder"} <= labels and not labels & {"group-conditioning", "field-condition_dropout"}
+    coder = gone(studio, values_of(form, "autoencoder-128"))
+    assert {"field-vae", "field-conditioning", "group-model", "group-diffusion", "group-conditioning", "fit", "down"} <= coder
+    assert not coder & {"group-autoencoder", "field-init_from", "encoder"}
+
+
+def test_what_a_model_brings_is_not_asked(form, studio, parts):
+    tuned = gone(studio, values_of(form, "fine-tune"))
+    assert {"field-vae", "field-conditioning", "group-model", "field-prediction_type", "group-conditioning", "fit"} <= tuned
+    assert "group-diffusion" not in tuned  # the loss's weighting is still one's own
+    words = gone(studio, values_of(form, "fine-tune", init_from=str(parts / "stable-diffusion")))
+    assert not words & {"group-conditioning", "field-caption_template", "fit"}
+    unknown = gone(studio, values_of(form, "stable-diffusion"))  # on the Hub: anything may matter
+    assert not unknown & {"group-conditioning", "fit"}
+
+
+def test_what_is_wrong_is_never_hidden(form, studio):
+    values = values_of(form, "first-butterflies") | {"latent_channels": "four"}
+    assert {"group-autoencoder", "field-latent_channels"} <= gone(studio, values)
+    assert not {"group-autoencoder", "field-latent_channels"} & gone(studio, values, ["latent_channels"])
+    assert "field-kl_weight" in gone(studio, values, ["latent_channels"])
+
+
+def test_an_answer_and_back_keeps_what_was_typed(form):
+    config = presets.build("latent-128", trainable=("up", "attention"), vae="somewhere/else", conditioning="labels")
+    given = dict(zip(form.components, form.fill(config), strict=True))
+    there = form.read(list((given | {"objective": "autoencoder"}).values()))
+    assert there.trainable == ("all",) and there.vae == "somewhere/else"
+    assert form.read(list((given | {"objective": "autoencoder", "trainable": ["up", "decoder"]}).values())).trainable == ("decoder",)
+    assert form.read(list(given.values())) == config
+    with pytest.raises(Problem, match="too_short"):
+        form.read(list((given | {"trainable": []}).values()))
+
+
+def test_an_emptied_choice_is_none(form):
+    given = dict(zip(form.components, form.fill(presets.build("latent-128")), strict=True))
+    assert form.read(list((given | {"vae": None}).values())).vae is None
+    assert form.values(list((given | {"vae": None}).values()))["vae"] == ""
+
+
+def test_runs_can_be_chosen_once_they_are_saved(studio):
+    def names(objective="diffusion"):
+        return {field: [value for _, value in choices] for field, choices in config_form.offers(studio, "en", objective).items()}
+
+    before = names()
+    assert before["vae"][0] == before["init_from"][0] == "" and "butterflies-64" in before["init_from"]
+    make_run(studio.runs_dir, "drawing", steps=1, previews=0, pipeline=True)
+    coder = make_run(studio.runs_dir, "coding", steps=1, previews=0, preset="autoencoder-128")
+    studio.monitor.refresh()
+    assert names() == before | {"init_from": [*before["init_from"], "drawing"]}
+    coder.pipeline.mkdir()
+    studio.monitor.refresh()
+    assert names()["vae"] == [*before["vae"], "coding"] and "coding" not in names()["init_from"]
+    assert names("autoencoder")["init_from"] == names()["vae"]
+    studio.public = True
+    assert names() == before
+
+
+def test_the_sections_are_those_of_the_config():
+    for objective in ("diffusion", "autoencoder"):
+        known = [s for s in FIELDS["trainable"].choices if s == "all" or (s in AUTOENCODER_SECTIONS) == (objective == "autoencoder")]
+        assert from_dict(BASE | {"objective": objective, "trainable": known}).trainable == tuple(known)
+        for section in {*FIELDS["trainable"].choices} - {*known}:
+            with pytest.raises(Problem, match="trainable_kind"):
+                from_dict(BASE | {"objective": objective, "trainable": [section]})
+
+
+def test_the_page_opens_where_public_pages_may(runs_dir, monkeypatch):
+    monkeypatch.setattr(presets, "FIRST", "tutorial-128")
+    demo, studio = ui_kit.build(runs_dir, public=True)
+    public = studio_form(demo, studio)
+    [radio] = [block for block in demo.blocks.values() if "presets" in (getattr(block, "elem_classes", None) or [])]
+    assert radio.value in [value for _, value in radio.choices]
+    assert public.components["image_size"].value == str(presets.build(radio.value).image_size)

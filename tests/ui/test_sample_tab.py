@@ -1,0 +1,498 @@
+import base64
+import io
+import threading
+import types
+import zipfile
+
+import pytest
+from kits import models as parts_kit
+from kits.fabricated_runs import at_work, make_run, save_pipeline
+from PIL import Image, ImageChops
+
+from ddpm_app import drawing, film, images, presets, snippet
+from ddpm_app.data.preprocess import to_images
+from ddpm_app.errors import Problem
+from ddpm_app.images import captioned_grid, data_uri, rows_grid
+from ddpm_app.model import describe, loaded
+from ddpm_app.model.describe import ModelInfo
+from ddpm_app.runs import registry
+from ddpm_app.runs.run import Run
+from ddpm_app.ui.state import App
+from ddpm_app.ui.tabs import sample, sample_handlers
+
+SETTINGS = {
+    "source": "run:tiny", "other": "", "prompt": "", "negative_prompt": "", "labels": [], "guidance_scale": 3.0, "num_images": 2,
+    "sampler": "dpmpp_2m", "num_inference_steps": 3, "eta": 0.0, "seed": 11, "weights": "ema",
+}
+COLOURS = tuple(sorted(parts_kit.COLOURS))
+KINDS = {
+    "pixels": ModelInfo(), "latents": ModelInfo(latent=True), "labels": ModelInfo("labels", COLOURS, own=True),
+    "labels-in-latents": ModelInfo("labels", COLOURS, latent=True, own=True), "words": ModelInfo("text", latent=True),
+    "words-in-pixels": ModelInfo("text", own=True), "tuned-words": ModelInfo("text", latent=True),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def source_of(kind):
+    return f"run:{kind}" if kind != "pixels" else "run:tiny"
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory):
+    runs_dir = tmp_path_factory.mktemp("runs")
+    make_run(runs_dir, "tiny", steps=5, preset="quick-check", previews=1, pipeline=True)
+    return runs_dir
+
+
+@pytest.fixture
+def studio(runs_dir):
+    return App(runs_dir)
+
+
+@pytest.fixture
+def studio_with(trained):
+    """The studio over the folder that holds the tiny trained run of a kind, which is named after it."""
+
+    def make(kind, public=False):
+        folder = trained(kind).path.parent
+        return App(folder, public)
+
+    return make
+
+
+def outcomes(studio, cancels=None, locked=True, session="one", sheet="", **changes):
+    """What the draw handler yields, as dicts of what changed; files are read while they are there."""
+    request = types.SimpleNamespace(session_hash=session)
+    draw = sample_handlers.drawer(studio, {} if cancels is None else cancels, images)
+    for news in draw("", "en", locked, request, *(SETTINGS | changes).values()):
+        told = {name: value for name, value in zip(sample_handlers.OUTPUTS, news, strict=True) if value != {"__type__": "update"}}
+        for name in ("as_png", "as_zip"):
+            if "value" in told.get(name, ()):
+                with open(told[name]["value"], "rb") as file:
+                    told[name] = file.read()
+        yield told
+
+
+def test_drawing_ends_in_pictures_files_and_a_film(studio):
+    from ddpm_app import sample as engine
+
+    told = list(outcomes(studio))
+    done = told[-1]
+    gallery = done["pictures"]["value"]
+    assert [caption for _, caption in gallery] == ["seed 11", "seed 12"]
+    request = engine.Request(num_images=2, num_inference_steps=3, seed=11)
+    *_, (_, expected) = engine.draw(loaded.load_model(studio.runs_dir / "tiny"), request)
+    for (image, _), want in zip(gallery, expected, strict=True):
+        assert not ImageChops.difference(image, want).getbbox()
+    archive = zipfile.ZipFile(io.BytesIO(done["as_zip"]))
+    assert archive.namelist() == ["0000.png", "0001.png", "grid.png"]
+    assert not ImageChops.difference(Image.open(archive.open("0001.png")), expected[1]).getbbox()
+    assert Image.open(io.BytesIO(done["as_png"])).size == (34, 16)
+    assert [frame["caption"].split(" · ")[0] for frame in done["film"]["frames"]] == [f"step {k} of 3" for k in (1, 2, 3)]
+    assert told[0]["cancel"]["visible"] and not told[-1]["cancel"]["visible"] and told[-1]["go"]["visible"]
+
+
+class Lock:
+    """In place of the device: tells who holds it, and calls ``after`` when it is given back for the first time."""
+
+    def __init__(self, after=None):
+        self.held, self.after = False, after
+
+    def __enter__(self):
+        self.held = True
+
+    def __exit__(self, *_):
+        self.held, after, self.after = False, self.after, None
+        if after:
+            after()
+
+
+def test_a_download_leaves_the_device_to_training(studio, monkeypatch):
+    from ddpm_app import sample as engine
+    from ddpm_app.model import locate
+
+    lock, asked = Lock(), []
+    monkeypatch.setattr(film.jobs, "DEVICE", lock)
+    monkeypatch.setattr(locate, "fetch", lambda place: asked.append((place, lock.held)) or studio.runs_dir)
+    monkeypatch.setattr(engine, "load", lambda place, *_: (place, lock.held))
+    monkeypatch.setattr(film, "_loaded", {})
+    assert loaded.load("user/name", "ema") == (studio.runs_dir, True)
+    assert asked == [("user/name", False)]
+
+
+def test_a_visitor_gets_their_own_model_while_another_loads_one(studio, monkeypatch, tmp_path):
+    from ddpm_app import sample as engine
+
+    monkeypatch.setattr(film, "_loaded", {})
+    monkeypatch.setattr(film.jobs, "DEVICE", Lock(after=lambda: loaded.load(tmp_path, "ema")))
+    monkeypatch.setattr(engine, "load", lambda place, *_: model(place))
+    assert loaded.load(studio.runs_dir, "ema").place == studio.runs_dir
+    assert loaded.load(studio.runs_dir, "ema").place == studio.runs_dir
+
+
+def model(place, parameters=4):
+    import torch
+
+    return types.SimpleNamespace(place=place, unet=torch.nn.Linear(parameters, 1, bias=False))
+
+
+def test_the_last_models_are_kept_while_they_are_small_together(monkeypatch, tmp_path):
+    from ddpm_app import sample as engine
+
+    loads = []
+    monkeypatch.setattr(film, "_loaded", {})
+    monkeypatch.setattr(film, "KEPT_MODELS", 2)
+    monkeypatch.setattr(film, "KEPT_BYTES", 100)
+    monkeypatch.setattr(engine, "load", lambda place, *_: loads.append(place.name) or model(place, 20 if place.name == "large" else 4))
+    for name in ("a", "b", "a", "c", "b", "a", "large", "large", "c"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        loaded.load(tmp_path / name, "ema")
+    assert loads == ["a", "b", "c", "a", "large", "c"]
+
+
+def test_the_seed_is_random_unless_locked_and_shown(studio):
+    seeds = {next(outcomes(studio, locked=False))["seed"] for _ in range(5)}
+    assert len(seeds) > 1 and 11 not in seeds
+    assert next(outcomes(studio))["seed"] == 11
+
+
+def test_cancel_ends_between_two_steps(studio):
+    cancels = {}
+    told = []
+    for news in outcomes(studio, cancels, num_inference_steps=50):
+        told.append(news)
+        if "step 1 of" in news.get("status", ""):
+            sample_handlers.canceller(cancels)(types.SimpleNamespace(session_hash="another"))
+            sample_handlers.canceller(cancels)(types.SimpleNamespace(session_hash="one"))
+    assert "Cancelled" in told[-1]["status"]
+    assert told[-1]["go"]["visible"] and not cancels
+    assert not any("value" in news.get("pictures", ()) for news in told)
+
+
+def test_a_visitor_who_leaves_frees_the_device(studio):
+    from ddpm_app.device_lock import DEVICE
+
+    cancels = {}
+    left = outcomes(studio, cancels, num_inference_steps=50)
+    for news in left:
+        if "step 1 of" in news.get("status", ""):
+            break
+    left.close()
+    assert not DEVICE._queue
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"source": None}, "Choose a model"),
+    ({"source": "other", "other": None}, "Choose a model"),
+    ({"source": "run:../tiny"}, "no run"),
+    ({"source": "shipped:../../runs"}, "no model"),
+    ({"source": "other", "other": "/nowhere/at/all"}, "no model"),
+    ({"num_images": None}, "num_images is 0"),
+    ({"num_inference_steps": 5000}, "at most 1000"),
+    ({"sampler": "euler"}, "sampler"),
+    ({"seed": -1}, "seed is -1"),
+])
+def test_what_cannot_be_drawn_is_said(studio, changes, words):
+    told = list(outcomes(studio, **changes))
+    assert words in told[-1]["status"] and 'role="alert"' in told[-1]["status"]
+    assert told[-1]["go"]["visible"]
+
+
+def test_in_public_there_is_no_other_source_and_a_cap(runs_dir):
+    studio = App(runs_dir, public=True)
+    assert "other" not in dict(studio.models.options("en")).values()
+    with pytest.raises(Problem, match="public_off"):
+        studio.models.location("other", "user/name")
+    assert "at most" in list(outcomes(studio, num_images=500))[-1]["status"]
+
+
+def test_raw_weights_are_offered_where_a_checkpoint_has_them(studio):
+    assert studio.models.has_raw_weights("run:tiny")
+    assert not studio.models.has_raw_weights("run:nobody")
+    assert not studio.models.has_raw_weights("other")
+    assert "pictures" in list(outcomes(studio, weights="raw"))[-1]
+
+
+def drawn_by(code, tmp_path, monkeypatch):
+    """What the shown lines draw."""
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(code, scope)
+    assert (tmp_path / "0000.png").is_file()
+    return scope["images"]
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddim", "ddpm"])
+@every_kind
+def test_the_shown_lines_draw_the_same_pictures(studio_with, kind, sampler, tmp_path, monkeypatch):
+    studio = studio_with(kind)
+    wanted = {"labels": [2, 0], "prompt": "red bug\nblue", "negative_prompt": "green", "num_images": 3}
+    asked = SETTINGS | wanted | {"source": source_of(kind), "sampler": sampler}
+    theirs = drawn_by(snippet.diffusers_snippet(studio, asked), tmp_path, monkeypatch)
+    ours = [image for image, _ in list(outcomes(studio, **asked))[-1]["pictures"]["value"]]
+    assert len(theirs) == 3
+    if sampler == "ddpm" and (KINDS[kind].own or kind == "latents"):  # these pipelines add noise of their own on the way
+        return  # the solver's 3 + 1 intervals divide the 1,000 timesteps: so there is nothing to round
+    for one, other in zip(theirs, ours, strict=True):
+        assert max(high for _, high in ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()) <= 1
+
+
+def test_the_shown_lines_name_the_folder_of_a_typed_run(studio_with, tmp_path, monkeypatch):
+    studio = studio_with("labels")
+    code = snippet.diffusers_snippet(studio, SETTINGS | {"source": "other", "other": "labels", "num_images": 1})
+    assert len(drawn_by(code, tmp_path, monkeypatch)) == 1
+    public = snippet.diffusers_snippet(App(studio.runs_dir, True), SETTINGS | {"source": "other", "other": "labels"})
+    assert str(studio.runs_dir) not in public
+
+
+@pytest.mark.parametrize(("count", "labels"), [(2, [1]), (5, [0, 2]), (1, []), (7, [])])
+def test_the_shown_lines_take_labels_in_turn(studio_with, count, labels):
+    code = snippet.diffusers_snippet(studio_with("labels"), SETTINGS | {"source": "run:labels", "labels": labels, "num_images": count})
+    wanted = eval(code.partition("labels=")[2].partition(", guidance")[0])
+    names = [COLOURS[k] for k in labels] or COLOURS
+    assert wanted == [names[k % len(names)] for k in range(count)]
+
+
+@pytest.mark.parametrize("text", ['a "blue" one', "it's", "both ' and \"", "back\\slash", "plain"])
+def test_any_text_is_quoted_as_python_reads_it(text):
+    assert eval(snippet._quoted(text)) == text
+
+
+def test_lines_for_nothing_chosen_name_a_placeholder(studio):
+    assert 'DDPMPipeline.from_pretrained("user/name")' in snippet.diffusers_snippet(studio, SETTINGS | {"source": None, "other": None})
+
+
+def test_a_running_run_is_asked_to_save_first(tmp_path, monkeypatch):
+    run = make_run(tmp_path, "busy", steps=5, preset="quick-check", previews=0)
+    at_work(run)
+
+    asked, wish = threading.Event(), Run.wish
+    monkeypatch.setattr(Run, "wish", lambda self, *counted: (wish(self, *counted), asked.set()))
+
+    def train():
+        assert asked.wait(30) and run.requests["save"]
+        save_pipeline(run, 5)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    lines = list(sample_handlers.fresh_snapshot(run, "en", threading.Event()))
+    thread.join()
+    assert lines and run.pipeline.is_dir()
+
+
+@pytest.mark.parametrize("state", ["paused", "stopped", "waiting"])
+def test_a_run_that_cannot_save_now_is_not_waited_for(tmp_path, state):
+    run = make_run(tmp_path, "still", steps=5, preset="quick-check", previews=0)
+    at_work(run)
+    run.update_status(state=state)
+    assert list(sample_handlers.fresh_snapshot(run, "en", threading.Event())) == []
+    assert run.requests["save"] == 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 19, 20, 21, 50, 1000])
+def test_a_film_keeps_few_frames_the_first_and_the_last(steps):
+    recorder = film.FilmRecorder(steps)
+    kept = [step for step in range(1, steps + 1) if recorder.wants(step)]
+    assert len(kept) == min(steps, film.MAX_FRAMES)
+    assert kept[0] == 1 and kept[-1] == steps
+
+
+def test_a_film_is_small_and_shows_no_more_than_four_pictures():
+    recorder = film.FilmRecorder(20)
+    noise = [Image.effect_noise((512, 512), 90).convert("RGB") for _ in range(6)]
+    for step in range(1, 21):
+        recorder.add(step, 1000 - 50 * step, [noise, noise])
+        assert recorder.wants(step) == 0
+    frames = recorder.film_value("name")["frames"]
+    assert len(frames) == 20
+    assert sum(len(frame["src"]) for frame in frames) < 4_000_000
+    assert rows_grid([noise[:4], noise[:4]]).size == (4 * 513 - 1, 2 * 513 - 1)
+
+
+def test_drawings_stand_beside_each_other_in_a_film():
+    recorder, image = film.FilmRecorder(2), Image.new("RGB", (8, 8))
+    for _ in range(3):
+        for step in (1, 2):
+            recorder.add(step, 500, [[image, image]] * 3)
+    reel = recorder.film_value("name", note="told")
+    assert [frame["caption"] for frame in reel["frames"]] == ["step 1 of 2 · t = 500", "step 2 of 2 · t = 500"]
+    assert [label for label, _ in reel["rows"]] == ["latents", "noisy", "guess"] and reel["note"] == "told"
+    assert size_of(reel["frames"][0]["src"]) == (4 * 9 - 1, 3 * 9 - 1)
+
+
+def size_of(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size
+
+
+def test_small_sheets_travel_without_loss():
+    image = Image.effect_noise((64, 64), 90).convert("RGB")
+    uri = data_uri(image, small=True)
+    assert not ImageChops.difference(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"), image).getbbox()
+
+
+# ---- what a model is asked by ----------------------------------------------------------------------------------------
+@every_kind
+def test_a_kind_is_read_from_the_folder(studio_with, kind):
+    studio = studio_with(kind)
+    source, name = source_of(kind), source_of(kind).partition(":")[2]
+    assert studio.models.info(source, "") == studio.models.info("other", name) == KINDS[kind]
+    assert describe.describe_folder(studio.runs_dir / name / "pipeline") == KINDS[kind]
+
+
+def test_nothing_readable_is_asked_by_nothing(studio, tmp_path):
+    (tmp_path / "model_index.json").write_text("[1]")
+    assert describe.describe_folder(tmp_path) == studio.models.info(None, None) == studio.models.info("run:nobody", "") == ModelInfo()
+    assert studio.models.info("other", "some one/model") == studio.models.info("other", "plain") == ModelInfo()
+
+
+def test_a_hub_id_is_known_once_it_was_fetched(studio, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert studio.models.info("other", "someone/words") == describe.UNKNOWN
+    snapshot = tmp_path / "models--someone--words" / "snapshots" / "abc"
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(trained("words").pipeline)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    assert studio.models.info("other", "someone/words") == KINDS["words"]
+
+
+def test_a_run_that_has_saved_nothing_is_told_by_its_settings(trained, tmp_path):
+    young, studio = tmp_path / "young", App(tmp_path)
+    run = registry.create(tmp_path, presets.build("words-128", output_dir="young"))
+    assert studio.models.info("run:young", "") == ModelInfo("text", latent=True)
+    run.update_record(config=run.record["config"] | {"init_from": str(trained("labels").pipeline)})
+    assert studio.models.info("run:young", "") == KINDS["labels"] and young.is_dir()
+
+
+def test_an_autoencoder_draws_nothing_and_is_not_offered(studio_with):
+    studio = studio_with("autoencoder")
+    studio_with("latents")
+    offered = dict(studio.models.options("en")).values()
+    assert "run:latents" in offered and "run:autoencoder" not in offered
+    assert "autoencoder" in list(outcomes(studio, source="run:autoencoder"))[-1]["status"]
+
+
+@pytest.mark.parametrize(("kind", "seen"), [
+    (ModelInfo(), set()), (ModelInfo("labels", ("a", "b")), {"labels", "guidance_scale", "by_labels", "by_scales"}),
+    (ModelInfo("text"), {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
+    (describe.UNKNOWN, {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
+])
+def test_only_what_matters_is_seen(kind, seen):
+    assert {name for name, visible in sample.shown_for(kind).items() if visible} == seen
+    updates = dict(zip(sample.ASKING, sample.fitted(kind, [1, 7]), strict=True))
+    assert {name for name, update in updates.items() if update["visible"]} == seen
+    assert updates["labels"]["value"] == ([1] if kind.labels else []) and [k for _, k in updates["labels"]["choices"]] == [0, 1][: len(kind.labels)]
+
+
+# ---- sheets ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("kind", "sheet", "rows"), [
+    ("labels", "labels", 3), ("labels-in-latents", "labels", 3), ("words", "prompts", 2), ("words-in-pixels", "scales", 4), ("labels", "scales", 4),
+])
+def test_a_sheet_has_a_row_for_each(studio_with, kind, sheet, rows):
+    told = list(outcomes(studio_with(kind), sheet=sheet, source=f"run:{kind}", prompt="red bug\nblue bug"))
+    done = told[-1]
+    assert f"{4 * rows} pictures" in done["status"] and "visible" not in done.get("pictures", ())
+    archive = zipfile.ZipFile(io.BytesIO(done["as_zip"]))
+    assert len(archive.namelist()) == 4 * rows + 1
+    assert Image.open(io.BytesIO(done["as_png"])).height == rows * (96 + 4) - 4  # 8 px wide ones, 12 times as large
+    assert len(done["film"]["frames"]) == 3 and len(done["film"]["rows"]) == 2 + KINDS[kind].latent
+
+
+def pictures_of(done):
+    archive = zipfile.ZipFile(io.BytesIO(done["as_zip"]))
+    return [Image.open(archive.open(name)).tobytes() for name in archive.namelist()[:-1]]
+
+
+def test_rows_share_their_noise_and_differ_in_one_thing(studio_with):
+    studio = studio_with("labels")
+    sheet = pictures_of(list(outcomes(studio, sheet="scales", source="run:labels", labels=[1]))[-1])
+    for row, scale in enumerate((0, 1, 3, 7)):
+        alone = pictures_of(list(outcomes(studio, source="run:labels", labels=[1], num_images=4, guidance_scale=scale))[-1])
+        assert sheet[4 * row : 4 * row + 4] == alone
+    by_label = pictures_of(list(outcomes(studio, sheet="labels", source="run:labels", labels=[2, 0]))[-1])
+    assert by_label == [p for k in (2, 0) for p in pictures_of(list(outcomes(studio, source="run:labels", labels=[k], num_images=4))[-1])]
+
+
+@pytest.mark.parametrize(("sheet", "changes", "said"), [
+    ("prompts", {"prompt": " \n"}, "one text per line"), ("prompts", {"prompt": "x" * 9000}, "too long"),
+    ("prompts", {"prompt": "\n".join(map(str, range(1025)))}, "at most 1024"),
+])
+def test_a_sheet_that_cannot_be_drawn_is_said(studio_with, sheet, changes, said):
+    assert said in list(outcomes(studio_with("words"), sheet=sheet, source="run:words", **changes))[-1]["status"]
+
+
+def test_in_public_a_sheet_holds_as_many_pictures_as_one_may_draw():
+    asked = SETTINGS | {"prompt": "a\nb"}
+    for names, rows, columns in ((3, 3, 4), (16, 16, 1), (20, 20, 1)):
+        found = sample_handlers.rows_of(asked, "labels", ModelInfo("labels", tuple(map(str, range(names)))), "en", most=16)
+        assert (len(found), found[0][1]["num_images"]) == (rows, columns)
+    public = types.SimpleNamespace(public=True)
+    sample_handlers._check(public, sample_handlers.rows_of(asked, "labels", ModelInfo("labels", tuple("abcdefghijklmnop")), "en", most=16))
+    with pytest.raises(Problem, match="public_cap"):
+        sample_handlers._check(public, found)
+
+
+def test_a_label_that_the_model_has_not_is_said(studio_with):
+    assert "labels names 9" in list(outcomes(studio_with("labels"), source="run:labels", labels=[9]))[-1]["status"]
+
+
+def test_words_that_are_not_read_are_named(studio_with):
+    told = list(outcomes(studio_with("words"), source="run:words", prompt="red bug\nblue bug with spots", num_images=2))
+    assert "reads 12 tokens" in told[-1]["status"] and "spots" in told[-1]["status"]
+    told = list(outcomes(studio_with("words"), source="run:words", prompt="red bug\nblue bug with spots", num_images=1))
+    assert "reads 12" not in told[-1]["status"]
+
+
+def test_a_film_of_latents_shows_them_raw_and_decoded(studio_with):
+
+    done = list(outcomes(studio_with("latents"), source="run:latents", num_images=3))[-1]
+    reel = done["film"]
+    assert [label for label, _ in reel["rows"]] == ["latents", "noisy", "guess"] and "first 3 of 4 channels" in reel["note"]
+    assert size_of(reel["frames"][-1]["src"]) == (3 * 9 - 1, 3 * 9 - 1)
+    model = loaded.load_model(studio_with("latents").runs_dir / "latents")
+    import torch
+
+    x = torch.full((1, *model.shape), 3.0)
+    x[:, 1] = -3
+    raw, noisy, _ = drawing.film_rows(model, x, x)
+    assert raw[0].getpixel((0, 0)) == (255, 0, 255) and raw[0].size == noisy[0].size == (8, 8)
+    assert not ImageChops.difference(noisy[0], to_images(model.codec.decode(x))[0]).getbbox()
+
+
+def test_pictures_under_way_are_decoded(studio_with, monkeypatch):
+    monkeypatch.setattr(film, "SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(film, "LIVE_SHARE", 1e9)
+    told = list(outcomes(studio_with("latents"), source="run:latents", num_images=2))
+    under_way = [news["status"] for news in told if "<img" in news.get("status", "")]
+    assert len(under_way) == 3 and size_of(under_way[-1].partition('src="')[2].partition('"')[0]) == (18, 8)
+
+
+def test_a_film_of_great_latents_shows_fewer_pictures():
+    def model(size, vae):
+        return types.SimpleNamespace(codec=types.SimpleNamespace(vae=vae), image_size=size)
+
+    assert [drawing.film_pictures(model(size, object())) for size in (32, 256, 384, 512, 1024)] == [4, 4, 1, 1, 1]
+    assert drawing.film_pictures(model(1024, None)) == 4
+
+
+@pytest.mark.parametrize("side", [16, 128, 300])
+def test_a_captioned_sheet_is_legible_and_bounded(side):
+    images = [Image.new("RGB", (side, side), colour) for colour in ("red", "green")]
+    made = captioned_grid([("monarch", images), ("a very long caption that goes on and on " * 9, images[:1]), ("", images)])
+    tile = min(max(side, 96), 256)
+    assert made.height == 3 * (tile + 4) - 4 and tile * 2 < made.width < tile * 2 + 190
+    assert made.getpixel((made.width - 20, 20)) == (0, 128, 0) and made.getpixel((made.width - 20, tile + 24)) == (255, 255, 255)
+    assert made.crop((0, 0, made.width - 2 * (tile + 4) - 4, tile)).convert("L").getextrema()[0] < 100  # dark letters beside the first row
+    assert made.crop((0, 0, 2, made.height)).getextrema() == ((255, 255),) * 3  # and none cut off at the edge
+
+
+@pytest.mark.parametrize(("kind", "changes", "captions"), [
+    ("labels", {"labels": [2, 0]}, ["red · seed 11", "blue · seed 12", "red · seed 13"]),
+    ("labels", {}, ["blue · seed 11", "green · seed 12", "red · seed 13"]),
+    ("words", {"prompt": "one\ntwo"}, ["one · seed 11", "two · seed 12", "one · seed 13"]),
+    ("words", {"prompt": "one"}, ["seed 11", "seed 12", "seed 13"]),
+])
+def test_each_picture_tells_what_was_asked(studio_with, kind, changes, captions):
+    done = list(outcomes(studio_with(kind), source=f"run:{kind}", num_images=3, **changes))[-1]
+    assert [caption for _, caption in done["pictures"]["value"]] == captions
