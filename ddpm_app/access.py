@@ -108,7 +108,12 @@ class AccessPolicy:
                 raise Problem("public_cap", "vae_channels", value=width, limit=MAX_VAE_CHANNELS)
         widest = max(config.unet_shape.block_out_channels)
         if widest > MAX_CHANNELS:
-            raise Problem("public_cap", "block_out_channels" if config.block_out_channels else "unet", value=widest, limit=MAX_CHANNELS)
+            raise Problem(
+                "public_cap",
+                "block_out_channels" if config.block_out_channels else "unet",
+                value=widest,
+                limit=MAX_CHANNELS,
+            )
         if config.push_to_hub or config.hub_push_every_save:
             raise Problem("public_hub", "push_to_hub", value=True)
         return config
@@ -133,7 +138,9 @@ class AccessPolicy:
         """The problem as this page may tell it: in public mode without paths of this server."""
         if not self.public:
             return problem
-        return Problem(problem.code, problem.field, **{name: without_folders(value) for name, value in problem.values.items()})
+        return Problem(
+            problem.code, problem.field, **{name: without_folders(value) for name, value in problem.values.items()}
+        )
 
     def redact_snapshot(self, snapshot: dict[str, Any]) -> dict[str, Any]:
         """A run's snapshot whose error, in public mode, tells no paths of this server."""

@@ -1,5 +1,6 @@
 """The same verbs for the terminal: ``python -m ddpm_app``. Exit status: 0 done, 1 it went wrong, 2 the input was wrong,
 130 Ctrl-C, 143 SIGTERM. What was asked for goes to stdout, all else to stderr."""
+
 import argparse
 import dataclasses
 import difflib
@@ -23,7 +24,16 @@ from ddpm_app.terminal import Screen, drive, follow
 
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
-INPUT_CODES = {"usage", "busy", "run_missing", "runs_dir", "model_missing", "model_is_autoencoder", "not_json", "no_consent"}
+INPUT_CODES = {
+    "usage",
+    "busy",
+    "run_missing",
+    "runs_dir",
+    "model_missing",
+    "model_is_autoencoder",
+    "not_json",
+    "no_consent",
+}
 """Problems of what was typed, beside those that name a field."""
 
 
@@ -74,7 +84,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if unknown:
         options = [o for action in verbs[args.verb]._actions for o in action.option_strings] if args.verb else []
         close = difflib.get_close_matches(unknown[0], options, 1)
-        raise Problem("usage", reason=t("cli.unknown_meant" if close else "cli.unknown", option=unknown[0], close="".join(close)))
+        raise Problem(
+            "usage", reason=t("cli.unknown_meant" if close else "cli.unknown", option=unknown[0], close="".join(close))
+        )
     return args
 
 
@@ -87,7 +99,9 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         new = found.add_parser(name, help=t(f"cli.help_{name}"), description=t(f"cli.help_{name}"))
         for positional in names:
             new.add_argument(positional, metavar=positional.upper())
-        new.add_argument("--runs_dir", type=pathlib.Path, default=pathlib.Path("runs"), metavar="DIR", help=t("cli.help_runs_dir"))
+        new.add_argument(
+            "--runs_dir", type=pathlib.Path, default=pathlib.Path("runs"), metavar="DIR", help=t("cli.help_runs_dir")
+        )
         new.set_defaults(command=command)
         return new
 
@@ -105,8 +119,15 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     verb("runs", _runs)
     verb("doctor", _doctor)
     specimens = verb("specimens", _specimens)
-    for name, kind, default in (("count", int, 1024), ("size", int, 128), ("seed", int, 0), ("out", pathlib.Path, None)):
-        specimens.add_argument(f"--{name}", type=kind, default=default, required=default is None, help=t(f"cli.specimens_{name}"))
+    for name, kind, default in (
+        ("count", int, 1024),
+        ("size", int, 128),
+        ("seed", int, 0),
+        ("out", pathlib.Path, None),
+    ):
+        specimens.add_argument(
+            f"--{name}", type=kind, default=default, required=default is None, help=t(f"cli.specimens_{name}")
+        )
     _add_fields(verb("publish", _publish, "run"), HUB_FIELDS)
     return parser, found.choices
 
@@ -117,21 +138,37 @@ def _add_fields(parser: Parser, names: tuple[str, ...]) -> None:
         section = parser.add_argument_group(group)
         for field in (FIELDS[name] for name in names if FIELDS[name].group == group):
             options = {"nargs": "?", "const": "true"} if field.kind == "bool" else {}
-            options |= {"metavar": "|".join(map(str, field.choices)) or field.kind.upper(), "default": argparse.SUPPRESS}
+            options |= {
+                "metavar": "|".join(map(str, field.choices)) or field.kind.upper(),
+                "default": argparse.SUPPRESS,
+            }
             section.add_argument(f"--{field.name}", help=t(f"field.{field.name}").replace("%", "%%"), **options)
 
 
 def _add_sample_options(parser: Parser) -> None:
-    options = (("num_images", int), ("sampler", str), ("num_inference_steps", int), ("eta", float), ("seed", int), ("batch_size", int))
+    options = (
+        ("num_images", int),
+        ("sampler", str),
+        ("num_inference_steps", int),
+        ("eta", float),
+        ("seed", int),
+        ("batch_size", int),
+    )
     for name, kind in options:  # the defaults are sample.Request's
         parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=t(f"cli.sample_{name}"))
-    parser.add_argument("--prompt", action="append", default=argparse.SUPPRESS, metavar="TEXT", help=t("cli.sample_prompt"))
-    parser.add_argument("--negative_prompt", default=argparse.SUPPRESS, metavar="TEXT", help=t("cli.sample_negative_prompt"))
+    parser.add_argument(
+        "--prompt", action="append", default=argparse.SUPPRESS, metavar="TEXT", help=t("cli.sample_prompt")
+    )
+    parser.add_argument(
+        "--negative_prompt", default=argparse.SUPPRESS, metavar="TEXT", help=t("cli.sample_negative_prompt")
+    )
     parser.add_argument("--labels", default=argparse.SUPPRESS, metavar="NAME,NUMBER", help=t("cli.sample_labels"))
     parser.add_argument("--guidance_scale", type=float, default=argparse.SUPPRESS, help=t("cli.sample_guidance_scale"))
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help=t("cli.sample_weights"))
     parser.add_argument("--device", default="auto", help=t("field.device"))
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("samples"), metavar="DIR", help=t("cli.sample_out"))
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("samples"), metavar="DIR", help=t("cli.sample_out")
+    )
 
 
 def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
@@ -184,7 +221,11 @@ def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Ru
         from ddpm_app.device import resolve_device
 
         PartialState(cpu=resolve_device(config) == "cpu").wait_for_everyone()
-    return drive(run, args.yes) if rank == 0 else follow(registry.find(args.runs_dir, getattr(args, "run", config.output_dir)))
+    return (
+        drive(run, args.yes)
+        if rank == 0
+        else follow(registry.find(args.runs_dir, getattr(args, "run", config.output_dir)))
+    )
 
 
 def _stop(args: argparse.Namespace) -> int:
@@ -202,7 +243,20 @@ def _stop(args: argparse.Namespace) -> int:
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
 def _sample(args: argparse.Namespace) -> int:
-    given = _given(args, ("num_images", "sampler", "num_inference_steps", "eta", "seed", "batch_size", "prompt", "negative_prompt", "guidance_scale"))
+    given = _given(
+        args,
+        (
+            "num_images",
+            "sampler",
+            "num_inference_steps",
+            "eta",
+            "seed",
+            "batch_size",
+            "prompt",
+            "negative_prompt",
+            "guidance_scale",
+        ),
+    )
     device = from_dict({"device": args.device})
     from ddpm_app import sample
     from ddpm_app.device import resolve_device
@@ -213,7 +267,9 @@ def _sample(args: argparse.Namespace) -> int:
     model = load_model(args.source, args.weights, resolve_device(device), args.runs_dir)
     request = dataclasses.replace(request, labels=_labels(args, model.conditioning))
     if "num_images" not in given:  # each that is asked for at least once
-        request = dataclasses.replace(request, num_images=max(request.num_images, len(request.prompt), len(request.labels)))
+        request = dataclasses.replace(
+            request, num_images=max(request.num_images, len(request.prompt), len(request.labels))
+        )
     if model.conditioning.kind == "text":
         for end in filter(None, map(model.conditioning.unread, (*request.prompt, request.negative_prompt))):
             print(t("ui.sample.cut", longest=model.conditioning.longest, text=end), file=sys.stderr)
@@ -261,7 +317,9 @@ def _specimens(args: argparse.Namespace) -> int:
 
     screen = Screen()
     try:
-        specimens.write(args.count, args.size, args.seed, args.out, lambda done, total: screen.progress("drawing", done, total))
+        specimens.write(
+            args.count, args.size, args.seed, args.out, lambda done, total: screen.progress("drawing", done, total)
+        )
     except ValueError as error:  # it names the option
         raise Problem("usage", reason=f"--{error}") from error
     finally:
@@ -280,7 +338,12 @@ def _table(rows: list[list[str]]) -> None:
 def _presets(args: argparse.Namespace) -> int:
     named = {field for values in presets.PRESETS.values() for field in values}
     built = [presets.build(name).to_dict() for name in presets.PRESETS]
-    _table([["", *presets.PRESETS], *([name, *(str(values[name]) for values in built)] for name in FIELDS if name in named)])
+    _table(
+        [
+            ["", *presets.PRESETS],
+            *([name, *(str(values[name]) for values in built)] for name in FIELDS if name in named),
+        ]
+    )
     return 0
 
 

@@ -35,5 +35,6 @@ class DeviceLock:
                 return
             yield frame
 
+
 DEVICE = DeviceLock()
 """The lock of this process's device."""

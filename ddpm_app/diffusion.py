@@ -24,8 +24,12 @@ def generator(seed: int, purpose: str, *numbers: int, device: torch.device | str
 
 def scheduler(config: TrainConfig, clip_sample: bool = True) -> DDPMScheduler:
     """The diffusers scheduler of a run: what is saved with the pipeline, and the source of alpha-bar."""
-    return DDPMScheduler(num_train_timesteps=config.num_train_timesteps, beta_schedule=config.beta_schedule,
-                         prediction_type=config.prediction_type, clip_sample=clip_sample)
+    return DDPMScheduler(
+        num_train_timesteps=config.num_train_timesteps,
+        beta_schedule=config.beta_schedule,
+        prediction_type=config.prediction_type,
+        clip_sample=clip_sample,
+    )
 
 
 def _as_pictures(abar: Tensor) -> Tensor:
@@ -42,7 +46,9 @@ def target(prediction_type: str, x0: Tensor, eps: Tensor, abar: Tensor) -> Tenso
     """What the network learns to output: eps ("epsilon"), x0 ("sample"), or v = sqrt(abar) eps - sqrt(1 - abar) x0
     ("v_prediction", arXiv 2202.00512)."""
     a = _as_pictures(abar)
-    return {"epsilon": lambda: eps, "sample": lambda: x0, "v_prediction": lambda: a.sqrt() * eps - (1 - a).sqrt() * x0}[prediction_type]()
+    return {"epsilon": lambda: eps, "sample": lambda: x0, "v_prediction": lambda: a.sqrt() * eps - (1 - a).sqrt() * x0}[
+        prediction_type
+    ]()
 
 
 def x0_from(prediction_type: str, output: Tensor, x_t: Tensor, abar: Tensor) -> Tensor:
@@ -66,7 +72,10 @@ def loss_weight(weighting: str, prediction_type: str, abar: Tensor, gamma: float
     if weighting == "none":
         return torch.ones_like(abar)
     ratio = snr(abar)
-    return ratio.clamp(max=gamma) / {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
+    return (
+        ratio.clamp(max=gamma)
+        / {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
+    )
 
 
 def terminal_alpha_bar(config: TrainConfig) -> float:

@@ -33,7 +33,7 @@ TRIALS = (
         "torch": "import torch; told = torch.__version__",
         "torchvision": "import torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5); told = torchvision.__version__",
         "device": "told = ', '.join(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())) "
-                  "or ('mps' if torch.backends.mps.is_available() else 'cpu')",
+        "or ('mps' if torch.backends.mps.is_available() else 'cpu')",
         "threads": "told = torch.get_num_threads()",
         "accelerate": "import accelerate; told = accelerate.__version__",
         "diffusers": "import diffusers; diffusers.UNet2DModel, diffusers.DDPMPipeline; told = diffusers.__version__",
@@ -61,8 +61,14 @@ for name, code in json.loads(sys.argv[1]).items():
 """
 
 KNOWN = (
-    ("torch_pair", r"torchvision::nms|load custom C\+\+ ops|torchvision[\s\S]*undefined symbol|undefined symbol[\s\S]*torchvision"),
-    ("numpy_abi", r"compiled using NumPy 1|_ARRAY_API not found|numpy\.dtype size changed|numpy\.core\.\S+ failed to import"),
+    (
+        "torch_pair",
+        r"torchvision::nms|load custom C\+\+ ops|torchvision[\s\S]*undefined symbol|undefined symbol[\s\S]*torchvision",
+    ),
+    (
+        "numpy_abi",
+        r"compiled using NumPy 1|_ARRAY_API not found|numpy\.dtype size changed|numpy\.core\.\S+ failed to import",
+    ),
 )
 """Mismatches that are recognised by what they print; the words are ``doctor.<code>`` and ``doctor.<code>_mend``."""
 
@@ -82,14 +88,28 @@ def report(runs_dir: str | os.PathLike = "runs", lang: str = "en") -> list[Findi
     tried, noise = _try_all()
     python = Finding("python", platform.python_version(), sys.version_info >= PYTHON)
     if not python.ok:
-        python = Finding(python.name, python.value, False, t("doctor.python_mend", lang, least=".".join(map(str, PYTHON))))
-    return [python, *_libraries(tried, lang), *_mismatches(tried, noise, lang), *_machine(tried, runs_dir, lang), *_places(lang)]
+        python = Finding(
+            python.name, python.value, False, t("doctor.python_mend", lang, least=".".join(map(str, PYTHON)))
+        )
+    return [
+        python,
+        *_libraries(tried, lang),
+        *_mismatches(tried, noise, lang),
+        *_machine(tried, runs_dir, lang),
+        *_places(lang),
+    ]
 
 
 # ---- libraries ----------------------------------------------------------------------------------------------------------
 def _try_all() -> tuple[dict, str]:
     """For each name of TRIALS (what was found, the traceback or None); and all that was printed on stderr."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    pipes = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "errors": "replace",
+    }
     children = [(subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(row)], **pipes), row) for row in TRIALS]
     tried, noise = {}, ""
     for child, row in children:
@@ -158,7 +178,9 @@ def _broken(name: str, version: str | None, trouble: str, lang: str) -> Finding:
     if version is None and absent:
         return Finding(name, t("doctor.missing", lang), False, "python -m pip install -r requirements.txt")
     again = absent.group(1).split(".")[0] if absent else name
-    return Finding(name, t("doctor.broken", lang, reason=reason), False, f"python -m pip install --force-reinstall {again}")
+    return Finding(
+        name, t("doctor.broken", lang, reason=reason), False, f"python -m pip install --force-reinstall {again}"
+    )
 
 
 def _mismatches(tried: dict, noise: str, lang: str) -> list[Finding]:
@@ -191,8 +213,10 @@ def _wanted_torch() -> str:
 def _machine(tried: dict, runs_dir: str | os.PathLike, lang: str) -> list[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     device, threads = (tried.get(name, ("",))[0] or "-" for name in ("device", "threads"))
-    found = [Finding(t("doctor.device", lang), device),
-             Finding(t("doctor.threads", lang), t("doctor.threads_value", lang, threads=threads, cores=cores))]
+    found = [
+        Finding(t("doctor.device", lang), device),
+        Finding(t("doctor.threads", lang), t("doctor.threads_value", lang, threads=threads, cores=cores)),
+    ]
     with contextlib.suppress(Exception):
         import psutil
 
@@ -217,7 +241,9 @@ def _places(lang: str) -> list[Finding]:
     with contextlib.suppress(Exception):
         from ddpm_app.data.cache import cache_folder, caches
 
-        found.append(Finding(t("doctor.cache", lang), f"{cache_folder()} ({sum(size for _, size, _ in caches()) / 1e6:.1f} MB)"))
+        found.append(
+            Finding(t("doctor.cache", lang), f"{cache_folder()} ({sum(size for _, size, _ in caches()) / 1e6:.1f} MB)")
+        )
     with contextlib.suppress(Exception):
         from huggingface_hub import constants, get_token
 
@@ -229,7 +255,9 @@ def _places(lang: str) -> list[Finding]:
 
 def main(argv: list[str]) -> int:
     """``doctor [--runs_dir DIR]``: print the report; 1 when something is broken, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m ddpm_app doctor", description=t("cli.help_doctor"), allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m ddpm_app doctor", description=t("cli.help_doctor"), allow_abbrev=False
+    )
     parser.add_argument("--runs_dir", default="runs")
     args, unknown = parser.parse_known_args([a for a in argv if a != "doctor"])
     if unknown:

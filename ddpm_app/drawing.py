@@ -82,7 +82,12 @@ def latents_note(model: Model, lang: str) -> str:
     if model.codec.vae is None:
         return ""
     channels = model.shape[0]
-    return t("ui.film.latents_colour" if channels >= 3 else "ui.film.latents_grey", lang, channels=channels, range=LATENT_RANGE)
+    return t(
+        "ui.film.latents_colour" if channels >= 3 else "ui.film.latents_grey",
+        lang,
+        channels=channels,
+        range=LATENT_RANGE,
+    )
 
 
 def conditions_drawn(model: Model, request: Request) -> list[str]:
@@ -101,7 +106,9 @@ def truncated_prompts(model: Model, requests: list[tuple[str, Request]], lang: s
     """A line for each text of which the encoder doesn't see the end."""
     if model.conditioning.kind != "text":
         return []
-    texts = dict.fromkeys(text for _, request in requests for text in (*request.prompt[: request.num_images], request.negative_prompt))
+    texts = dict.fromkeys(
+        text for _, request in requests for text in (*request.prompt[: request.num_images], request.negative_prompt)
+    )
     unread = [model.conditioning.unread(text) for text in texts]
     ends = [textwrap.shorten(end, UNREAD_SHOWN, placeholder=" ...") for end in unread if end]
     return [t("ui.sample.cut", lang, longest=model.conditioning.longest, text=end) for end in ends]

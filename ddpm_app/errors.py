@@ -20,7 +20,9 @@ class Problem(Exception):
         self.also: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name}={value!r}" for name, value in {"field": self.field, **self.values}.items() if value is not None)
+        told = ", ".join(
+            f"{name}={value!r}" for name, value in {"field": self.field, **self.values}.items() if value is not None
+        )
         return f"{self.code} ({told})" if told else self.code
 
 
@@ -39,6 +41,10 @@ def explain(error: BaseException) -> Problem:
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Problem("save_failed", reason=error.strerror)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # torch's ways
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):  # torch's ways
         return Problem("out_of_memory", "train_batch_size")
     return Problem("crash", reason=f"{type(error).__name__}: {error}")

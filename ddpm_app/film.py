@@ -57,14 +57,23 @@ class FilmRecorder:
     def film_value(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> dict[str, Any]:
         """The film as a value for ``player``. Three rows are those of a latent model: latents, noisy, guessed."""
         frames = [
-            {"caption": t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep), "src": data_uri(rows_grid(rows), small=True)}
+            {
+                "caption": t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep),
+                "src": data_uri(rows_grid(rows), small=True),
+            }
             for step, (timestep, rows) in sorted(self._taken.items())
         ]
         count = len(next(iter(self._taken.values()))[1]) if self._taken else 2
         rows = [(t(f"ui.film.{key}", lang), colour) for key, colour in ROWS[-count:]]
-        return film_value(name, t("ui.film.alt", lang), lang, frames=frames, rows=rows, pace=160, autoplay=autoplay, note=note)
+        return film_value(
+            name, t("ui.film.alt", lang), lang, frames=frames, rows=rows, pace=160, autoplay=autoplay, note=note
+        )
 
 
 def _small(image: Image.Image) -> Image.Image:
     scale = SIDE / max(image.size)
-    return image if scale >= 1 else image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    return (
+        image
+        if scale >= 1
+        else image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    )

@@ -66,7 +66,9 @@ def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> 
             raise Problem("hub_not_private", "hub_private_repo", value=url.repo_id)
         files = {p.relative_to(run.pipeline).as_posix(): p for p in sorted(run.pipeline.rglob("*")) if p.is_file()}
         files |= _pictures(run)
-        files["README.md"] = model_card(run, url.repo_id, [name for name in files if name.startswith("images/")]).encode()
+        files["README.md"] = model_card(
+            run, url.repo_id, [name for name in files if name.startswith("images/")]
+        ).encode()
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         api.create_commit(url.repo_id, operations, commit_message=t("hub.commit", step=run.status["step"]))
     return str(url)
@@ -75,7 +77,13 @@ def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
     """Turns what the Hub or the network answers into a Problem."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         yield
@@ -100,16 +108,38 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
     kind, plan = data.get("kind", "folder"), run.plan or {}
     index = _index(run)
     condition = "text" if index.get("tokenizer", [None])[0] else "labels" if "id2label" in index else "none"
-    meta = ModelCardData(license=config.hub_license or None, library_name="diffusers", pipeline_tag=TASKS[condition] if index else None,
-                         tags=TAGS, datasets=config.dataset_name if kind == "hub" else None)
-    rows = [f"| {name} | {_last_name(value) if name in PART_FIELDS else value} |" for name, value in config.to_dict().items()
-            if value is not None and name not in LOCAL_FIELDS and "hub" not in name]
+    meta = ModelCardData(
+        license=config.hub_license or None,
+        library_name="diffusers",
+        pipeline_tag=TASKS[condition] if index else None,
+        tags=TAGS,
+        datasets=config.dataset_name if kind == "hub" else None,
+    )
+    rows = [
+        f"| {name} | {_last_name(value) if name in PART_FIELDS else value} |"
+        for name, value in config.to_dict().items()
+        if value is not None and name not in LOCAL_FIELDS and "hub" not in name
+    ]
     name = index.get("_class_name", "autoencoder")
-    loader, more, call = (part.format(repo=repo_id, prompt="a butterfly") for part in USES[condition if isinstance(name, list) else name])
-    text = t("hub.card", repo=repo_id, name=run.name, size=config.image_size, what=t(f"hub.what_{condition if index else 'autoencoder'}"),
-             loader=loader, more=more, call=call,
-             data=t(f"hub.data_{kind}", value=config.dataset_name), images=plan.get("images", "?"), step=run.status["step"],
-             steps=plan.get("total_steps", "?"), pictures="\n\n".join(f"![{name}]({name})" for name in pictures), settings="\n".join(rows))
+    loader, more, call = (
+        part.format(repo=repo_id, prompt="a butterfly") for part in USES[condition if isinstance(name, list) else name]
+    )
+    text = t(
+        "hub.card",
+        repo=repo_id,
+        name=run.name,
+        size=config.image_size,
+        what=t(f"hub.what_{condition if index else 'autoencoder'}"),
+        loader=loader,
+        more=more,
+        call=call,
+        data=t(f"hub.data_{kind}", value=config.dataset_name),
+        images=plan.get("images", "?"),
+        step=run.status["step"],
+        steps=plan.get("total_steps", "?"),
+        pictures="\n\n".join(f"![{name}]({name})" for name in pictures),
+        settings="\n".join(rows),
+    )
     return str(ModelCard(f"---\n{meta.to_yaml()}\n---\n\n{text}"))
 
 

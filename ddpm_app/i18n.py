@@ -23,7 +23,9 @@ def t(key: str, lang: str = "en", **values) -> str:
     Raises KeyError when the English table lacks the key or a value is missing, so that a typing error can't reach a page.
     """
     words = text_table(lang if lang in LANGUAGES else "en").get(key) or text_table("en")[key]
-    return words if key.startswith("field.") else words.format(**values)  # a setting's help may show the braces that its value takes
+    return (
+        words if key.startswith("field.") else words.format(**values)
+    )  # a setting's help may show the braces that its value takes
 
 
 def problem_text(problem: Problem, lang: str = "en") -> str:

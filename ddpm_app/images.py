@@ -9,7 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 SMALLEST, GREATEST = 96, 256
 """Sides between which pictures stand on a sheet: small ones are blown up with hard edges, great ones scaled down."""
 CAPTION_WIDTH, FONT_SIZE, GAP = 150, 15, 4
-CHINESE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "STHeiti Light.ttc")
+CHINESE_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf",
+    "wqy-zenhei.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
+    "STHeiti Light.ttc",
+)
 """Fonts of Linux, Windows and macOS with Chinese characters, which the one that comes with Pillow has not."""
 
 
@@ -24,7 +31,14 @@ def captioned_grid(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for r, (lines, (_, images)) in enumerate(zip(captions, rows, strict=True)):
         top = r * (height + GAP)
-        pen.multiline_text((left - 2 * GAP, top + height / 2), "\n".join(_shortened(lines, height)), "#1f1d1a", font, "rm", align="right")
+        pen.multiline_text(
+            (left - 2 * GAP, top + height / 2),
+            "\n".join(_shortened(lines, height)),
+            "#1f1d1a",
+            font,
+            "rm",
+            align="right",
+        )
         for c, image in enumerate(images):
             hard = Image.Resampling.NEAREST if image.width < width else Image.Resampling.LANCZOS
             sheet.paste(image.convert("RGB").resize((width, height), hard), (left + c * (width + GAP), top))
@@ -88,7 +102,9 @@ def data_uri(image: Image.Image, small: bool = False) -> str:
     """A picture as a data URI: PNG, or with ``small`` WebP, which loses a little where the picture is large."""
     file = io.BytesIO()
     exact = image.width * image.height <= EXACT_PIXELS
-    image.save(file, "WEBP", lossless=exact, quality=50 if exact else 85, method=2) if small else image.save(file, "PNG")
+    image.save(file, "WEBP", lossless=exact, quality=50 if exact else 85, method=2) if small else image.save(
+        file, "PNG"
+    )
     return f"data:image/{'webp' if small else 'png'};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -1,4 +1,5 @@
 """The one background thread that trains, and the lock by which training and sampling share the device."""
+
 import contextlib
 import pathlib
 import threading

@@ -17,13 +17,19 @@ WARM_AFTER_SECONDS = 3
 def options(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line. Exits with 2 and one line when the page would be open to strangers without being asked for."""
     parser = argparse.ArgumentParser(description="Train a diffusion model in the browser and watch it learn.")
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to poll_requests on")
-    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", 7860), help="first port to try")
+    parser.add_argument(
+        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to poll_requests on"
+    )
+    parser.add_argument(
+        "--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", 7860), help="first port to try"
+    )
     parser.add_argument("--runs_dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--share", action="store_true", help="make a public gradio.live link")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")
     parser.add_argument(
-        "--public", action="store_true", help="strangers may use it: limited to small runs on the built-in data or an upload"
+        "--public",
+        action="store_true",
+        help="strangers may use it: limited to small runs on the built-in data or an upload",
     )
     args = parser.parse_args(argv)
     args.public |= "SPACE_ID" in os.environ
@@ -34,7 +40,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     beyond_this_machine = args.share or args.host not in ("127.0.0.1", "localhost", "::1", "[::1]")
     args.open_to_others = beyond_this_machine or bool(args.auth) or args.public
     if beyond_this_machine and not (args.auth or args.public):
-        _refuse("--share and a --host other than this machine open the page to others: add --auth user:password or --public")
+        _refuse(
+            "--share and a --host other than this machine open the page to others: add --auth user:password or --public"
+        )
     return args
 
 
@@ -54,7 +62,9 @@ class HostCheck:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and not self.allowed(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+        if scope["type"] in ("http", "websocket") and not self.allowed(
+            dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        ):
             await PlainTextResponse("Unknown Host", status_code=421)(scope, receive, send)
             return
         await self.app(scope, receive, send)
@@ -75,7 +85,10 @@ def main(argv: list[str] | None = None) -> None:
     args = options(argv)
     os.environ["MPLBACKEND"] = "agg"
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = args.host, str(args.port)  # gradio tries the ports from here on
+    os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = (
+        args.host,
+        str(args.port),
+    )  # gradio tries the ports from here on
 
     from ddpm_app.ui import language, page, theme
 

@@ -28,7 +28,10 @@ class ModelChoices:
         """(label, choice) of everything one can draw with."""
         shipped = [(t("ui.sample.shipped", lang, name=name), f"shipped:{name}") for name in locate.shipped_pipelines()]
         saved = [
-            (t("ui.sample.run", lang, name=run["name"], size=run["config"].get("image_size", "?")), f"run:{run['name']}")
+            (
+                t("ui.sample.run", lang, name=run["name"], size=run["config"].get("image_size", "?")),
+                f"run:{run['name']}",
+            )
             for run in self.monitor.summaries()
             if makes_pictures(run) and (run["saved"] or run["active"])
         ]
@@ -73,7 +76,9 @@ class ModelChoices:
             return ModelInfo()
         if isinstance(location, str):
             return describe_cached(location)
-        if (location / "status.json").is_file() and not Run(location).pipeline.is_dir():  # a run that has saved nothing yet
+        if (location / "status.json").is_file() and not Run(
+            location
+        ).pipeline.is_dir():  # a run that has saved nothing yet
             config = Run(location).record.get("config", {})
             if origin := locate.find_local(config.get("init_from") or "", self.access.runs_dir):
                 return describe_folder(pipeline_folder(origin))

@@ -42,7 +42,9 @@ def chart(
 
     x travels as differences to the one before, short however long the run, and as None where it is that of the line before.
     """
-    shown = [part | {"x": [b - a for a, b in zip([0, *part["x"]], part["x"], strict=False)]} for part in lines if part["x"]]
+    shown = [
+        part | {"x": [b - a for a, b in zip([0, *part["x"]], part["x"], strict=False)]} for part in lines if part["x"]
+    ]
     return {
         "name": name,
         "title": title,
@@ -55,7 +57,9 @@ def chart(
     }
 
 
-def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang: str = "en", autoencoder: bool = False) -> dict[str, Any]:
+def training(
+    series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang: str = "en", autoencoder: bool = False
+) -> dict[str, Any]:
     """The plots of a run: loss, loss by timestep band (an ``autoencoder`` has no timesteps), learning rate. ``series`` as
     ``ui.monitor.History.series`` gives it."""
     total = plan.get("total_steps")
@@ -67,11 +71,26 @@ def training(series: dict[str, Any], plan: dict[str, Any], timesteps: int, lang:
     ]
     rate = [line(t("ui.train.line_rate", lang), "prediction", series["rate"])]
     title, unit = ("chart_reconstruction", "axis_reconstruction") if autoencoder else ("chart_loss", "axis_loss")
-    charts = [chart("loss", t(f"ui.train.{title}", lang), t(f"ui.train.{unit}", lang), loss, log=True, x_max=total, wide=True)]
+    charts = [
+        chart("loss", t(f"ui.train.{title}", lang), t(f"ui.train.{unit}", lang), loss, log=True, x_max=total, wide=True)
+    ]
     if not autoencoder:
         by_band = bands(series["bands"], timesteps, lang)
-        charts.append(chart("bands", t("ui.train.chart_bands", lang), t("ui.train.axis_timestep", lang), by_band, log=True, x_max=timesteps))
-    charts.append(chart("rate", t("ui.train.chart_rate", lang), t("ui.train.axis_step", lang), rate, x_max=total, wide=autoencoder))
+        charts.append(
+            chart(
+                "bands",
+                t("ui.train.chart_bands", lang),
+                t("ui.train.axis_timestep", lang),
+                by_band,
+                log=True,
+                x_max=timesteps,
+            )
+        )
+    charts.append(
+        chart(
+            "rate", t("ui.train.chart_rate", lang), t("ui.train.axis_step", lang), rate, x_max=total, wide=autoencoder
+        )
+    )
     return frame(charts, lang)
 
 
@@ -84,7 +103,12 @@ def bands(measured: list[tuple[int, list[float]]], timesteps: int, lang: str = "
         points = [(x, y) for x, y in zip(middles, values, strict=True) if math.isfinite(y)]
         label = t("ui.train.line_bands_now" if last else "ui.train.line_bands_then", lang, step=f"{step:,}")
         lines.append(
-            line(label, "data" if last else "noise", ([x for x, _ in points], [y for _, y in points]), "dots" if last else "dashed")
+            line(
+                label,
+                "data" if last else "noise",
+                ([x for x, _ in points], [y for _, y in points]),
+                "dots" if last else "dashed",
+            )
         )
     return lines[::-1]
 
@@ -95,10 +119,17 @@ def comparison(curves: list[tuple[str, dict[str, Any]]], lang: str = "en") -> di
     for (name, series), colour in zip(curves, ("prediction", "data"), strict=False):
         lines.append(line(name, colour, series["smooth"]))
         lines.append(line(t("ui.runs.line_held_out", lang, name=name), colour, series["held_out"], "dashed"))
-    return frame([chart("compare", t("ui.runs.chart_compare", lang), t("ui.train.axis_step", lang), lines, log=True, wide=True)], lang)
+    return frame(
+        [chart("compare", t("ui.runs.chart_compare", lang), t("ui.train.axis_step", lang), lines, log=True, wide=True)],
+        lang,
+    )
 
 
 def frame(charts: list[dict[str, Any]], lang: str = "en") -> dict[str, Any]:
     """What chart.js takes: the plots and the few words it shows."""
-    words = {"log": t("ui.train.scale_log", lang), "linear": t("ui.train.scale_linear", lang), "empty": t("ui.train.chart_empty", lang)}
+    words = {
+        "log": t("ui.train.scale_log", lang),
+        "linear": t("ui.train.scale_linear", lang),
+        "empty": t("ui.train.chart_empty", lang),
+    }
     return {"charts": charts, "words": words}

@@ -1,4 +1,5 @@
 """Sampling as a generator: every denoising step is a frame with x_t and the guess of x0."""
+
 import dataclasses
 import math
 import types
@@ -39,8 +40,14 @@ class Request:
     guidance_scale: float = 3.0
 
     def __post_init__(self):
-        bounds = dict(num_images=(1, 1024), num_inference_steps=(1, 10_000), eta=(0, 1), seed=(0, 2**32 - 1), batch_size=(1, 1024),
-                      guidance_scale=(0, 100))
+        bounds = dict(
+            num_images=(1, 1024),
+            num_inference_steps=(1, 10_000),
+            eta=(0, 1),
+            seed=(0, 2**32 - 1),
+            batch_size=(1, 1024),
+            guidance_scale=(0, 100),
+        )
         for field, (low, high) in bounds.items():
             value = getattr(self, field)
             if value > high:
@@ -71,10 +78,14 @@ def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMSched
         return DDIMScheduler.from_config(trained.config)
     shared = {k: trained.config[k] for k in ("num_train_timesteps", "prediction_type")}
     betas = trained.betas.tolist()  # the solver doesn't know all schedules by name
-    return DPMSolverMultistepScheduler(**shared, trained_betas=betas, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
+    return DPMSolverMultistepScheduler(
+        **shared, trained_betas=betas, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero"
+    )
 
 
-def timesteps(sampler: DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler, count: int, device: str | torch.device) -> Tensor:
+def timesteps(
+    sampler: DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler, count: int, device: str | torch.device
+) -> Tensor:
     """Set ``sampler`` to ``count`` timesteps, from the noisiest down [count], all of them among those the model was trained with."""
     known = sampler.config.num_train_timesteps
     if isinstance(sampler, DPMSolverMultistepScheduler):
@@ -83,7 +94,9 @@ def timesteps(sampler: DDPMScheduler | DDIMScheduler | DPMSolverMultistepSchedul
         sampler.set_timesteps(timesteps=[k * known // (count + 1) for k in range(count, 0, -1)], device=device)
     else:
         sampler.set_timesteps(count, device=device)
-    return sampler.timesteps - max(0, int(sampler.timesteps[0]) - known + 1)  # steps_offset moves the first of all T beyond the last
+    return sampler.timesteps - max(
+        0, int(sampler.timesteps[0]) - known + 1
+    )  # steps_offset moves the first of all T beyond the last
 
 
 class CFGDenoiser:
@@ -102,8 +115,14 @@ class CFGDenoiser:
 
 
 @torch.no_grad()
-def denoise(unet: torch.nn.Module | CFGDenoiser, noise: Tensor, sampler, num_inference_steps: int, generators: list[torch.Generator] | None = None,
-            eta: float = 0.0) -> Iterator[Frame]:
+def denoise(
+    unet: torch.nn.Module | CFGDenoiser,
+    noise: Tensor,
+    sampler,
+    num_inference_steps: int,
+    generators: list[torch.Generator] | None = None,
+    eta: float = 0.0,
+) -> Iterator[Frame]:
     """From pure noise [N, C, H, W] to pictures, or their latents, in ``num_inference_steps`` frames."""
     x, steps = noise, timesteps(sampler, num_inference_steps, noise.device)
     options = {"eta": eta} if isinstance(sampler, DDIMScheduler) else {}
@@ -126,7 +145,13 @@ def sample(model: Model, request: Request) -> Iterator[Frame]:
     """
     known = model.scheduler.config.num_train_timesteps
     if request.num_inference_steps > known:
-        raise Problem("preview_steps", "num_inference_steps", other="num_train_timesteps", value=request.num_inference_steps, timesteps=known)
+        raise Problem(
+            "preview_steps",
+            "num_inference_steps",
+            other="num_train_timesteps",
+            value=request.num_inference_steps,
+            timesteps=known,
+        )
     device = model.unet.device
     asked = model.conditioning.conditional(request.num_images, request.prompt, request.labels)
     blank = model.conditioning.unconditional(request.num_images, request.negative_prompt)
@@ -137,7 +162,9 @@ def sample(model: Model, request: Request) -> Iterator[Frame]:
         generators = [torch.Generator().manual_seed(request.seed + first + i) for i in range(count)]
         noise = torch.cat([torch.randn((1, *model.shape), generator=g) for g in generators]).to(device)
         sampler = make_sampler(request.sampler, model.scheduler)
-        unet = CFGDenoiser(model.unet, _part(asked, first, count, device), _part(blank, first, count, device), request.guidance_scale)
+        unet = CFGDenoiser(
+            model.unet, _part(asked, first, count, device), _part(blank, first, count, device), request.guidance_scale
+        )
         for frame in denoise(unet, noise, sampler, request.num_inference_steps, generators, request.eta):
             yield dataclasses.replace(frame, step=b * frame.total + frame.step, total=batches * frame.total)
 

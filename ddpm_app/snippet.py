@@ -1,4 +1,5 @@
 """How to draw the same pictures with plain diffusers, without this project: the lines shown on the Sample tab."""
+
 import math
 import pathlib
 from typing import Any
@@ -28,7 +29,9 @@ def diffusers_snippet(app: App, asked: dict[str, Any]) -> str:
         made_from = SOLVER if asked["sampler"] == "dpmpp_2m" else "(pipeline.scheduler.config)"
         lines.append(f"pipeline.scheduler = {scheduler}.from_config{made_from}")
     if kind.own:
-        lines.append("shape = (1, pipeline.unet.config.in_channels, pipeline.unet.config.sample_size, pipeline.unet.config.sample_size)")
+        lines.append(
+            "shape = (1, pipeline.unet.config.in_channels, pipeline.unet.config.sample_size, pipeline.unet.config.sample_size)"
+        )
     lines.append((NOISE if kind.own else GENERATORS).format(first=first, end=end))
     options = {**_wanted(kind, asked), "num_inference_steps": asked["num_inference_steps"]}
     if asked["sampler"] == "ddim" and not kind.own:
@@ -60,7 +63,7 @@ def _loading(app: App, asked: dict[str, Any], kind: ModelInfo, name: str) -> lis
         return [f"pipeline = {name}.from_pretrained({_quoted(place)})"]
     return [
         f"folder = {_quoted(place)}",
-        f'pipeline = {name}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)',
+        f"pipeline = {name}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)",
     ]
 
 
@@ -71,7 +74,10 @@ def _wanted(kind: ModelInfo, asked: dict[str, Any]) -> dict[str, Any]:
         names = [kind.labels[k] for k in asked["labels"] or () if 0 <= k < len(kind.labels)]
         return {"labels": _in_turn([_quoted(name) for name in names or kind.labels], count), **guidance}
     if kind.conditioning == "text" or kind.conditioning == "unknown" and (asked["prompt"] or "").strip():
-        texts, negative = _in_turn([_quoted(text) for text in prompts(asked["prompt"]) or [""]], count), _quoted(asked["negative_prompt"] or "")
+        texts, negative = (
+            _in_turn([_quoted(text) for text in prompts(asked["prompt"]) or [""]], count),
+            _quoted(asked["negative_prompt"] or ""),
+        )
         return {"prompt": texts, "negative_prompt": negative if kind.own else f"[{negative}] * {count}", **guidance}
     return {"batch_size": count}
 

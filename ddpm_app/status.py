@@ -1,4 +1,5 @@
 """What a run at work tells in its status.json: events become state, step, speed, remaining time, notices and log lines."""
+
 import collections
 import contextlib
 import time
@@ -76,10 +77,16 @@ class StatusWriter:
                     self.run.update_status(notices=self.notices)
                 self.run.log(f"notice {event.code} {event.values}")
             case events.Planned(plan=plan):
-                self.run.update_status(state="waiting" if event.long else "preparing", total_steps=plan["total_steps"], estimate_seconds=plan["total_seconds"])
+                self.run.update_status(
+                    state="waiting" if event.long else "preparing",
+                    total_steps=plan["total_steps"],
+                    estimate_seconds=plan["total_seconds"],
+                )
                 self.run.log(f"planned {plan['total_steps']} steps, about {plan['total_seconds']:.0f} s")
             case events.Started():
-                self.run.update_status(state="training", phase="training", step=event.step, total_steps=event.total, done=None, total=None)
+                self.run.update_status(
+                    state="training", phase="training", step=event.step, total_steps=event.total, done=None, total=None
+                )
                 self.run.log(f"training from step {event.step} to {event.total}")
             case events.Stepped():
                 self._stepped(event, control)
@@ -89,7 +96,9 @@ class StatusWriter:
             case events.Sampled() | events.Saved():
                 self.run.log(f"step {event.step}: {type(event).__name__.lower()} {event.path.name}")
             case events.RolledBack():
-                self.run.log(f"step {event.failed_step}: the loss is not a number; back to {event.step}, rate x {event.factor}")
+                self.run.log(
+                    f"step {event.failed_step}: the loss is not a number; back to {event.step}, rate x {event.factor}"
+                )
             case events.Published():
                 self.run.update_status(published=event.url)
                 self.run.log(f"published at {event.url}")
@@ -103,5 +112,14 @@ class StatusWriter:
         rate = sum(images for _, images in list(self.window)[1:]) / seconds if seconds else 0.0
         per_step = seconds / (len(self.window) - 1) if len(self.window) > 1 else 0.0
         last = event.step == event.total
-        control.update_status(last, state="training", phase="training", step=event.step, total_steps=event.total, loss=event.loss,
-                     learning_rate=event.learning_rate, images_per_second=rate, eta_seconds=per_step * (event.total - event.step))
+        control.update_status(
+            last,
+            state="training",
+            phase="training",
+            step=event.step,
+            total_steps=event.total,
+            loss=event.loss,
+            learning_rate=event.learning_rate,
+            images_per_second=rate,
+            eta_seconds=per_step * (event.total - event.step),
+        )

@@ -1,4 +1,5 @@
 """A run in the terminal: progress on stderr, Ctrl-C that saves, the question before a long run."""
+
 import contextlib
 import os
 import signal
@@ -47,7 +48,9 @@ class Screen:
         """``done`` of ``total`` (None: unknown) of a phase; ``figures`` are further values to show."""
         if self._bars:
             self._draw(phase, done, total, figures)
-        elif phase not in WITHIN and (phase != self._phase or time.monotonic() - self._said >= LINE_SECONDS or done == total):
+        elif phase not in WITHIN and (
+            phase != self._phase or time.monotonic() - self._said >= LINE_SECONDS or done == total
+        ):
             self._said, self._phase = time.monotonic(), phase
             count = f" {done}/{total}" if total else f" {done}" if done else ""
             self.line(f"{t(f'cli.phase_{phase}')}{count}{figures and ', '}{figures}")
@@ -73,7 +76,14 @@ class Screen:
             case events.Notice():
                 self.line(t(f"notice.{event.code}", **event.values))
             case events.Planned(plan=plan):
-                self.line(t("cli.planned", steps=plan["total_steps"], time=format_duration(plan["total_seconds"]), device=plan["device"]))
+                self.line(
+                    t(
+                        "cli.planned",
+                        steps=plan["total_steps"],
+                        time=format_duration(plan["total_seconds"]),
+                        device=plan["device"],
+                    )
+                )
             case events.Started(step=step, total=total):
                 if step:
                     self.line(t("cli.goes_on", step=step))
@@ -110,7 +120,9 @@ class TerminalControl(RunControl):
         if number == self.caught == signal.SIGINT:
             raise KeyboardInterrupt
         self.caught = self.caught or number
-        os.write(2, f"\n{t('cli.stopping')}\n".encode())  # print() must not be entered twice, and a signal may come inside it
+        os.write(
+            2, f"\n{t('cli.stopping')}\n".encode()
+        )  # print() must not be entered twice, and a signal may come inside it
 
     def requests(self) -> dict[str, Any]:
         if self.caught and not self._passed_on:  # here and not in the handler, which may interrupt a wish being written

@@ -10,7 +10,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: threads that spin on busy c
 
 
 def pytest_configure(config):
-    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:diffusers")
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:diffusers"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,8 +10,28 @@ import pytest
 from kits import ROOT
 
 PACKAGE = ROOT / "ddpm_app"
-ROOMS = ["problems", "text", "config", "presets", "runs", "specimens", "data", "diffusion", "model", "sample", "hub", "train", "probes",
-         "jobs", "plots", "doctor", "ui", "terminal", "cli", "__main__"]
+ROOMS = [
+    "problems",
+    "text",
+    "config",
+    "presets",
+    "runs",
+    "specimens",
+    "data",
+    "diffusion",
+    "model",
+    "sample",
+    "hub",
+    "train",
+    "probes",
+    "jobs",
+    "plots",
+    "doctor",
+    "ui",
+    "terminal",
+    "cli",
+    "__main__",
+]
 """From the ground up: a room imports only rooms before it."""
 LIGHT = ["config", "presets", "runs", "jobs", "plots", "doctor", "ui.page", "cli"]
 """What the page and the terminal import before anybody trains."""
@@ -83,8 +103,16 @@ def test_what_is_public_is_explained():
     bare = []
     for file in FILES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        public = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")]
-        bare += [f"{file.name}: {getattr(node, 'name', 'the file')}" for node in (tree, *public) if not ast.get_docstring(node)]
+        public = [
+            node
+            for node in tree.body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+        ]
+        bare += [
+            f"{file.name}: {getattr(node, 'name', 'the file')}"
+            for node in (tree, *public)
+            if not ast.get_docstring(node)
+        ]
     assert not bare
 
 
@@ -94,7 +122,12 @@ def test_every_code_that_is_raised_has_its_words():
     lacking = set()
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+            if (
+                isinstance(node, ast.Call)
+                and node.args
+                and isinstance(node.args[0], ast.Constant)
+                and isinstance(node.args[0].value, str)
+            ):
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 key = {"Problem": "problem.", "Notice": "notice.", "t": ""}.get(called)
                 if key is not None and key + node.args[0].value not in words:

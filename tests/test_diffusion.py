@@ -20,7 +20,10 @@ every_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
 def draw(timesteps=1000, schedule="linear", count=16, dtype=torch.float32):
     """(x0, eps, timesteps, abar, the diffusers scheduler)."""
     key = torch.Generator().manual_seed(3)
-    x0, eps = (torch.rand(count, 3, 4, 4, generator=key) * 2 - 1).to(dtype), torch.randn(count, 3, 4, 4, generator=key).to(dtype)
+    x0, eps = (
+        (torch.rand(count, 3, 4, 4, generator=key) * 2 - 1).to(dtype),
+        torch.randn(count, 3, 4, 4, generator=key).to(dtype),
+    )
     t = torch.linspace(0, timesteps - 1, count).long()
     theirs = DDPMScheduler(num_train_timesteps=timesteps, beta_schedule=schedule)
     return x0, eps, t, theirs.alphas_cumprod[t], theirs
@@ -47,7 +50,9 @@ def test_x0_from_is_diffusers(schedule, kind):
     x_t, output = diffusion.add_noise(x0, eps, abar), torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
     ours = diffusion.x0_from(kind, output, x_t, abar)
     for k in range(1, len(t)):
-        told = theirs.step(output[k : k + 1], int(t[k]), x_t[k : k + 1], generator=torch.Generator().manual_seed(0)).pred_original_sample
+        told = theirs.step(
+            output[k : k + 1], int(t[k]), x_t[k : k + 1], generator=torch.Generator().manual_seed(0)
+        ).pred_original_sample
         assert torch.equal(ours[k : k + 1], told)
 
 
@@ -62,19 +67,25 @@ def test_schedule_is_diffusers(schedule):
 
 def test_tutorial_schedule():
     ours, theirs = diffusion.scheduler(TrainConfig()), DDPMScheduler(num_train_timesteps=1000)
-    assert {k: v for k, v in ours.config.items() if k[0] != "_"} == {k: v for k, v in theirs.config.items() if k[0] != "_"}
+    assert {k: v for k, v in ours.config.items() if k[0] != "_"} == {
+        k: v for k, v in theirs.config.items() if k[0] != "_"
+    }
 
 
 # ---- closed forms ----------------------------------------------------------------------------------------------------
 def test_linear_schedule_by_hand():
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    torch.testing.assert_close(diffusion.scheduler(TrainConfig()).alphas_cumprod.double(), (1 - betas).cumprod(0), rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(
+        diffusion.scheduler(TrainConfig()).alphas_cumprod.double(), (1 - betas).cumprod(0), rtol=1e-4, atol=1e-9
+    )
 
 
 def test_cosine_schedule_by_hand():
     f = [math.cos((k / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(1001)]
     ours = diffusion.scheduler(TrainConfig(beta_schedule="squaredcos_cap_v2")).alphas_cumprod
-    torch.testing.assert_close(ours[:990].double(), torch.tensor(f[1:991], dtype=torch.float64) / f[0], rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        ours[:990].double(), torch.tensor(f[1:991], dtype=torch.float64) / f[0], rtol=1e-4, atol=1e-7
+    )
 
 
 def test_noise_at_both_ends():
@@ -117,7 +128,15 @@ def test_half_precision_pictures_are_noised_in_float32(kind):
     x0, eps, _, abar, _ = draw()
     assert diffusion.add_noise(x0.bfloat16(), eps.bfloat16(), abar).dtype == torch.float32
     levels = diffusion.scheduler(TrainConfig()).alphas_cumprod
-    assert len({float(x) for x in diffusion.add_noise(torch.ones(1000, 1, 1, 1), torch.zeros(1000, 1, 1, 1), levels).flatten()}) == 1000
+    assert (
+        len(
+            {
+                float(x)
+                for x in diffusion.add_noise(torch.ones(1000, 1, 1, 1), torch.zeros(1000, 1, 1, 1), levels).flatten()
+            }
+        )
+        == 1000
+    )
 
 
 # ---- loss weights ----------------------------------------------------------------------------------------------------
@@ -139,7 +158,11 @@ def test_min_snr_by_hand(kind, gamma):
     got = diffusion.loss_weight("min_snr", kind, abar, gamma)
     for weight, a in zip(got.tolist(), abar.double().tolist(), strict=True):
         ratio = a / (1 - a)
-        wanted = {"epsilon": min(ratio, gamma) / ratio, "sample": min(ratio, gamma), "v_prediction": min(ratio, gamma) / (ratio + 1)}[kind]
+        wanted = {
+            "epsilon": min(ratio, gamma) / ratio,
+            "sample": min(ratio, gamma),
+            "v_prediction": min(ratio, gamma) / (ratio + 1),
+        }[kind]
         assert weight == pytest.approx(wanted, rel=1e-4)
 
 
@@ -149,7 +172,11 @@ def test_min_snr_weighs_the_same_error_alike():
     abar = abar.double().clamp(1e-3, 1 - 1e-3)
     x_t, guess = diffusion.add_noise(x0, eps, abar), x0 + 0.1
     a = abar.view(-1, 1, 1, 1)
-    outputs = {"sample": guess, "epsilon": (x_t - a**0.5 * guess) / (1 - a) ** 0.5, "v_prediction": (a**0.5 * x_t - guess) / (1 - a) ** 0.5}
+    outputs = {
+        "sample": guess,
+        "epsilon": (x_t - a**0.5 * guess) / (1 - a) ** 0.5,
+        "v_prediction": (a**0.5 * x_t - guess) / (1 - a) ** 0.5,
+    }
     losses = []
     for kind, output in outputs.items():
         error = (output - diffusion.target(kind, x0, eps, abar)).square().mean(dim=(1, 2, 3))
@@ -162,7 +189,9 @@ def test_min_snr_weighs_the_same_error_alike():
 @every_schedule
 @every_type
 def test_weights_are_finite_at_every_timestep(schedule, kind, timesteps):
-    abar = diffusion.scheduler(TrainConfig(beta_schedule=schedule, num_train_timesteps=timesteps, preview_inference_steps=5)).alphas_cumprod
+    abar = diffusion.scheduler(
+        TrainConfig(beta_schedule=schedule, num_train_timesteps=timesteps, preview_inference_steps=5)
+    ).alphas_cumprod
     weights = diffusion.loss_weight("min_snr", kind, abar, 5.0)
     assert torch.isfinite(weights).all() and (weights >= 0).all()
 
@@ -174,7 +203,15 @@ def test_generator_depends_on_its_key_alone():
 
     torch.rand(5)
     assert first(0, "noise", 3) == first(0, "noise", 3)
-    keys = [(0, "noise", 3), (1, "noise", 3), (0, "flip", 3), (0, "noise", 4), (0, "noise", 3, 0), (0, "noise"), (0, "noise", 0, 3)]
+    keys = [
+        (0, "noise", 3),
+        (1, "noise", 3),
+        (0, "flip", 3),
+        (0, "noise", 4),
+        (0, "noise", 3, 0),
+        (0, "noise"),
+        (0, "noise", 0, 3),
+    ]
     assert len({tuple(first(*key)) for key in keys}) == len(keys)
 
 
@@ -213,7 +250,9 @@ def test_schedule_that_hardly_reaches_noise_is_warned_of(timesteps):
     assert [notice.code for notice in check(config)] == ["terminal_abar"]
 
 
-@pytest.mark.parametrize("values", [{}, dict(num_train_timesteps=600), dict(beta_schedule="squaredcos_cap_v2", num_train_timesteps=50)])
+@pytest.mark.parametrize(
+    "values", [{}, dict(num_train_timesteps=600), dict(beta_schedule="squaredcos_cap_v2", num_train_timesteps=50)]
+)
 def test_schedule_that_reaches_noise(values):
     config = from_dict(dict(push_to_hub=False, device="cpu", mixed_precision="no") | values)
     assert diffusion.terminal_alpha_bar(config) < WARN_ABAR and check(config) == []

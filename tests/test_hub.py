@@ -1,4 +1,5 @@
 """Publishing, against a stand-in for the Hub on this machine that writes down what it is sent."""
+
 import base64
 import http.server
 import json
@@ -27,7 +28,9 @@ class StandIn(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.seen.append(("GET", self.path, None))
-        self._answer({"id": "me/model", "private": self.server.private} if self.server.status == 200 else {}, self.server.status)
+        self._answer(
+            {"id": "me/model", "private": self.server.private} if self.server.status == 200 else {}, self.server.status
+        )
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -43,9 +46,13 @@ class StandIn(http.server.BaseHTTPRequestHandler):
             return self._answer({"url": f"{self.server.address}/me/model"})
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
-            return self._answer({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+            return self._answer(
+                {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+            )
         if "/commit/" in self.path:
-            return self._answer({"commitUrl": f"{self.server.address}/me/model/commit/1", "commitOid": "1" * 40, "success": True})
+            return self._answer(
+                {"commitUrl": f"{self.server.address}/me/model/commit/1", "commitOid": "1" * 40, "success": True}
+            )
         return self._answer({"errors": [], "warnings": []})
 
     def log_message(self, *_):
@@ -74,7 +81,11 @@ def make_run(tmp_path):
     def make(**changes) -> Run:
         run = registry.create(tmp_path / "runs", presets.build("quick-check", hub_model_id="me/model", **changes))
         run.update_record(plan={"images": 7, "total_steps": 120}, data={"kind": "folder", "fingerprint": "f"})
-        for name in ("pipeline/model_index.json", "pipeline/unet/weights.safetensors", "checkpoints/step-0000030/training.pt"):
+        for name in (
+            "pipeline/model_index.json",
+            "pipeline/unet/weights.safetensors",
+            "checkpoints/step-0000030/training.pt",
+        ):
             (run.path / name).parent.mkdir(parents=True, exist_ok=True)
             (run.path / name).write_text('{"_class_name": "DDPMPipeline"}' if name.endswith(".json") else name)
         run.save_sample(30, b"a picture")
@@ -84,6 +95,7 @@ def make_run(tmp_path):
         metrics.add(2, kind="validation", train_loss=0.4, held_out_loss=None)
         metrics.close()
         return run
+
     return make
 
 
@@ -93,14 +105,22 @@ def sent(server, part):
 
 def committed(server) -> dict[str, bytes]:
     lines = [json.loads(line) for line in sent(server, "/commit/")[0].splitlines()]
-    return {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
+    return {
+        line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
+    }
 
 
 def test_publish_sends_the_pipeline_card_and_pictures_and_nothing_else(server, make_run):
     run = make_run(dataset_name="/home/someone/secret", hub_license="cc0-1.0")
     assert hub.publish(run, "token", server.address) == f"{server.address}/me/model"
     files = committed(server)
-    assert set(files) == {"README.md", "model_index.json", "unet/weights.safetensors", "images/samples.png", "images/loss.png"}
+    assert set(files) == {
+        "README.md",
+        "model_index.json",
+        "unet/weights.safetensors",
+        "images/samples.png",
+        "images/loss.png",
+    }
     assert files["images/samples.png"] == b"a picture"
     assert files["images/loss.png"].startswith(b"\x89PNG")
     card = files["README.md"].decode()

@@ -26,7 +26,9 @@ HAN = r"[\u4e00-\u9fff]"
 def placeholders(key, told):
     if key.startswith("field."):  # shown as it is
         return sorted(re.findall(r"\{.*?\}", told))
-    return sorted((name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(told) if name is not None)
+    return sorted(
+        (name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(told) if name is not None
+    )
 
 
 def test_both_tables_have_the_same_keys():
@@ -49,7 +51,10 @@ def test_the_braces_that_stay_are_the_same():
 
 @pytest.mark.parametrize("key", [key for key in BOTH if key not in ALIKE])
 def test_nothing_is_left_in_english(key):
-    assert CHINESE[key] != ENGLISH[key] or set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\{.*?\}", "", ENGLISH[key]).lower())) <= TERMS
+    assert (
+        CHINESE[key] != ENGLISH[key]
+        or set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\{.*?\}", "", ENGLISH[key]).lower())) <= TERMS
+    )
 
 
 @pytest.mark.parametrize("key", BOTH)

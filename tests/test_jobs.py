@@ -10,7 +10,8 @@ from kits import ROOT
 from kits import engine as engine_kit
 from kits.engine import NETWORK, until
 
-from ddpm_app import jobs, status
+from ddpm_app import jobs
+from ddpm_app import status as status_module
 from ddpm_app.config import from_dict
 from ddpm_app.device_lock import DEVICE, DeviceLock
 from ddpm_app.errors import Problem, Stopped
@@ -188,7 +189,7 @@ def test_missing_control_file_means_no_wishes(run):
 
 def test_progress_is_told_about_once_per_second(run, monkeypatch):
     clock, told = [100.0], []
-    monkeypatch.setattr(status.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(status_module.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(Run, "tell", lambda self, **news: told.append((news["phase"], news["done"])))
     control = RunControl(run)
     for k in range(30):
@@ -220,7 +221,7 @@ def test_breathing_lets_others_in(run):
 def test_waiting_lets_others_in(run, monkeypatch):
     control = RunControl(run)
     free = []
-    monkeypatch.setattr(status.time, "sleep", lambda seconds: free.append(queued(DEVICE)))
+    monkeypatch.setattr(status_module.time, "sleep", lambda seconds: free.append(queued(DEVICE)))
     with control.device():
         control.wait()
         assert free == [0] and queued(DEVICE) == 1
@@ -247,12 +248,15 @@ def test_meter_follows_a_run(run):
 
 def test_meter_keeps_notices(run):
     status = follow(run, events.Notice("fp16_off", {"device": "cpu"}), events.Notice("batch_reduced", {"value": 9}))
-    assert status["notices"] == [{"code": "fp16_off", "values": {"device": "cpu"}}, {"code": "batch_reduced", "values": {"value": 9}}]
+    assert status["notices"] == [
+        {"code": "fp16_off", "values": {"device": "cpu"}},
+        {"code": "batch_reduced", "values": {"value": 9}},
+    ]
 
 
 def test_speed_and_remaining_time(run, monkeypatch):
     clock = [50.0]
-    monkeypatch.setattr(status.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(status_module.time, "monotonic", lambda: clock[0])
     meter, control = StatusWriter(run), RunControl(run)
     for step in range(1, 101):
         meter.follow(events.Stepped(step, 400, 0.5, 1e-3, 1.0, 8), control)
@@ -270,11 +274,24 @@ def test_first_and_last_step_are_told_at_once(run):
 
 
 def test_log(run, tmp_path):
-    follow(run, events.Started(0, 4), events.Validated(0, 0.5, None, ()), events.Validated(0, 0.5, 0.25, ()),
-           events.Sampled(4, tmp_path / "a.png"), events.Saved(4, tmp_path / "step-4"), events.RolledBack(2, 4, 0.5),
-           events.Ended(4, "finished"))
+    follow(
+        run,
+        events.Started(0, 4),
+        events.Validated(0, 0.5, None, ()),
+        events.Validated(0, 0.5, 0.25, ()),
+        events.Sampled(4, tmp_path / "a.png"),
+        events.Saved(4, tmp_path / "step-4"),
+        events.RolledBack(2, 4, 0.5),
+        events.Ended(4, "finished"),
+    )
     lines = [line.split(" ", 1)[1] for line in run.log_tail()]
-    assert len(lines) == 7 and "held-out 0.25" in lines[2] and "a.png" in lines[3] and "rate x 0.5" in lines[5] and "finished" in lines[6]
+    assert (
+        len(lines) == 7
+        and "held-out 0.25" in lines[2]
+        and "a.png" in lines[3]
+        and "rate x 0.5" in lines[5]
+        and "finished" in lines[6]
+    )
 
 
 # ---- work ------------------------------------------------------------------------------------------------------------
@@ -294,14 +311,21 @@ def test_stopped_before_the_loop(run, play):
     assert run.status["state"] == "stopped" and not run.active
 
 
-@pytest.mark.parametrize(("error", "code", "field"), [
-    (Problem("diverged", "learning_rate", value=1e-3, step=7), "diverged", "learning_rate"),
-    (ValueError("odd"), "crash", None),
-    (MemoryError(), "out_of_memory", "train_batch_size"),
-    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out_of_memory", "train_batch_size"),
-    (OSError(28, "No space left on device"), "save_failed", None),
-    (SystemExit(3), "crash", None),
-])
+@pytest.mark.parametrize(
+    ("error", "code", "field"),
+    [
+        (Problem("diverged", "learning_rate", value=1e-3, step=7), "diverged", "learning_rate"),
+        (ValueError("odd"), "crash", None),
+        (MemoryError(), "out_of_memory", "train_batch_size"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            "out_of_memory",
+            "train_batch_size",
+        ),
+        (OSError(28, "No space left on device"), "save_failed", None),
+        (SystemExit(3), "crash", None),
+    ],
+)
 def test_failure_is_in_the_status(run, play, error, code, field):
     def train(config, run, control):
         yield events.Started(0, 4)
@@ -510,7 +534,8 @@ def test_sampling_from_a_run_that_trains(runs_dir, tiny, undisturbed):
 def test_engine_can_be_imported_from_two_threads_at_once():
     code = """
 import threading
-from ddpm_app import jobs, status
+from ddpm_app import jobs
+from ddpm_app import status as status_module
 failed = []
 def use():
     try:

@@ -18,7 +18,8 @@ SERIES = {
 def luminance(colour):
     channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     return sum(
-        w * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), channels, strict=True)
+        w * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+        for w, c in zip((0.2126, 0.7152, 0.0722), channels, strict=True)
     )
 
 

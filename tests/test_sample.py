@@ -57,7 +57,9 @@ def quiet(pipeline):
 @every_type
 def test_ddpm_is_the_pipeline(kind):
     it = loaded(kind)
-    theirs = quiet(DDPMPipeline(it.unet, it.scheduler))(3, generators(3), num_inference_steps=20, output_type="np").images
+    theirs = quiet(DDPMPipeline(it.unet, it.scheduler))(
+        3, generators(3), num_inference_steps=20, output_type="np"
+    ).images
     assert np.array_equal(as_theirs(draw(it, num_images=3, sampler="ddpm", num_inference_steps=20)), theirs)
 
 
@@ -65,7 +67,9 @@ def test_ddpm_is_the_pipeline(kind):
 @every_type
 def test_ddim_is_the_pipeline(kind, eta):
     it = loaded(kind)
-    theirs = quiet(DDIMPipeline(it.unet, it.scheduler))(3, generators(3), eta=eta, num_inference_steps=10, output_type="np").images
+    theirs = quiet(DDIMPipeline(it.unet, it.scheduler))(
+        3, generators(3), eta=eta, num_inference_steps=10, output_type="np"
+    ).images
     assert np.array_equal(as_theirs(draw(it, num_images=3, sampler="ddim", eta=eta, num_inference_steps=10)), theirs)
 
 
@@ -88,7 +92,9 @@ def test_dpmpp_is_diffusers(kind, schedule):
 def test_all_thousand_steps_are_the_pipelines(monkeypatch):
     """The tutorial's own way of drawing, on a network that costs nothing."""
     it = loaded()
-    monkeypatch.setattr(it.unet, "forward", lambda x, t, **_: _Out(0.1 * x) if _.get("return_dict", True) else (0.1 * x,))
+    monkeypatch.setattr(
+        it.unet, "forward", lambda x, t, **_: _Out(0.1 * x) if _.get("return_dict", True) else (0.1 * x,)
+    )
     theirs = quiet(DDPMPipeline(it.unet, it.scheduler))(2, generators(2), output_type="np").images
     assert np.array_equal(as_theirs(draw(it, num_images=2, sampler="ddpm", num_inference_steps=1000)), theirs)
 
@@ -120,7 +126,9 @@ def test_oracle_is_followed(name, kind, schedule):
     trained = DDPMScheduler(beta_schedule=schedule, prediction_type=kind)
     picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
     noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))
-    frames = list(sample.denoise(Oracle(kind, trained, picture), noise, sample.make_sampler(name, trained), 25, generators(2)))
+    frames = list(
+        sample.denoise(Oracle(kind, trained, picture), noise, sample.make_sampler(name, trained), 25, generators(2))
+    )
     for frame in frames:
         torch.testing.assert_close(frame.x0, picture.expand_as(noise), rtol=0, atol=2e-3)
     torch.testing.assert_close(frames[-1].x, picture.expand_as(noise), rtol=0, atol=1e-4)
@@ -177,7 +185,10 @@ def test_picture_does_not_depend_on_its_neighbours(name, eta):
     for batch_size in (1, 2, 3, 5, 16):
         together = draw(it, num_images=5, sampler=name, eta=eta, num_inference_steps=5, seed=9, batch_size=batch_size)
         torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-5)
-    assert torch.equal(draw(it, num_images=2, sampler=name, eta=eta, num_inference_steps=5, seed=9, batch_size=1), torch.stack(alone[:2]))
+    assert torch.equal(
+        draw(it, num_images=2, sampler=name, eta=eta, num_inference_steps=5, seed=9, batch_size=1),
+        torch.stack(alone[:2]),
+    )
     assert len({float(x.sum()) for x in alone}) == 5
 
 
@@ -233,15 +244,29 @@ def test_grid():
 
 
 def test_greyscale():
-    pictures = list(sample.draw(loaded("sample", channels=1), sample.Request(num_images=2, num_inference_steps=2)))[-1][1]
+    pictures = list(sample.draw(loaded("sample", channels=1), sample.Request(num_images=2, num_inference_steps=2)))[-1][
+        1
+    ]
     assert [p.mode for p in pictures] == ["L", "L"] and image_grid(pictures).mode == "RGB"
 
 
 # ---- what may be asked for -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("field", "value"), [
-    ("num_images", 0), ("num_images", 1025), ("num_inference_steps", 0), ("num_inference_steps", 10_001), ("eta", -0.1), ("eta", 1.1),
-    ("seed", -1), ("seed", 2**32), ("batch_size", 0), ("sampler", "euler"), ("eta", float("nan")),
-])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_images", 0),
+        ("num_images", 1025),
+        ("num_inference_steps", 0),
+        ("num_inference_steps", 10_001),
+        ("eta", -0.1),
+        ("eta", 1.1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("batch_size", 0),
+        ("sampler", "euler"),
+        ("eta", float("nan")),
+    ],
+)
 def test_request_out_of_bounds(field, value):
     with pytest.raises(Problem) as caught:
         sample.Request(**{field: value})

@@ -1,4 +1,5 @@
 """Every sentence the page asks for exists."""
+
 import ast
 import re
 import string
@@ -16,13 +17,21 @@ FILES = [*sorted((ROOT / "ddpm_app" / "ui").glob("*.py")), ROOT / "app.py"]
 def keys_of(path):
     """First arguments of t(...) and words(...): whole texts, and f-strings as patterns."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("t", "words") and node.args:
-            choices = [node.args[0].body, node.args[0].orelse] if isinstance(node.args[0], ast.IfExp) else [node.args[0]]
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("t", "words")
+            and node.args
+        ):
+            choices = (
+                [node.args[0].body, node.args[0].orelse] if isinstance(node.args[0], ast.IfExp) else [node.args[0]]
+            )
             for key in choices:
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
                     yield re.escape(key.value)
                 elif isinstance(key, ast.JoinedStr):
-                    yield "".join(re.escape(part.value) if isinstance(part, ast.Constant) else r"[\w-]+" for part in key.values)
+                    yield "".join(
+                        re.escape(part.value) if isinstance(part, ast.Constant) else r"[\w-]+" for part in key.values
+                    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -45,7 +45,9 @@ def words_in(text: str) -> list[str]:
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     """One token per word of `texts`, lower case, punctuation dropped; start, end and padding as Stable Diffusion's CLIP has them."""
     words = sorted({word for text in texts for word in words_in(text)})
-    vocabulary = {word: k for k, word in enumerate([UNKNOWN, *words, START, END])}  # the end has the highest number, as in CLIP
+    vocabulary = {
+        word: k for k, word in enumerate([UNKNOWN, *words, START, END])
+    }  # the end has the highest number, as in CLIP
     core = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\W+"), "removed")
@@ -109,7 +111,9 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, same: Tensor)
     return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
 
-def train(data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast, steps: int) -> tuple[CLIPTextModel, nn.Module]:
+def train(
+    data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast, steps: int
+) -> tuple[CLIPTextModel, nn.Module]:
     """Both encoders, trained from nothing on the training split."""
     torch.manual_seed(SEED)
     rng = np.random.default_rng(SEED)
@@ -124,7 +128,9 @@ def train(data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast, 
         ids = tokens(tokenizer, [said(data.captions[i], data.label_names[data.labels[i]], rng) for i in rows])
         same = (ids[:, None] == ids).all(-1)
         word = (ids > 0) & (ids < tokenizer.bos_token_id)
-        ids = torch.where(word & torch.from_numpy(rng.random(ids.shape) < 0.03), tokenizer.unk_token_id, ids)  # unknown words say nothing
+        ids = torch.where(
+            word & torch.from_numpy(rng.random(ids.shape) < 0.03), tokenizer.unk_token_id, ids
+        )  # unknown words say nothing
         x = shifted(data.tensors(rows, rng.random(BATCH) < 0.5), rng)
         images, texts = F.normalize(image_encoder(x)), F.normalize(text_encoder(ids).pooler_output)
         loss = contrastive_loss(images, texts, log_scale.exp().clamp(max=100), same)
@@ -145,13 +151,20 @@ def shifted(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def nearest(tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, images: Tensor, texts: list[str]) -> list[list[int]]:
+def nearest(
+    tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, images: Tensor, texts: list[str]
+) -> list[list[int]]:
     """For each unit vector of `images` [N, D]: the numbers of all `texts`, the nearest first."""
     vectors = F.normalize(text_encoder(tokens(tokenizer, texts)).pooler_output)
     return (images @ vectors.T).argsort(1, descending=True).tolist()
 
 
-def report(data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, image_encoder: nn.Module) -> None:
+def report(
+    data: image_dataset.ImageDataset,
+    tokenizer: PreTrainedTokenizerFast,
+    text_encoder: CLIPTextModel,
+    image_encoder: nn.Module,
+) -> None:
     """Print how often held-out specimens find their own caption, species and ground colour among all, beside a blind choice.
 
     Equal captions count as one; of two ground colours either is right."""
@@ -164,14 +177,22 @@ def report(data: image_dataset.ImageDataset, tokenizer: PreTrainedTokenizerFast,
     questions = {
         "own caption": (captions, [{k for k, other in enumerate(captions) if other == c} for c in captions], (1, 5)),
         "a {species}": ([f"a {name}" for name in names], [{label} for label in labels], (1,)),
-        "a {colour} butterfly": ([f"a {c} butterfly" for c in colours], [{colours.index(c) for c in several} for several in grounds], (1,)),
+        "a {colour} butterfly": (
+            [f"a {c} butterfly" for c in colours],
+            [{colours.index(c) for c in several} for several in grounds],
+            (1,),
+        ),
     }
     for name, (texts, right, tops) in questions.items():
         order = nearest(tokenizer, text_encoder, images, texts)
         for top in tops:
             hits = np.mean([bool(good & set(row[:top])) for good, row in zip(right, order, strict=True)])
-            chance = np.mean([1 - math.comb(len(texts) - len(good), top) / math.comb(len(texts), top) for good in right])
-            print(f"{name}: among the nearest {top} of {len(texts)} for {hits:.1%} of held-out specimens (chance {chance:.1%})")
+            chance = np.mean(
+                [1 - math.comb(len(texts) - len(good), top) / math.comb(len(texts), top) for good in right]
+            )
+            print(
+                f"{name}: among the nearest {top} of {len(texts)} for {hits:.1%} of held-out specimens (chance {chance:.1%})"
+            )
 
 
 def save(tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel) -> None:
@@ -179,7 +200,9 @@ def save(tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel) -> Non
     shutil.rmtree(OUT, ignore_errors=True)
     tokenizer.save_pretrained(OUT / "tokenizer")
     settings = OUT / "tokenizer" / "tokenizer_config.json"
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
+    settings.write_text(
+        json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n"
+    )
     text_encoder.half().save_pretrained(OUT / "text_encoder")
 
 

@@ -4,6 +4,7 @@
 from the training split of the built-in specimens only. `butterflies-words` stands on `butterflies-vae` and on `butterflies-clip`
 (assets/make/clip.py), so it comes last.
 """
+
 import argparse
 import json
 import pathlib

@@ -40,7 +40,9 @@ def labels(rows, asked: str | None) -> tuple[list[int] | None, tuple[str, ...] |
     features = rows.features
 
     def is_label(feature) -> bool:
-        plain = isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "bool", "string", "large_string"))
+        plain = isinstance(feature, datasets.Value) and feature.dtype.startswith(
+            ("int", "uint", "bool", "string", "large_string")
+        )
         return plain or isinstance(feature, datasets.ClassLabel)
 
     named = next((name for name in features if isinstance(features[name], datasets.ClassLabel)), None)

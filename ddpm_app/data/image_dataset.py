@@ -58,7 +58,9 @@ class ImageDataset(torch.utils.data.Dataset):
         """{"images": float32 [C, H, W] in [-1, 1]}, not flipped, as the tutorial's batches are keyed."""
         return {"images": self.tensors([i])[0]}
 
-    def tensors(self, indices: Sequence[int] | np.ndarray, flips: Sequence[bool] | np.ndarray | None = None) -> torch.Tensor:
+    def tensors(
+        self, indices: Sequence[int] | np.ndarray, flips: Sequence[bool] | np.ndarray | None = None
+    ) -> torch.Tensor:
         """float32 [B, C, H, W] in [-1, 1] of the pictures ``indices``; picture k is mirrored where ``flips[k]``."""
         return preprocess.to_tensors(np.asarray(self.images)[np.asarray(indices)], flips)
 
@@ -70,13 +72,17 @@ def load(config: TrainConfig, progress: Progress | None = None, cancelled: Cance
     plain words for whatever stands in the way, and Stopped soon after ``cancelled()`` turned true.
     """
     source = originals(config, progress, cancelled)
-    key = cache.key_of(source.fingerprint, source.image_column, config.image_size, config.resize_mode, config.channels, CACHE_VERSION)
+    key = cache.key_of(
+        source.fingerprint, source.image_column, config.image_size, config.resize_mode, config.channels, CACHE_VERSION
+    )
     path = cache.cache_folder() / "pictures" / key
     meta = cache.make(path, lambda: _build(config, source, path, progress, cancelled), cancelled)
     return ImageDataset(config, source, path, meta)
 
 
-def _build(config: TrainConfig, source: ImageSource, path: pathlib.Path, progress: Progress | None, cancelled: Cancelled | None) -> dict:
+def _build(
+    config: TrainConfig, source: ImageSource, path: pathlib.Path, progress: Progress | None, cancelled: Cancelled | None
+) -> dict:
     """Decode all pictures into ``path``/pixels.npy; returns the entry's meta."""
     size, channels = config.image_size, config.channels
     kept: list[int] = []
@@ -104,7 +110,9 @@ def _build(config: TrainConfig, source: ImageSource, path: pathlib.Path, progres
         file.flush()
         os.fsync(file.fileno())
     if not kept:
-        raise Problem("all_left_out", "dataset_name", value=config.dataset_name, count=len(left_out), name=left_out[0][0])
+        raise Problem(
+            "all_left_out", "dataset_name", value=config.dataset_name, count=len(left_out), name=left_out[0][0]
+        )
     what = f"{config.dataset_name}: {len(kept)} x {size} px, {config.resize_mode}, {channels}"
     return {"rows": kept, "left_out": left_out, "fingerprint": hashed.hexdigest(), "what": what}
 
@@ -117,7 +125,9 @@ def _decoded(config: TrainConfig, source: ImageSource, progress: Progress | None
             if cancelled and cancelled():
                 raise Stopped
             picture = decode.read(source.file(i))
-            return np.ascontiguousarray(preprocess.square(picture, config.image_size, config.resize_mode, config.channels))
+            return np.ascontiguousarray(
+                preprocess.square(picture, config.image_size, config.resize_mode, config.channels)
+            )
         except decode.UnusableImage as unfit:
             return unfit
 

@@ -49,9 +49,13 @@ class ImageSource:
         self.image_column = columns.image_column(rows.features, config.image_column)
         self.labels, self.label_names = columns.labels(rows, config.label_column)
         self.captions = columns.captions(rows, config.caption_column)
-        self.held_out = [i for i, part in enumerate(rows["split"][:]) if part != "train"] if kind == "built-in" else None
+        self.held_out = (
+            [i for i, part in enumerate(rows["split"][:]) if part != "train"] if kind == "built-in" else None
+        )
         self.left_out: list[tuple[str, str]] = []
-        self._rows = rows.select_columns([self.image_column]).cast_column(self.image_column, datasets.Image(decode=False))
+        self._rows = rows.select_columns([self.image_column]).cast_column(
+            self.image_column, datasets.Image(decode=False)
+        )
         chunks = self._rows.data[self.image_column].chunks  # one field of them is read: the other holds all the bytes
         paths = [path or "" for chunk in chunks for path in chunk.field("path").to_pylist()]
         names = [os.path.relpath(path, root) if root and path else os.path.basename(path) for path in paths]
@@ -139,10 +143,14 @@ def _drawn(size: int, progress: Progress | None, cancelled: Cancelled | None) ->
 
     cache.make(home, build, cancelled)
     file = home / "drawn.parquet"
-    return dict(path="parquet", split="train", data_files={"train": glob.escape(str(file))}), cache.key_of(size, file.stat().st_mtime_ns)
+    return dict(path="parquet", split="train", data_files={"train": glob.escape(str(file))}), cache.key_of(
+        size, file.stat().st_mtime_ns
+    )
 
 
-def _open_folder(config: TrainConfig, folder: str, progress: Progress | None, cancelled: Cancelled | None) -> ImageSource:
+def _open_folder(
+    config: TrainConfig, folder: str, progress: Progress | None, cancelled: Cancelled | None
+) -> ImageSource:
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
     extensions = tuple(ImageFolder.EXTENSIONS)
@@ -150,7 +158,11 @@ def _open_folder(config: TrainConfig, folder: str, progress: Progress | None, ca
     files = _walk(folder)
     top = {name.partition(os.sep)[0] for name, *_ in files if os.sep in name}
     # As in `datasets`, sub-folders named like splits are splits - but only if all are, so that no label gets lost.
-    if top and top <= SPLIT_NAMES and not any(os.sep not in name and name.lower().endswith(extensions) for name, *_ in files):
+    if (
+        top
+        and top <= SPLIT_NAMES
+        and not any(os.sep not in name and name.lower().endswith(extensions) for name, *_ in files)
+    ):
         if split not in top:
             raise Problem("split_missing", "split", value=split, there=", ".join(sorted(top)))
         folder = os.path.join(folder, split)
@@ -165,7 +177,11 @@ def _open_folder(config: TrainConfig, folder: str, progress: Progress | None, ca
         others = sorted(suffix for suffix in suffixes if suffix.lower() != ".zip")
         # All there is, as `datasets` takes it; but a zip among the pictures it would open without any limit.
         patterns = ["**"] if len(others) == len(suffixes) else [f"**/*{suffix}" for suffix in others]
-        spec = dict(path="imagefolder", split=config.split, data_files={split: [os.path.join(glob.escape(folder), p) for p in patterns]})
+        spec = dict(
+            path="imagefolder",
+            split=config.split,
+            data_files={split: [os.path.join(glob.escape(folder), p) for p in patterns]},
+        )
     source = _open(config, "folder", spec, cache.key_of(folder, files), folder, progress, cancelled)
     if pictures:
         source.left_out = [(name, "unlisted") for name in sorted(pictures.difference(source.names))]
@@ -203,7 +219,11 @@ def _open(config, kind: str, spec: dict, fingerprint: str | None, root: str | No
             return answer | {"what": config.dataset_name}
 
         answer = cache.make(home, build, cancelled)
-    parts = [datasets.Dataset.from_file(file).select(range(first, first + count)) for file, first, count in answer["files"] if count]
+    parts = [
+        datasets.Dataset.from_file(file).select(range(first, first + count))
+        for file, first, count in answer["files"]
+        if count
+    ]
     if not parts:
         raise Problem("no_pictures", "dataset_name", value=config.dataset_name)
     return ImageSource(config, datasets.concatenate_datasets(parts), kind, fingerprint, root, answer["license"])
@@ -215,7 +235,10 @@ def _run(config: TrainConfig, spec: dict, progress: Progress | None, cancelled: 
     search = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryFile() as out:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", prepare.__name__, json.dumps(spec)], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.DEVNULL,
+            [sys.executable, "-P", "-m", prepare.__name__, json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": search},
         )
         try:
@@ -233,7 +256,9 @@ def _run(config: TrainConfig, spec: dict, progress: Progress | None, cancelled: 
         out.seek(0)
         lines = out.read().decode().splitlines()
     if not lines:
-        raise Problem("dataset_unreadable", "dataset_name", value=config.dataset_name, reason=f"exit code {child.returncode}")
+        raise Problem(
+            "dataset_unreadable", "dataset_name", value=config.dataset_name, reason=f"exit code {child.returncode}"
+        )
     answer = json.loads(lines[-1])
     if "problem" in answer:
         code, field, values = answer["problem"]

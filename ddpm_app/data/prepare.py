@@ -24,13 +24,17 @@ def prepare(path: str, split: str, data_files: dict | None = None, cache_dir: st
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
     datasets.disable_progress_bars()
-    if data_files is None and path in _PACKAGED_DATASETS_MODULES:  # load_dataset("imagefolder") would read the working folder
+    if (
+        data_files is None and path in _PACKAGED_DATASETS_MODULES
+    ):  # load_dataset("imagefolder") would read the working folder
         raise Problem("dataset_not_found", "dataset_name")
     builder = datasets.load_dataset_builder(path, data_files=data_files, cache_dir=cache_dir)
     _check_split(split, builder.info.splits)
     builder.download_and_prepare()
     _check_split(split, builder.info.splits)
-    rows = make_file_instructions(builder.dataset_name, list(builder.info.splits.values()), split, "arrow", builder.cache_dir)
+    rows = make_file_instructions(
+        builder.dataset_name, list(builder.info.splits.values()), split, "arrow", builder.cache_dir
+    )
     files = [[part["filename"], part["skip"], part["take"]] for part in rows.file_instructions]
     return {"files": files, "license": builder.info.license or _card_license(path)}
 
@@ -73,13 +77,17 @@ def _code(error: BaseException) -> str | None:
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx
 
-    if isinstance(error, (ConnectionError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.TransportError)):
+    if isinstance(
+        error, (ConnectionError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.TransportError)
+    ):
         return "hub_unreachable"
     if isinstance(error, errors.EntryNotFoundError):  # a set without a README is a set
         return None
     if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403, 404):
         return "dataset_gated" if error.response.status_code == 403 else "dataset_not_found"
-    if isinstance(error, datasets.exceptions.DatasetNotFoundError):  # `datasets` keeps no cause here: its words alone tell
+    if isinstance(
+        error, datasets.exceptions.DatasetNotFoundError
+    ):  # `datasets` keeps no cause here: its words alone tell
         return "dataset_gated" if "gated dataset" in str(error) else "dataset_not_found"
     if isinstance(error, (EmptyDatasetError, datasets.exceptions.DataFilesNotFoundError)):
         return "no_pictures"

@@ -2,6 +2,7 @@
 
 A stranger sends these files: every limit is checked on what is really read, and on failure nothing stays behind.
 """
+
 import collections
 import contextlib
 import csv
@@ -92,7 +93,9 @@ def annotate(root: pathlib.Path, pictures: list[tuple[str, str, str]], name: str
     changed = next((row for row in rows if row[FILE] == name), None)
     if changed is None:
         raise Problem("upload_row", name=name)
-    for column in {"caption", "label", *texts} if not files else texts:  # texts everywhere: else `datasets` would guess the types anew
+    for column in (
+        {"caption", "label", *texts} if not files else texts
+    ):  # texts everywhere: else `datasets` would guess the types anew
         for row in rows:
             row[column] = "" if row.get(column) is None else str(row[column])
         changed[column] = texts.get(column, changed[column])
@@ -150,7 +153,9 @@ class _Copy:
 
     def __init__(self, part: pathlib.Path, share: float):
         self.part = part
-        self.most_entries, self.most_bytes, self.most_pixels = (int(most * share) for most in (MAX_ENTRIES, MAX_BYTES, MAX_PIXELS))
+        self.most_entries, self.most_bytes, self.most_pixels = (
+            int(most * share) for most in (MAX_ENTRIES, MAX_BYTES, MAX_PIXELS)
+        )
         self.numbers: collections.Counter[pathlib.Path] = collections.Counter()
         self.entries, self.bytes, self.pixels, self.pictures = 0, 0, 0, 0
         self.hashed = hashlib.blake2b(digest_size=8)
@@ -200,7 +205,10 @@ def _check(archive: zipfile.ZipFile) -> None:
             raise Problem("zip_link", name=name, entry=entry.filename)
         if entry.flag_bits & 1:
             raise Problem("zip_encrypted", name=name)
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the only ones unpacked in bounded memory
+        if entry.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):  # the only ones unpacked in bounded memory
             raise Problem("zip_broken", name=name)
 
 
@@ -217,4 +225,3 @@ def _wanted_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.Zip
 
 def _wanted(name: str) -> bool:
     return name in METADATA or name.lower().endswith(SUFFIXES)
-

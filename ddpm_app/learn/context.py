@@ -1,4 +1,5 @@
 """What all stations work on: a model with its settings, a picture, and noise by seed. Never the module that trains: a snapshot."""
+
 import collections
 import dataclasses
 import functools
@@ -83,7 +84,9 @@ class LearnContext:
     def condition(self, count: int = 1) -> dict[str, Any]:
         """The UNet's arguments by which the picture is asked for, ``count`` times; nothing is asked of the viewer's own."""
         at = [] if self.index is None else [self.index] * count
-        return self._asked([_of(self.source.labels, i, -1) for i in at] or [-1] * count, [self.text(i) for i in at] or [""] * count)
+        return self._asked(
+            [_of(self.source.labels, i, -1) for i in at] or [-1] * count, [self.text(i) for i in at] or [""] * count
+        )
 
     def conditions(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """The UNet's arguments for pictures of ``pictures``, in their order."""
@@ -173,7 +176,11 @@ def settings(model: Any, place: pathlib.Path | str) -> tuple[TrainConfig, Run | 
     """The settings of a run as the model has them, or, where the model is no run's, those of its preset or
     what it tells of itself, on the built-in pictures."""
     trained = model.scheduler.config
-    known = {"prediction_type": trained.prediction_type, "num_train_timesteps": trained.num_train_timesteps, "image_size": model.image_size}
+    known = {
+        "prediction_type": trained.prediction_type,
+        "num_train_timesteps": trained.num_train_timesteps,
+        "image_size": model.image_size,
+    }
     folder = pathlib.Path(place)
     if (folder / "status.json").is_file():
         run = Run(folder)

@@ -1,4 +1,5 @@
 """Panels: plain records that assets/js/learn.js draws. Pictures are clamped once, in data.preprocess; rows share one scale."""
+
 import functools
 import html
 from collections.abc import Sequence
@@ -77,7 +78,9 @@ def scale(kind: str, limit: float, told: str = "") -> dict[str, Any]:
     return {"low": f"{low:.3g}", "high": f"{limit:.3g}", "stops": stops, "told": told}
 
 
-def row(label: str, images: Sequence[dict[str, Any]], colour: str = "", scale: dict[str, Any] | None = None) -> dict[str, Any]:
+def row(
+    label: str, images: Sequence[dict[str, Any]], colour: str = "", scale: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Pictures side by side, named in one of the colours of plots.COLOURS."""
     return {"label": label, "images": list(images), "colour": colour, "scale": scale}
 
@@ -94,7 +97,12 @@ def flow(tensors: Sequence[tuple[str, Any, str]], lang: str) -> Panel:
     found = [(label, colour, facts(tensor)) for label, tensor, colour in tensors]
     head = [t(f"ui.learn.flow.{key}", lang) for key in ("name", "shape", "dtype", "min", "max", "mean", "std")]
     cells = [
-        [{"text": label, "colour": colour}, "×".join(map(str, f.shape)) or "1", f.dtype, *map(_number, (f.min, f.max, f.mean, f.std))]
+        [
+            {"text": label, "colour": colour},
+            "×".join(map(str, f.shape)) or "1",
+            f.dtype,
+            *map(_number, (f.min, f.max, f.mean, f.std)),
+        ]
         for label, colour, f in found
     ]
     return table("flow", head, cells, t("ui.learn.flow.title", lang))
@@ -109,11 +117,21 @@ def charts(name: str, drawn: Sequence[dict[str, Any]], lang: str) -> Panel:
     return {"kind": "charts", "name": name, "value": plots.frame(list(drawn), lang)}
 
 
-def film(name: str, frames: Sequence[tuple[str, list[list[Image.Image]]]], lang: str, rows: Sequence[tuple[str, str]] = (), **options: Any) -> Panel:
+def film(
+    name: str,
+    frames: Sequence[tuple[str, list[list[Image.Image]]]],
+    lang: str,
+    rows: Sequence[tuple[str, str]] = (),
+    **options: Any,
+) -> Panel:
     """A film with play, pause and a slider in the browser: (caption, rows of pictures) per frame; ``rows``: (label, colour) of each row.
     ``options`` as for films.reel."""
     shown = [{"caption": caption, "src": data_uri(rows_grid(pictures), small=True)} for caption, pictures in frames]
-    return {"kind": "film", "name": name, "value": film_value(name, t("ui.film.alt", lang), lang, frames=shown, rows=list(rows), **options)}
+    return {
+        "kind": "film",
+        "name": name,
+        "value": film_value(name, t("ui.film.alt", lang), lang, frames=shown, rows=list(rows), **options),
+    }
 
 
 def slider(name: str, before: tuple[str, Image.Image], after: tuple[str, Image.Image], told: str, lang: str) -> Panel:
@@ -155,4 +173,7 @@ def too_large(bench: LearnContext, lang: str, per_parameter: int) -> list[Panel]
         return []
     told = t("ui.learn.copy.large", lang, parameters=f"{size:,}", bytes=format_bytes(per_parameter * size))
     way_out = html.escape(t("ui.learn.copy.way_out", lang))
-    return [note(told, "warn"), markup("way-out", f'<button class="soft" {setting(model="shipped:butterflies-words")}>{way_out}</button>')]
+    return [
+        note(told, "warn"),
+        markup("way-out", f'<button class="soft" {setting(model="shipped:butterflies-words")}>{way_out}</button>'),
+    ]

@@ -3,6 +3,7 @@
 A viewer has one station at work. A slice runs while the device is held, so that training waits for no more than that; whatever a
 viewer asks next ends what is under way after its slice.
 """
+
 import contextlib
 import dataclasses
 import hashlib
@@ -151,7 +152,9 @@ class LearnSessions:
         given = query.get("values")
         values = station.read(given if isinstance(given, dict) else {})
         seed = min(max(0, _whole(query.get("seed"))), 2**31)
-        return StationRequest(station.id, str(query.get("lang")), timestep, seed, values, str(query.get("pressed") or ""), viewer.memory)
+        return StationRequest(
+            station.id, str(query.get("lang")), timestep, seed, values, str(query.get("pressed") or ""), viewer.memory
+        )
 
     def bench(self, model: str, picture: str, visitor: str = "") -> LearnContext:
         """The bench of a model ("shipped:NAME", "run:NAME") and a picture (its number, the key of a viewer's own, or "" for the first

@@ -100,7 +100,11 @@ class Station:
 
     def read(self, given: dict[str, Any]) -> dict[str, Any]:
         """The controls' values from a browser, which may send anything: what doesn't fit becomes the default."""
-        return {control.name: _read(control, given.get(control.name)) for control in self.controls if not isinstance(control, Action)}
+        return {
+            control.name: _read(control, given.get(control.name))
+            for control in self.controls
+            if not isinstance(control, Action)
+        }
 
 
 def _read(control: Control, value: Any) -> Any:

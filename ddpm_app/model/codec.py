@@ -47,7 +47,9 @@ class Pixels:
         """The way back to pictures [B, C, H, W], nearly in [-1, 1]."""
         return x
 
-    def training_tensors(self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]) -> TrainingTensors:
+    def training_tensors(
+        self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]
+    ) -> TrainingTensors:
         """What batches are taken from."""
         return pictures
 
@@ -69,7 +71,9 @@ class Vae:
         """[C, H, W] of the latents of square pictures of ``size``. Raises Problem("vae_factor")."""
         if size % self.factor:
             suggestion = max(1, round(size / self.factor)) * self.factor
-            raise Problem("vae_factor", "image_size", other="vae", value=size, factor=self.factor, suggestion=suggestion)
+            raise Problem(
+                "vae_factor", "image_size", other="vae", value=size, factor=self.factor, suggestion=suggestion
+            )
         return self.channels, size // self.factor, size // self.factor
 
     def to(self, device: str | torch.device) -> "Vae":
@@ -95,7 +99,9 @@ class Vae:
             hashed.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return hashed.hexdigest()
 
-    def training_tensors(self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]) -> TrainingTensors:
+    def training_tensors(
+        self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]
+    ) -> TrainingTensors:
         """The latents of all pictures, and with ``flips`` of their mirror images, encoded once and kept on disk.
 
         ``progress("encode", done, total)`` and ``yield_device`` are called between batches. Raises Stopped when ``yield_device()`` is
@@ -106,11 +112,22 @@ class Vae:
         cache.make(path, lambda: self._fill(path, pictures, flips, progress, yield_device), yield_device)
         return Latents(path)
 
-    def _fill(self, path: pathlib.Path, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]) -> dict:
+    def _fill(
+        self,
+        path: pathlib.Path,
+        pictures: ImageDataset,
+        flips: bool,
+        progress: Callable,
+        yield_device: Callable[[], bool],
+    ) -> dict:
         total = len(pictures) * (1 + flips)
         shape = self.shape(3, pictures.images.shape[1])
-        with open(path / "latents.npy", "wb") as file:  # not through a memory map: a full disk is then an error and not a crash
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (1 + flips, len(pictures), *shape)})
+        with open(
+            path / "latents.npy", "wb"
+        ) as file:  # not through a memory map: a full disk is then an error and not a crash
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<f4", "fortran_order": False, "shape": (1 + flips, len(pictures), *shape)}
+            )
             for mirrored in range(1 + flips):
                 for first in range(0, len(pictures), BATCH):
                     if yield_device():

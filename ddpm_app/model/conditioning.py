@@ -34,7 +34,9 @@ class Nothing:
     def to(self, device: str | torch.device) -> "Nothing":
         return self
 
-    def for_dataset(self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]) -> Conditions:
+    def for_dataset(
+        self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]
+    ) -> Conditions:
         """The conditions of ``pictures``."""
         return self
 
@@ -64,12 +66,20 @@ class Labels:
         self.device = device
         return self
 
-    def for_dataset(self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]) -> "DatasetLabels":
+    def for_dataset(
+        self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]
+    ) -> "DatasetLabels":
         """The conditions of ``pictures``. Raises Problem: "no_labels", "labels_differ" (other names than the model's)."""
         if not pictures.label_names:
             raise Problem("no_labels", "conditioning", other="label_column", value="labels")
         if pictures.label_names != self.names:
-            raise Problem("labels_differ", "init_from", value=config.init_from, known=", ".join(self.names), there=", ".join(pictures.label_names))
+            raise Problem(
+                "labels_differ",
+                "init_from",
+                value=config.init_from,
+                known=", ".join(self.names),
+                there=", ".join(pictures.label_names),
+            )
         return DatasetLabels(self, pictures)
 
     def _arguments(self, labels) -> dict[str, Tensor]:
@@ -79,7 +89,12 @@ class Labels:
         """The UNet's arguments for ``count`` pictures: ``labels`` in turn (-1: none), or every label in turn. Raises Problem("label_unknown")."""
         for label in labels:
             if not -1 <= label < self.none:
-                raise Problem("label_unknown", "labels", value=label, known=", ".join(f"{k} {name}" for k, name in enumerate(self.names)))
+                raise Problem(
+                    "label_unknown",
+                    "labels",
+                    value=label,
+                    known=", ".join(f"{k} {name}" for k, name in enumerate(self.names)),
+                )
         turn = [self.none if label < 0 else label for label in labels] or range(self.none)
         return self._arguments([turn[k % len(turn)] for k in range(count)])
 
@@ -115,7 +130,9 @@ class Text:
         self.encoder.to(device)
         return self
 
-    def for_dataset(self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]) -> "CaptionEmbeddings":
+    def for_dataset(
+        self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]
+    ) -> "CaptionEmbeddings":
         """The conditions of ``pictures``, each different text embedded once and kept on disk; ``progress("embed", done, total)``
         and ``yield_device`` are called between batches. Raises Stopped when ``yield_device()`` is true, and Problem: "no_captions", "no_labels"."""
         texts = texts_of(config, pictures)
@@ -135,7 +152,9 @@ class Text:
 
         cache.make(path, build, yield_device)
         number = {text: k for k, text in enumerate(different)}
-        return CaptionEmbeddings(path, np.array([number[text] for text in texts]), number[""], texts, len(self.cut(texts)))
+        return CaptionEmbeddings(
+            path, np.array([number[text] for text in texts]), number[""], texts, len(self.cut(texts))
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -152,7 +171,9 @@ class Text:
 
     def tokens(self, texts: list[str]) -> Tensor:
         """Token ids [B, L], padded or cut to L = ``longest``."""
-        return self.tokenizer(texts, padding="max_length", max_length=self.longest, truncation=True, return_tensors="pt").input_ids
+        return self.tokenizer(
+            texts, padding="max_length", max_length=self.longest, truncation=True, return_tensors="pt"
+        ).input_ids
 
     def cut(self, texts: list[str]) -> list[int]:
         """Which of ``texts`` are longer than the encoder takes."""
@@ -163,13 +184,18 @@ class Text:
         """The end of ``text`` that the encoder doesn't see; "" where all of it fits."""
         if not self.cut([text]):
             return ""
-        read = self.tokenizer(text, max_length=self.longest, truncation=True, return_offsets_mapping=True).offset_mapping
+        read = self.tokenizer(
+            text, max_length=self.longest, truncation=True, return_offsets_mapping=True
+        ).offset_mapping
         return text[max(end for _, end in read) :].strip()
 
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:
         """Embeddings [B, L, D] of ``texts``."""
-        parts = [self.encoder(self.tokens(texts[k : k + BATCH]).to(self.encoder.device))[0] for k in range(0, len(texts), BATCH)]
+        parts = [
+            self.encoder(self.tokens(texts[k : k + BATCH]).to(self.encoder.device))[0]
+            for k in range(0, len(texts), BATCH)
+        ]
         return torch.cat(parts).float()
 
     def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
@@ -193,7 +219,11 @@ class CaptionEmbeddings:
 
     def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
         rows = self.rows[indices]
-        return {"encoder_hidden_states": torch.from_numpy(self.embedded[rows if dropped is None else np.where(dropped, self.blank, rows)])}
+        return {
+            "encoder_hidden_states": torch.from_numpy(
+                self.embedded[rows if dropped is None else np.where(dropped, self.blank, rows)]
+            )
+        }
 
 
 def texts_of(config: TrainConfig, pictures: ImageDataset) -> list[str]:
@@ -205,4 +235,7 @@ def texts_of(config: TrainConfig, pictures: ImageDataset) -> list[str]:
         raise Problem("no_labels", "caption_template", other="label_column", value=config.caption_template)
     names = [*(pictures.label_names or ()), ""]  # -1, no label, takes the last
     labels, captions = pictures.labels or [-1] * len(pictures), pictures.captions or [""] * len(pictures)
-    return [config.caption_template.format(caption=caption, label=names[label]) for caption, label in zip(captions, labels, strict=True)]
+    return [
+        config.caption_template.format(caption=caption, label=names[label])
+        for caption, label in zip(captions, labels, strict=True)
+    ]

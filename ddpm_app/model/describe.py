@@ -57,6 +57,8 @@ def describe_cached(name: str) -> ModelInfo:
 def saved_version(place: pathlib.Path | str) -> tuple[int, ...]:
     """Changes when a run has saved or a pipeline folder was replaced."""
     found = [
-        path for path in (pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json")) if path.is_file()
+        path
+        for path in (pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json"))
+        if path.is_file()
     ]
     return tuple(n for path in found for n in (path.stat().st_ino, path.stat().st_mtime_ns))

@@ -53,7 +53,9 @@ def _bytes(model: Model) -> int:
     return sum(p.numel() * p.element_size() for p in model.unet.parameters())
 
 
-def load_model(source: str | pathlib.Path, weights: str = "ema", device: str = "cpu", runs_dir: pathlib.Path | None = None) -> Model:
+def load_model(
+    source: str | pathlib.Path, weights: str = "ema", device: str = "cpu", runs_dir: pathlib.Path | None = None
+) -> Model:
     """A shipped model, a run's name or folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
 
     Reads safetensors only, and never runs code from the folder. Raises Problem: "model_missing", "no_snapshot" (the run

@@ -53,7 +53,12 @@ def download(hub_id: str, field: str | None = None) -> pathlib.Path:
         raise Problem("model_gated", field, value=hub_id) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise Problem("model_missing", field, value=hub_id) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, httpx.TransportError) as error:
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        ConnectionError,
+        httpx.TransportError,
+    ) as error:
         raise Problem("no_network", field, value=hub_id) from error
     except errors.HfHubHTTPError as error:
         raise Problem("model_unreadable", field, value=hub_id, reason=str(error).splitlines()[0]) from error

@@ -15,13 +15,24 @@ from ddpm_app.model.vae import vae_of
 from ddpm_app.runs.run import Run
 
 
-def build_on_meta(config: TrainConfig, count: int, labels: int = 0, runs_dir: pathlib.Path | None = None) -> tuple[nn.Module, dict[str, Tensor]] | None:
+def build_on_meta(
+    config: TrainConfig, count: int, labels: int = 0, runs_dir: pathlib.Path | None = None
+) -> tuple[nn.Module, dict[str, Tensor]] | None:
     """The network on torch's meta device and its arguments for ``count`` pictures; None where a part isn't on this machine yet, or is unreadable.
     ``labels``: number of the data's labels."""
     try:
         with torch.device("meta"):
-            return _autoencoder(config, count, runs_dir) if config.objective == "autoencoder" else _unet(config, count, labels, runs_dir)
-    except (KeyError, TypeError, ValueError, AttributeError):  # another kind of folder than the setting wants; training says which
+            return (
+                _autoencoder(config, count, runs_dir)
+                if config.objective == "autoencoder"
+                else _unet(config, count, labels, runs_dir)
+            )
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # another kind of folder than the setting wants; training says which
         return None
 
 

@@ -13,7 +13,16 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, DDPMPipeline, DDPMScheduler, LDMPipeline, UNet2DConditionModel, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    LDMPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+)
 from safetensors import SafetensorError
 
 from ddpm_app import diffusion
@@ -69,9 +78,13 @@ def make(config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path | N
     if config.init_from:
         model = load(locate.resolve(config.init_from, runs_dir, "init_from"), config.init_from, "init_from")
         if model.image_size != config.image_size:
-            raise Problem("size_differs", "image_size", other="init_from", value=config.image_size, known=model.image_size)
+            raise Problem(
+                "size_differs", "image_size", other="init_from", value=config.image_size, known=model.image_size
+            )
         if pictures.images.shape[-1] != (known := 3 if model.codec.vae else model.shape[0]):
-            raise Problem("channels_differ", "channels", other="init_from", value=pictures.images.shape[-1], known=known)
+            raise Problem(
+                "channels_differ", "channels", other="init_from", value=pictures.images.shape[-1], known=known
+            )
         return model
     codec: Pixels | Vae = load_vae(config.vae, runs_dir) if config.vae else Pixels()
     conditioning: Nothing | Labels | Text = Nothing()
@@ -95,8 +108,15 @@ def denoised_shape(config: TrainConfig, codec: Pixels | Vae) -> tuple[int, int, 
     levels = len(config.unet_shape.block_out_channels)
     if shape[1] % 2 ** (levels - 1):
         divisor = 2 ** (levels - 1) * getattr(codec, "factor", 1)
-        raise Problem("size_depth", "image_size", other="unet", value=config.image_size, levels=levels, divisor=divisor,
-                      suggestion=max(1, round(config.image_size / divisor)) * divisor)
+        raise Problem(
+            "size_depth",
+            "image_size",
+            other="unet",
+            value=config.image_size,
+            levels=levels,
+            divisor=divisor,
+            suggestion=max(1, round(config.image_size / divisor)) * divisor,
+        )
     return shape
 
 
@@ -125,9 +145,13 @@ def load(folder: pathlib.Path, source: str, field: str | None = None, unet: path
     with _told(source, field):
         place = unet or folder
         words = read_json(place / "unet" / "config.json").get("_class_name") == "UNet2DConditionModel"
-        network = (UNet2DConditionModel if words else UNet2DModel).from_pretrained(place, use_safetensors=True, **_part(place, "unet"))
+        network = (UNet2DConditionModel if words else UNet2DModel).from_pretrained(
+            place, use_safetensors=True, **_part(place, "unet")
+        )
         codec = Vae(_vae(folder)) if any((folder / name).is_dir() for name in ("vae", "vqvae")) else Pixels()
-        scheduler = DDPMScheduler.from_pretrained(folder, **_part(folder, "scheduler"), **({} if codec.clips else {"clip_sample": False}))
+        scheduler = DDPMScheduler.from_pretrained(
+            folder, **_part(folder, "scheduler"), **({} if codec.clips else {"clip_sample": False})
+        )
         conditioning: Nothing | Labels | Text = Nothing()
         if words:
             conditioning = _text(folder)
@@ -144,7 +168,9 @@ def _check_wants(unet: Any, codec: Pixels | Vae, conditioning: Nothing | Labels 
         raise ValueError(f"its UNet takes {unet.in_channels} channels and not the {there}")
     if unet.get("num_class_embeds") and conditioning.kind != "labels":
         raise ValueError("its labels have no names (id2label in model_index.json)")
-    if further := next((name for name in ("class_embed_type", "addition_embed_type", "encoder_hid_dim_type") if unet.get(name)), None):
+    if further := next(
+        (name for name in ("class_embed_type", "addition_embed_type", "encoder_hid_dim_type") if unet.get(name)), None
+    ):
         raise ValueError(f"its UNet wants more than a text or a label ({further})")
 
 
@@ -224,7 +250,10 @@ def forget_places(folder: pathlib.Path) -> None:
 
 def stock_scheduler(trained: DDPMScheduler, clip_sample: bool = False) -> DDIMScheduler:
     """DDIM with the schedule that ``trained`` has, with the settings that StableDiffusionPipeline would otherwise rewrite."""
-    schedule = {k: trained.config[k] for k in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "trained_betas")}
+    schedule = {
+        k: trained.config[k]
+        for k in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "trained_betas")
+    }
     if schedule["beta_schedule"] == "sigmoid":  # DDIM doesn't know it by name
         schedule |= {"beta_schedule": "linear", "trained_betas": trained.betas.tolist()}
     return DDIMScheduler(**schedule, clip_sample=clip_sample, set_alpha_to_one=False, steps_offset=1)
@@ -236,8 +265,14 @@ def _save_stable_diffusion(model: Model, folder: pathlib.Path) -> None:
     with warnings.catch_warnings():  # it warns that nothing checks the pictures
         warnings.simplefilter("ignore")
         StableDiffusionPipeline(
-            vae=model.codec.vae, text_encoder=model.conditioning.encoder, tokenizer=model.conditioning.tokenizer, unet=model.unet,
-            scheduler=stock_scheduler(model.scheduler), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+            vae=model.codec.vae,
+            text_encoder=model.conditioning.encoder,
+            tokenizer=model.conditioning.tokenizer,
+            unet=model.unet,
+            scheduler=stock_scheduler(model.scheduler),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         ).save_pretrained(folder)
 
 
@@ -251,7 +286,10 @@ def _save_own(model: Model, folder: pathlib.Path) -> None:
         parts |= {"text_encoder": conditioning.encoder, "tokenizer": conditioning.tokenizer}
     for name, part in parts.items():
         part.save_pretrained(folder / name)
-    index: dict[str, Any] = {"_class_name": ["pipeline", "ConditionalPipeline"], "_diffusers_version": diffusers.__version__}
+    index: dict[str, Any] = {
+        "_class_name": ["pipeline", "ConditionalPipeline"],
+        "_diffusers_version": diffusers.__version__,
+    }
     for name in ("unet", "scheduler", "vae", "text_encoder", "tokenizer"):
         part = parts.get(name)
         index[name] = [None, None] if part is None else [type(part).__module__.split(".")[0], type(part).__name__]

@@ -18,7 +18,13 @@ def build_unet(config: TrainConfig, **sizes) -> UNet:
         return unet_of(config, **sizes)
 
 
-def unet_of(config: TrainConfig, channels: int | None = None, side: int | None = None, labels: int | None = None, words: int | None = None) -> UNet:
+def unet_of(
+    config: TrainConfig,
+    channels: int | None = None,
+    side: int | None = None,
+    labels: int | None = None,
+    words: int | None = None,
+) -> UNet:
     """The UNet that the settings describe, with whatever weights the global generator gives.
 
     ``channels`` and ``side`` of what it denoises (default: the pictures'); ``labels``: number of classes, "no label" among
@@ -34,8 +40,12 @@ def unet_of(config: TrainConfig, channels: int | None = None, side: int | None =
         out_channels=channels,
         layers_per_block=shape.layers_per_block,
         block_out_channels=shape.block_out_channels,
-        down_block_types=tuple(f"{attention}DownBlock2D" if n in shape.attention_levels else "DownBlock2D" for n in levels),
-        up_block_types=tuple(f"{attention}UpBlock2D" if n in shape.attention_levels else "UpBlock2D" for n in reversed(levels)),
+        down_block_types=tuple(
+            f"{attention}DownBlock2D" if n in shape.attention_levels else "DownBlock2D" for n in levels
+        ),
+        up_block_types=tuple(
+            f"{attention}UpBlock2D" if n in shape.attention_levels else "UpBlock2D" for n in reversed(levels)
+        ),
         norm_num_groups=shape.norm_num_groups,
         dropout=config.dropout,
     )
@@ -60,7 +70,13 @@ def sections(network: nn.Module) -> dict[str, list[nn.Parameter]]:
         found: dict[str, list[nn.Parameter]] = {"encoder": [], "decoder": []}
         sides = {"encoder": "encoder", "quant_conv": "encoder", "decoder": "decoder", "post_quant_conv": "decoder"}
     else:
-        found = {"ends": [], "down": [], "mid": [], "up": [], "attention": [p for p in network.parameters() if id(p) in attending]}
+        found = {
+            "ends": [],
+            "down": [],
+            "mid": [],
+            "up": [],
+            "attention": [p for p in network.parameters() if id(p) in attending],
+        }
         sides = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
     for name, parameter in network.named_parameters():
         found[sides.get(name.split(".")[0], "ends")].append(parameter)

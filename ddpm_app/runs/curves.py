@@ -19,7 +19,9 @@ class Curve:
     """A series of any length in bounded memory: at most ``BUCKETS`` buckets, merged in pairs when they run out."""
 
     def __init__(self):
-        self._buckets: list[list[float]] = []  # [rows, step of low, low, step of high, high, sum of steps, sum of values]
+        self._buckets: list[
+            list[float]
+        ] = []  # [rows, step of low, low, step of high, high, sum of steps, sum of values]
         self._rows_per_bucket = 1
 
     def add(self, step: int, value: float | None) -> None:

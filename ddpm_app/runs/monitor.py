@@ -1,4 +1,5 @@
 """What every viewer's tick reads: one look at a run folder per second, shared by all viewers, and bounded however long the run."""
+
 import itertools
 import math
 import pathlib
@@ -102,7 +103,12 @@ class RunMonitor:
 
     def _summary(self, run: Run) -> dict[str, Any]:
         record, status, samples, saved = run.record, run.status, run.samples, run.pipeline.is_dir()
-        key = (record.get("created"), status["state"], len(samples), saved)  # counting the bytes anew only when one changes
+        key = (
+            record.get("created"),
+            status["state"],
+            len(samples),
+            saved,
+        )  # counting the bytes anew only when one changes
         if self._sizes.get(run.name, (None,))[0] != key:
             self._sizes[run.name] = (key, run.disk_bytes())
         return {

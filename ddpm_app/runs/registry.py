@@ -1,4 +1,5 @@
 """The folder of runs: which there are, new ones, names, and the trash."""
+
 import contextlib
 import datetime
 import importlib.metadata
@@ -63,7 +64,11 @@ def claim(runs_dir: pathlib.Path) -> Iterator[None]:
 def free_name(runs_dir: pathlib.Path, name: str) -> str:
     """``name``, or name-2, name-3, ...: the first that no run has."""
     stem, _, number = name.rpartition("-")
-    stem, k = (stem, int(number)) if stem and number.isdigit() and int(number) < 1000 and (pathlib.Path(runs_dir) / stem).exists() else (name, 1)
+    stem, k = (
+        (stem, int(number))
+        if stem and number.isdigit() and int(number) < 1000 and (pathlib.Path(runs_dir) / stem).exists()
+        else (name, 1)
+    )
     while (pathlib.Path(runs_dir) / name).exists():
         k += 1
         name = f"{stem}-{k}"
@@ -79,7 +84,9 @@ def create(runs_dir: pathlib.Path, config: TrainConfig, owner: str | None = None
     try:
         if path.exists():
             if not config.overwrite_output_dir:
-                raise Problem("run_exists", "output_dir", value=config.output_dir, free=free_name(runs_dir, config.output_dir))
+                raise Problem(
+                    "run_exists", "output_dir", value=config.output_dir, free=free_name(runs_dir, config.output_dir)
+                )
             discard(Run(path))
         (path / "checkpoints").mkdir(parents=True)
     except OSError as error:
@@ -123,7 +130,12 @@ def discard(run: Run) -> pathlib.Path:
 
 def trash(runs_dir: pathlib.Path) -> list[Run]:
     """Runs in the trash, newest first; their names carry the time they were moved there."""
-    return [Run(p) for p in sorted((pathlib.Path(runs_dir) / TRASH).glob("*~*"), key=lambda p: p.name.rpartition("~")[2], reverse=True)]
+    return [
+        Run(p)
+        for p in sorted(
+            (pathlib.Path(runs_dir) / TRASH).glob("*~*"), key=lambda p: p.name.rpartition("~")[2], reverse=True
+        )
+    ]
 
 
 def restore(runs_dir: pathlib.Path, name: str) -> Run:

@@ -3,6 +3,7 @@
 Everything is written to a temporary name, flushed, then renamed, so that a reader never sees half a file and a killed
 process never leaves one. What the page and the terminal show is read from here, whoever trains.
 """
+
 import contextlib
 import dataclasses
 import datetime
@@ -77,7 +78,12 @@ class Run:
 
     def update_status(self, **news: Any) -> None:
         """Update status.json with ``news``, this process's identity and the time."""
-        me = {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": socket.gethostname(), "heartbeat": time.time()}
+        me = {
+            "pid": os.getpid(),
+            "born": psutil.Process().create_time(),
+            "host": socket.gethostname(),
+            "heartbeat": time.time(),
+        }
         write_atomic(self.path / "status.json", json.dumps(read_json(self.path / "status.json") | me | news) + "\n")
 
     def begin(self, owner: str | None = None) -> None:
@@ -100,14 +106,18 @@ class Run:
         """Ask the process that trains: ``run.request(stop=True)``, ``run.request("sample")``."""
         with filelock.FileLock(self.path / ".control.lock"):
             now = self.requests
-            write_atomic(self.path / "control.json", json.dumps(now | flags | {name: now[name] + 1 for name in counted}) + "\n")
+            write_atomic(
+                self.path / "control.json", json.dumps(now | flags | {name: now[name] + 1 for name in counted}) + "\n"
+            )
 
     # ---- metrics --------------------------------------------------------------------------------------------------
     @property
     def metrics_path(self) -> pathlib.Path:
         return self.path / "metrics.jsonl"
 
-    def read_metrics(self, offset: int = 0, generation: int = -1, limit: int = -1) -> tuple[list[dict[str, Any]], int, int]:
+    def read_metrics(
+        self, offset: int = 0, generation: int = -1, limit: int = -1
+    ) -> tuple[list[dict[str, Any]], int, int]:
         """Rows from ``offset`` (bytes) on, with the next offset and the file's generation. Where the generation is not
         the one given, the file was rewritten and rows come from its start. An unfinished last line waits for the next call.
         ``limit``: at most so many bytes at once (a few rows' length at least)."""
@@ -121,7 +131,9 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError):
             return [], 0, -1
         block = block[: block.rfind(b"\n") + 1]
-        rows = json.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]")  # at once: several times faster than line by line
+        rows = json.loads(
+            b"[" + block[:-1].replace(b"\n", b",") + b"]"
+        )  # at once: several times faster than line by line
         return rows, start + len(block), found
 
     def open_metrics(self, step: int) -> "MetricsWriter":

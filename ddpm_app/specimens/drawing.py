@@ -62,7 +62,9 @@ def _seen(rgb, label, wings: dict) -> dict:
     counts = np.bincount(label.ravel())
     sums = np.stack([np.bincount(label.ravel(), rgb[..., i].ravel()) for i in range(3)], -1)
     whole = sum(float(wing.mask.sum()) for wing in wings.values())
-    return {n: (count / whole, np.clip(sums[n] / count, 0, 1)) for n, count in enumerate(counts.tolist()) if n and count}
+    return {
+        n: (count / whole, np.clip(sums[n] / count, 0, 1)) for n, count in enumerate(counts.tolist()) if n and count
+    }
 
 
 def _half(kind: Kind, rng: np.random.Generator, side: int) -> tuple:

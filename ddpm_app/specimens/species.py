@@ -6,7 +6,23 @@ pair to be taken as it stands is a list.
 
 from dataclasses import dataclass
 
-from ddpm_app.specimens.marks import Mark, band, cells, costa, disc, dust, edge, ground, margin, patch, sheen, spots, streak, tip, veins
+from ddpm_app.specimens.marks import (
+    Mark,
+    band,
+    cells,
+    costa,
+    disc,
+    dust,
+    edge,
+    ground,
+    margin,
+    patch,
+    sheen,
+    spots,
+    streak,
+    tip,
+    veins,
+)
 from ddpm_app.specimens.wings import Outline
 
 

@@ -25,7 +25,9 @@ class Outline:
     """
 
     def __init__(self, points: str, corner: int = 6, scallop: float = 0.0, tail: str = "", width: float = 0.035):
-        self.points, self.tail = (np.array(text.split(), float).reshape(-1, 2) / 100 for text in (f"0 0 {points}", tail))
+        self.points, self.tail = (
+            np.array(text.split(), float).reshape(-1, 2) / 100 for text in (f"0 0 {points}", tail)
+        )
         self.corner, self.scallop, self.width = corner, scallop, width
 
 

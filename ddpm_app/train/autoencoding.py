@@ -1,4 +1,5 @@
 """What an autoencoder run learns: to give pictures back from few numbers (arXiv 1312.6114, as latent diffusion uses it: 2112.10752)."""
+
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -45,8 +46,15 @@ class Autoencoding:
     preview_passes = 1
     fingerprints: dict[str, str] = {}
 
-    def __init__(self, config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
-                 yield_device: Callable[[], bool]):
+    def __init__(
+        self,
+        config: TrainConfig,
+        pictures: ImageDataset,
+        runs_dir: pathlib.Path,
+        device: str | torch.device,
+        progress: Callable,
+        yield_device: Callable[[], bool],
+    ):
         self.config, self.pictures, self.device = config, pictures, torch.device(device)
         if config.init_from:
             self.module = pipeline.load_vae(config.init_from, runs_dir, "init_from").vae
@@ -59,8 +67,14 @@ class Autoencoding:
         widths = self.module.config.block_out_channels
         if config.image_size % 2 ** (len(widths) - 1):
             factor = 2 ** (len(widths) - 1)
-            raise Problem("vae_factor", "image_size", other="init_from", value=config.image_size, factor=factor,
-                          suggestion=max(1, round(config.image_size / factor)) * factor)
+            raise Problem(
+                "vae_factor",
+                "image_size",
+                other="init_from",
+                value=config.image_size,
+                factor=factor,
+                suggestion=max(1, round(config.image_size / factor)) * factor,
+            )
         self.latent = (self.module.config.latent_channels, *[config.image_size // 2 ** (len(widths) - 1)] * 2)
 
     def notices(self) -> Iterator[Notice]:
@@ -74,7 +88,9 @@ class Autoencoding:
     def batch(self, batches: Batches, step: int, number: int, indices) -> tuple:
         """The arguments of ``losses`` for batch ``number`` of ``step``, on the device."""
         draw = diffusion.generator(self.config.seed, "noise", step, number, batches.rank, device=self.device)
-        return batches.pictures_of(step, number, indices), torch.randn((len(indices), *self.latent), generator=draw, device=self.device)
+        return batches.pictures_of(step, number, indices), torch.randn(
+            (len(indices), *self.latent), generator=draw, device=self.device
+        )
 
     def losses(self, network: nn.Module, x: Tensor, noise: Tensor | None) -> Tensor:
         """The loss of each picture [B]."""
@@ -87,13 +103,18 @@ class Autoencoding:
         """Reconstruction error of the means; there are no noise levels, so no bands."""
         found = {}
         for kind, among in (("train", self.pictures.train), ("held_out", self.pictures.held_out)):
-            parts = [reconstruction_losses(x, self._there_and_back(module, x)) for x in self._some(among, VALIDATION_PICTURES)]
+            parts = [
+                reconstruction_losses(x, self._there_and_back(module, x))
+                for x in self._some(among, VALIDATION_PICTURES)
+            ]
             found[kind] = float(torch.cat(parts).mean()) if parts else None
         return Validated(step, found["train"], found["held_out"], ())
 
     def _some(self, among: np.ndarray, count: int) -> list[Tensor]:
         """Batches of pictures spread evenly over ``among``."""
-        chosen = among[np.linspace(0, len(among) - 1, min(count, len(among))).round().astype(int)] if len(among) else among
+        chosen = (
+            among[np.linspace(0, len(among) - 1, min(count, len(among))).round().astype(int)] if len(among) else among
+        )
         size = self.config.eval_batch_size
         return [self.pictures.tensors(chosen[k : k + size]).to(self.device) for k in range(0, len(chosen), size)]
 
@@ -103,7 +124,9 @@ class Autoencoding:
     @torch.no_grad()
     def probe(self, module: AutoencoderKL, count: int) -> None:
         """One pass over ``count`` preview pictures."""
-        self._there_and_back(module, torch.zeros(count, 3, self.config.image_size, self.config.image_size, device=self.device))
+        self._there_and_back(
+            module, torch.zeros(count, 3, self.config.image_size, self.config.image_size, device=self.device)
+        )
 
     @torch.no_grad()
     def preview(self, module: AutoencoderKL) -> Iterator[list[Image.Image] | None]:
@@ -121,7 +144,9 @@ class Autoencoding:
         """Write ``module`` with a scaling factor measured on the training pictures; one whose encoder stays as it was keeps its latents,
         so that the UNets that know them fit on."""
         if not self.config.init_from or {"all", "encoder"} & set(self.config.trainable):
-            latents = torch.cat([module.encode(x).latent_dist.mean for x in self._some(self.pictures.train, SCALE_PICTURES)])
+            latents = torch.cat(
+                [module.encode(x).latent_dist.mean for x in self._some(self.pictures.train, SCALE_PICTURES)]
+            )
             module = scaled(module, latents)
         module.save_pretrained(folder)
         pipeline.forget_places(folder)
@@ -136,5 +161,3 @@ def reconstruction_losses(x: Tensor, y: Tensor) -> Tensor:
     across = ((y - x)[..., 1:] - (y - x)[..., :-1]).abs().mean((1, 2, 3))
     down = ((y - x)[..., 1:, :] - (y - x)[..., :-1, :]).abs().mean((1, 2, 3))
     return (y - x).abs().mean((1, 2, 3)) + across + down
-
-

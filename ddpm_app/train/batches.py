@@ -27,8 +27,15 @@ class Batches:
     """The batches of a run for one of ``processes`` processes. Step k is the same whenever and wherever it is asked for.
     ``training_tensors``: what is denoised for each picture, where that isn't the picture itself."""
 
-    def __init__(self, config: TrainConfig, pictures: ImageDataset, device: torch.device, rank: int = 0, processes: int = 1,
-                 training_tensors: TrainingTensors | None = None):
+    def __init__(
+        self,
+        config: TrainConfig,
+        pictures: ImageDataset,
+        device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
+        training_tensors: TrainingTensors | None = None,
+    ):
         self.config, self.pictures, self.device, self.rank, self.processes = config, pictures, device, rank, processes
         self.training_tensors = training_tensors or pictures
         self.size = batch_size(config, len(pictures.train))
@@ -48,13 +55,20 @@ class Batches:
         last = min(first + self.config.gradient_accumulation_steps * whole, len(order))
         batches = [order[start : min(start + whole, last)] for start in range(first, last, whole)]
         if self.processes > 1:
-            batches = [np.resize(np.concatenate([b, order]), math.ceil(len(b) / self.processes) * self.processes) for b in batches]
+            batches = [
+                np.resize(np.concatenate([b, order]), math.ceil(len(b) / self.processes) * self.processes)
+                for b in batches
+            ]
         return [b[self.rank :: self.processes] for b in batches]
 
     def dropped(self, step: int, batch: int, count: int) -> np.ndarray | None:
         """Which pictures of the batch keep their label or text to themselves [count]."""
         draw = diffusion.generator(self.config.seed, "drop", step, batch, self.rank)
-        return (torch.rand(count, generator=draw) < self.config.condition_dropout).numpy() if self.config.condition_dropout else None
+        return (
+            (torch.rand(count, generator=draw) < self.config.condition_dropout).numpy()
+            if self.config.condition_dropout
+            else None
+        )
 
     def pictures_of(self, step: int, batch: int, indices: np.ndarray) -> torch.Tensor:
         """The clean batch x0 [B, C, H, W], float32, on the device."""
@@ -69,5 +83,7 @@ class Batches:
         x0 = self.pictures_of(step, batch, indices)
         draw = diffusion.generator(self.config.seed, "noise", step, batch, self.rank, device=self.device)
         eps = torch.randn(x0.shape, generator=draw, device=self.device)
-        timesteps = torch.randint(0, self.config.num_train_timesteps, (len(indices),), generator=draw, device=self.device)
+        timesteps = torch.randint(
+            0, self.config.num_train_timesteps, (len(indices),), generator=draw, device=self.device
+        )
         return x0, eps, timesteps

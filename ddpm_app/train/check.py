@@ -1,4 +1,5 @@
 """What can only be checked with the schedule, the data and the machine at hand, all in one place."""
+
 import torch
 
 from ddpm_app import diffusion
@@ -22,8 +23,15 @@ def check(config: TrainConfig, pictures: ImageDataset | None = None) -> list[Not
 
 
 def _schedule(config: TrainConfig):
-    abar = 0.0 if config.objective == "autoencoder" or config.init_from else diffusion.terminal_alpha_bar(config)  # a model brings its own schedule
-    values = {"value": config.num_train_timesteps, "other": "beta_schedule", "schedule": config.beta_schedule, "abar": f"{abar:.2g}"}
+    abar = (
+        0.0 if config.objective == "autoencoder" or config.init_from else diffusion.terminal_alpha_bar(config)
+    )  # a model brings its own schedule
+    values = {
+        "value": config.num_train_timesteps,
+        "other": "beta_schedule",
+        "schedule": config.beta_schedule,
+        "abar": f"{abar:.2g}",
+    }
     if abar > REFUSE_ABAR:
         raise Problem("terminal_abar", "num_train_timesteps", **values)
     if abar > WARN_ABAR:
@@ -47,4 +55,7 @@ def _data(config: TrainConfig, pictures: ImageDataset):
         yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
     if pictures.left_out:
         names = ", ".join(f"{name} ({reason.replace('_', ' ')})" for name, reason in pictures.left_out[:5])
-        yield Notice("left_out", {"count": len(pictures.left_out), "names": names + (", ..." if len(pictures.left_out) > 5 else "")})
+        yield Notice(
+            "left_out",
+            {"count": len(pictures.left_out), "names": names + (", ..." if len(pictures.left_out) > 5 else "")},
+        )

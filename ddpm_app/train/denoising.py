@@ -1,4 +1,5 @@
 """What a diffusion run learns: to guess what noise hides (DDPM, arXiv 2006.11239), in pixels or latents, alone or by label or words."""
+
 import dataclasses
 import functools
 import pathlib
@@ -28,15 +29,29 @@ class Denoising:
 
     part = "unet"
 
-    def __init__(self, config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path, device: str | torch.device, progress: Callable,
-                 yield_device: Callable[[], bool]):
+    def __init__(
+        self,
+        config: TrainConfig,
+        pictures: ImageDataset,
+        runs_dir: pathlib.Path,
+        device: str | torch.device,
+        progress: Callable,
+        yield_device: Callable[[], bool],
+    ):
         self.pictures, self.device = pictures, torch.device(device)
         self.model = pipeline.make(config, pictures, runs_dir).to(device)
         trained = self.model.scheduler.config
         if config.preview_inference_steps > trained.num_train_timesteps:
-            raise Problem("preview_steps", "preview_inference_steps", other="init_from", value=config.preview_inference_steps,
-                          timesteps=trained.num_train_timesteps)
-        self.config = dataclasses.replace(config, prediction_type=trained.prediction_type, num_train_timesteps=trained.num_train_timesteps)
+            raise Problem(
+                "preview_steps",
+                "preview_inference_steps",
+                other="init_from",
+                value=config.preview_inference_steps,
+                timesteps=trained.num_train_timesteps,
+            )
+        self.config = dataclasses.replace(
+            config, prediction_type=trained.prediction_type, num_train_timesteps=trained.num_train_timesteps
+        )
         self.module = self.model.unet
         self.abar = self.model.scheduler.alphas_cumprod.to(device)
         self.conditions = self.model.conditioning.for_dataset(config, pictures, progress, yield_device)
@@ -68,7 +83,9 @@ class Denoising:
         condition = self.conditions.arguments(indices, dropped)
         return x0, eps, timesteps, {name: value.to(self.device) for name, value in condition.items()}
 
-    def losses(self, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, condition: dict[str, Tensor]) -> Tensor:
+    def losses(
+        self, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, condition: dict[str, Tensor]
+    ) -> Tensor:
         """The loss of each picture [B]."""
         return picture_losses(self.config, network, x0, eps, timesteps, self.abar, condition)
 
@@ -86,14 +103,21 @@ class Denoising:
     def probe(self, module: nn.Module, count: int) -> None:
         """One pass over ``count`` preview pictures."""
         guided = self._guided(module, torch.arange(count))
-        guided(torch.zeros(count, *self.model.shape, device=self.device), torch.zeros((), dtype=torch.long, device=self.device))
+        guided(
+            torch.zeros(count, *self.model.shape, device=self.device),
+            torch.zeros((), dtype=torch.long, device=self.device),
+        )
 
     def _guided(self, module: nn.Module, part: Tensor) -> sample.CFGDenoiser:
         asking, count = self.model.conditioning, self.config.preview_images
         asked = asking.conditional(count, self.preview_texts(), ())
         blank = asking.unconditional(len(part))
-        return sample.CFGDenoiser(module, {k: v[part].to(self.device) for k, v in asked.items()},
-                             {k: v.to(self.device) for k, v in blank.items()}, self.config.preview_guidance_scale)
+        return sample.CFGDenoiser(
+            module,
+            {k: v[part].to(self.device) for k, v in asked.items()},
+            {k: v.to(self.device) for k, v in blank.items()},
+            self.config.preview_guidance_scale,
+        )
 
     def preview_texts(self) -> tuple[str, ...]:
         """What the previews are asked for: texts of held-out pictures, or of training pictures where none are held out."""
@@ -109,7 +133,9 @@ class Denoising:
         for part in torch.arange(len(noise)).split(config.eval_batch_size):
             generators = [diffusion.generator(config.seed, "preview steps", int(k)) for k in part]
             sampler = sample.make_sampler(config.preview_sampler, self.model.scheduler)
-            for frame in sample.denoise(self._guided(module, part), noise[part], sampler, config.preview_inference_steps, generators):
+            for frame in sample.denoise(
+                self._guided(module, part), noise[part], sampler, config.preview_inference_steps, generators
+            ):
                 x = frame.x
                 yield None
             images += to_images(self.model.codec.decode(x))
@@ -121,7 +147,11 @@ class Denoising:
 
     def parts(self) -> dict[str, nn.Module]:
         """All networks by their name in the pipeline; those beside ``part`` are frozen."""
-        found = {"unet": self.module, "vae": self.model.codec.vae, "text_encoder": getattr(self.model.conditioning, "encoder", None)}
+        found = {
+            "unet": self.module,
+            "vae": self.model.codec.vae,
+            "text_encoder": getattr(self.model.conditioning, "encoder", None),
+        }
         return {name: network for name, network in found.items() if network is not None}
 
 

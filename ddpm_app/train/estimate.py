@@ -1,4 +1,5 @@
 """What settings cost, counted without training: operations, memory, and how fast this machine is."""
+
 import functools
 import pathlib
 from typing import Any
@@ -15,7 +16,9 @@ from ddpm_app.train import batches
 from ddpm_app.train.rehearse import SavedTensors, median_seconds, weights_bytes
 
 
-def estimate(config: TrainConfig, images: int, labels: int = 0, runs_dir: pathlib.Path | None = None) -> dict[str, Any] | None:
+def estimate(
+    config: TrainConfig, images: int, labels: int = 0, runs_dir: pathlib.Path | None = None
+) -> dict[str, Any] | None:
     """What a config means, without training: parameters, trainable, steps_per_epoch, flops (one step), memory_bytes. The network is only
     counted, on the meta device. None where it stands on a part that isn't on this machine yet."""
     found = build_on_meta(config, batches.batch_size(config, images), labels, runs_dir)

@@ -17,8 +17,15 @@ from ddpm_app.train.plan import VALIDATION_PICTURES
 BANDS = 8
 
 
-def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, abar: Tensor,
-                   condition: dict[str, Tensor] | None = None) -> Tensor:
+def picture_losses(
+    config: TrainConfig,
+    network: nn.Module,
+    x0: Tensor,
+    eps: Tensor,
+    timesteps: Tensor,
+    abar: Tensor,
+    condition: dict[str, Tensor] | None = None,
+) -> Tensor:
     """The loss of each picture [B]: squared error of the network's output against its target, weighted, mean over pixels.
     ``abar`` is the whole schedule [T]; ``condition`` the network's further arguments. Noising and error are float32; ``network``
     may run under autocast."""
@@ -32,9 +39,22 @@ def picture_losses(config: TrainConfig, network: nn.Module, x0: Tensor, eps: Ten
 class FixedNoiseEvaluator:
     """The fixed pictures, noise and timesteps of a run, ``count`` of each kind of pictures."""
 
-    def __init__(self, config: TrainConfig, pictures: ImageDataset, training_tensors: TrainingTensors, conditions: Conditions, abar: Tensor,
-                 count: int = VALIDATION_PICTURES):
-        self.config, self.training_tensors, self.conditions, self.abar, self.count = config, training_tensors, conditions, abar, count
+    def __init__(
+        self,
+        config: TrainConfig,
+        pictures: ImageDataset,
+        training_tensors: TrainingTensors,
+        conditions: Conditions,
+        abar: Tensor,
+        count: int = VALIDATION_PICTURES,
+    ):
+        self.config, self.training_tensors, self.conditions, self.abar, self.count = (
+            config,
+            training_tensors,
+            conditions,
+            abar,
+            count,
+        )
         self.kinds = {"train": pictures.train, "held_out": pictures.held_out}
 
     @torch.no_grad()
@@ -47,7 +67,9 @@ class FixedNoiseEvaluator:
 
     def _losses(self, kind: str, network: nn.Module) -> Tensor:
         """One loss per timestep, from least noise to most [count]."""
-        return torch.cat([picture_losses(self.config, network, *batch[:3], self.abar, batch[3]) for batch in self.batches(kind)])
+        return torch.cat(
+            [picture_losses(self.config, network, *batch[:3], self.abar, batch[3]) for batch in self.batches(kind)]
+        )
 
     def batches(self, kind: str) -> Iterator[tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]:
         """What is measured, "train" or "held_out": x0, eps, timesteps and condition as ``picture_losses`` takes them, from least noise to most."""
@@ -59,4 +81,9 @@ class FixedNoiseEvaluator:
             x0 = self.training_tensors.tensors(chosen[part])
             eps = torch.randn(x0.shape, generator=draw)
             x0, eps, t = (tensor.to(self.abar.device) for tensor in (x0, eps, timesteps[part]))
-            yield x0, eps, t, {name: value.to(self.abar.device) for name, value in self.conditions.arguments(chosen[part]).items()}
+            yield (
+                x0,
+                eps,
+                t,
+                {name: value.to(self.abar.device) for name, value in self.conditions.arguments(chosen[part]).items()},
+            )

@@ -1,4 +1,5 @@
 """The training loop: *once in a while: validate, sample, save; then one training step; then tell.*"""
+
 import contextlib
 import io
 import math
@@ -73,13 +74,17 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
 class _Work:
     """What the loop's verbs share. On several processes each runs the same verbs; only the main one writes."""
 
-    def __init__(self, config: TrainConfig, run: Run, control: Control, pictures: ImageDataset, objective: Objective, plan: dict):
+    def __init__(
+        self, config: TrainConfig, run: Run, control: Control, pictures: ImageDataset, objective: Objective, plan: dict
+    ):
         self.config, self.run, self.control, self.plan = config, run, control, plan
         self.accelerator = make_accelerator(plan)
         self.objective = objective
         self.state = TrainState(config, objective, plan["total_steps"], self.accelerator)
         a = self.accelerator
-        self.batches = Batches(objective.config, pictures, a.device, a.process_index, a.num_processes, objective.training_tensors)
+        self.batches = Batches(
+            objective.config, pictures, a.device, a.process_index, a.num_processes, objective.training_tensors
+        )
         self.main = a.is_main_process
         self.requests: dict = {}
         self.requests_met = {"sample": 0, "save": 0}
@@ -125,7 +130,11 @@ class _Work:
         if self.main:
             with self.accelerator.autocast():
                 measured = self.objective.measure(self.state.averaged(), self.state.step)
-            losses = {"train_loss": measured.train_loss, "held_out_loss": measured.held_out_loss, "bands": measured.bands}
+            losses = {
+                "train_loss": measured.train_loss,
+                "held_out_loss": measured.held_out_loss,
+                "bands": measured.bands,
+            }
             self.metrics.add(self.state.step, kind="validation", **losses)
             yield measured
 
@@ -163,13 +172,19 @@ class _Work:
             with contextlib.nullcontext() if last else accelerator.no_sync(state.network):
                 batch = self.objective.batch(self.batches, state.step, k, indices)
                 if self.config.dropout:  # it draws from the global generator
-                    torch.manual_seed(diffusion.generator(self.config.seed, "dropout", state.step, k, self.batches.rank).initial_seed())
+                    torch.manual_seed(
+                        diffusion.generator(
+                            self.config.seed, "dropout", state.step, k, self.batches.rank
+                        ).initial_seed()
+                    )
                 part = self.objective.losses(state.network, *batch).sum() / images
                 accelerator.backward(part)
             loss += part.detach()
         loss = float(accelerator.reduce(loss, "mean"))
         norm = float(accelerator.clip_grad_norm_(state.module.parameters(), self.config.max_grad_norm))
-        if not math.isfinite(loss) or (not math.isfinite(norm) and accelerator.scaler is None):  # a scaler skips such a step itself
+        if not math.isfinite(loss) or (
+            not math.isfinite(norm) and accelerator.scaler is None
+        ):  # a scaler skips such a step itself
             yield from self.roll_back()
             return
         rate = self.config.learning_rate * state.rate()
@@ -177,7 +192,9 @@ class _Work:
         now = time.perf_counter()
         self.seconds, self.tick = self.seconds + now - self.tick, now
         if self.main:
-            self.metrics.add(state.step, kind="step", loss=loss, lr=rate, grad_norm=norm, seconds=round(self.seconds, 3))
+            self.metrics.add(
+                state.step, kind="step", loss=loss, lr=rate, grad_norm=norm, seconds=round(self.seconds, 3)
+            )
         yield events.Stepped(state.step, self.plan["total_steps"], loss, rate, norm, images * accelerator.num_processes)
 
     def roll_back(self) -> Iterator[Event]:
@@ -205,7 +222,9 @@ class _Work:
         if self.main:
             self.run.prune_after(self.state.step)
             self.close()
-            self.metrics = self.run.open_metrics(self.state.step if checkpoints else -1)  # without one, step 0 is measured again
+            self.metrics = self.run.open_metrics(
+                self.state.step if checkpoints else -1
+            )  # without one, step 0 is measured again
 
     def finish(self) -> Iterator[Event]:
         """Save what is not saved yet, publish if asked, and say how it ended."""
@@ -229,7 +248,9 @@ def _prepare(config: TrainConfig, run: Run, control: Control, pictures: ImageDat
     if known != pictures.fingerprint:
         raise Problem("data_changed", "dataset_name", value=config.dataset_name)
     device = resolve_device(config)
-    objective = OBJECTIVES[config.objective](config, pictures, run.path.parent, device, control.progress, lambda: _yield_device(control))
+    objective = OBJECTIVES[config.objective](
+        config, pictures, run.path.parent, device, control.progress, lambda: _yield_device(control)
+    )
     _check_parts(config, run, objective)
     yield from (*check(objective.config, pictures), *objective.notices())
     processes = PartialState(cpu=device == "cpu")
@@ -291,7 +312,9 @@ def _plan(objective: Objective, run: Run, control: Control, pictures: ImageDatas
         plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
     yield from _ask_if_long(config, plan, control)
     plan = plan | {"agreed": True}
-    run.update_record(plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints)
+    run.update_record(
+        plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints
+    )
     return plan
 
 
@@ -311,7 +334,10 @@ def make_accelerator(plan: dict) -> Accelerator:
     """The process's accelerator with the plan's precision and device."""
     if PartialState().num_processes == 1:
         AcceleratorState._reset_state(True)  # another run of this process may have had another precision
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False  # the same kernels in a resumed run
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = (
+        True,
+        False,
+    )  # the same kernels in a resumed run
     return Accelerator(mixed_precision=plan["precision"], cpu=plan["device"] == "cpu")
 
 

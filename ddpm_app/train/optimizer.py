@@ -12,13 +12,19 @@ MATRIX_SIDE = 16
 """Convolutions whose smaller side is shorter than this have too few directions to be worth orthogonalising."""
 
 
-def make_optimizers(config: TrainConfig, parameters: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    config: TrainConfig, parameters: Iterable[nn.Parameter], fused: bool
+) -> list[torch.optim.Optimizer]:
     """AdamW, followed by Muon where the config asks for it. Each keeps its peak rate as its groups' ``lr``."""
     parameters = list(parameters)
-    convolutions = [p for p in parameters if config.optimizer == "muon" and p.ndim == 4 and min(len(p), p[0].numel()) >= MATRIX_SIDE]
+    convolutions = [
+        p for p in parameters if config.optimizer == "muon" and p.ndim == 4 and min(len(p), p[0].numel()) >= MATRIX_SIDE
+    ]
     chosen = {id(p) for p in convolutions}
     rest = [p for p in parameters if id(p) not in chosen]
-    adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay, fused=fused)
+    adamw = torch.optim.AdamW(
+        rest, lr=config.learning_rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay, fused=fused
+    )
     return [adamw, ConvMuon(convolutions, config.muon_learning_rate, config.weight_decay)] if convolutions else [adamw]
 
 
@@ -28,7 +34,9 @@ class ConvMuon(torch.optim.Muon):
 
     def __init__(self, weights: list[nn.Parameter], lr: float, weight_decay: float):
         self.weights = weights
-        super().__init__([w.detach().view(len(w), -1) for w in weights], lr=lr, weight_decay=weight_decay, momentum=0.95)
+        super().__init__(
+            [w.detach().view(len(w), -1) for w in weights], lr=lr, weight_decay=weight_decay, momentum=0.95
+        )
 
     def step(self, closure: Any = None) -> None:
         """One step from the weights' gradients."""

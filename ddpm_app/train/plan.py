@@ -20,7 +20,9 @@ FORWARD_SHARE = 0.33
 """A forward pass costs about a third of a training step."""
 
 
-def make_plan(config: TrainConfig, pictures: ImageDataset, measured: dict[str, Any], device: str, processes: int = 1) -> dict[str, Any]:
+def make_plan(
+    config: TrainConfig, pictures: ImageDataset, measured: dict[str, Any], device: str, processes: int = 1
+) -> dict[str, Any]:
     """The plan of a new run: number of steps, intervals, and how long it should take."""
     parts = math.ceil(config.preview_images / config.eval_batch_size)
     plan = measured | {

@@ -1,4 +1,5 @@
 """The rehearsal: real steps on a throw-away copy, timed before a run begins."""
+
 import copy
 import dataclasses
 import json
@@ -26,7 +27,9 @@ SLOW_SECONDS = 5
 """A step slower than this is timed once: it tells enough, and a person waits for it."""
 
 
-def rehearse(config: TrainConfig, objective: Any, pictures: ImageDataset, stopping: Callable[[], bool]) -> dict[str, Any]:
+def rehearse(
+    config: TrainConfig, objective: Any, pictures: ImageDataset, stopping: Callable[[], bool]
+) -> dict[str, Any]:
     """Time two real batches on a throw-away copy of the objective's network. Returns step_seconds, forward_seconds (one pass of a preview's
     batch), memory_bytes, precision, threads, parameters. ``stopping`` is asked between steps; raises Stopped."""
     torch.set_num_threads(config.threads or cores())
@@ -54,10 +57,19 @@ def rehearse(config: TrainConfig, objective: Any, pictures: ImageDataset, stoppi
         timed[precision] = min(alone, timed[precision])
     network.eval()
     with autocast(device, precision):
-        forward = median_seconds(lambda: objective.probe(network, min(config.eval_batch_size, config.preview_images)), device, repeats=2)
+        forward = median_seconds(
+            lambda: objective.probe(network, min(config.eval_batch_size, config.preview_images)), device, repeats=2
+        )
     memory = torch.cuda.max_memory_allocated() if device == "cuda" else _memory(*timing[:3], loader, precision)
-    return {"step_seconds": timed[precision], "forward_seconds": forward, "memory_bytes": memory, "precision": precision,
-            "threads": torch.get_num_threads(), "parameters": count_parameters(network), "preview_passes": objective.preview_passes}
+    return {
+        "step_seconds": timed[precision],
+        "forward_seconds": forward,
+        "memory_bytes": memory,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "parameters": count_parameters(network),
+        "preview_passes": objective.preview_passes,
+    }
 
 
 def _memory(config, objective, network, loader, precision) -> int:

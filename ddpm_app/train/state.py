@@ -1,4 +1,5 @@
 """All that a step changes, and how it goes into a checkpoint and comes back bit for bit."""
+
 import copy
 import pathlib
 from typing import Any
@@ -34,7 +35,9 @@ class TrainState:
         self.ema = make_ema(self.module, config.ema_window) if config.use_ema else None
         optimizers = make_optimizers(config, learning(self.module), fused=accelerator.device.type in ("cpu", "cuda"))
         for optimizer in optimizers:  # each learns its groups' initial_lr; the course is the same for all
-            schedule = get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps)
+            schedule = get_scheduler(
+                config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps
+            )
         self._course = schedule.lr_lambdas[0]
         # Only AdamW goes through accelerate: what it adds is fp16's gradient scaling, which Muon is refused with.
         self.network, adamw = accelerator.prepare(objective.trained(self.module), optimizers[0])
@@ -70,13 +73,21 @@ class TrainState:
             path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
             with folder_atomic(run.pipeline) as part:
                 self.objective.save(self.averaged(), part)
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors tell of a full disk each in its way
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors tell of a full disk each in its way
             raise Problem("save_failed", reason=str(error).splitlines()[0]) from error
         return path
 
     def _fill(self, folder: pathlib.Path) -> None:
         self.module.save_pretrained(folder / self.objective.part)
-        rest = {"optimizers": [o.state_dict() for o in self.optimizers], "step": self.step, "rate_factor": self.rate_factor}
+        rest = {
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step,
+            "rate_factor": self.rate_factor,
+        }
         if self.accelerator.scaler is not None:
             rest["scaler"] = self.accelerator.scaler.state_dict()
         if self.ema is not None:

@@ -26,7 +26,11 @@ SHAPED_BY = (
     *("train_batch_size", "gradient_accumulation_steps"),
 )
 """The settings that decide what the parts are, and what a step of training costs."""
-KINDS = {"vae": ("Autoencoder", "vae", "vqvae"), "init_from": ("UNet2D", "unet"), "text_encoder": ("CLIPText", "text_encoder")}
+KINDS = {
+    "vae": ("Autoencoder", "vae", "vqvae"),
+    "init_from": ("UNet2D", "unet"),
+    "text_encoder": ("CLIPText", "text_encoder"),
+}
 """How the class of what a setting names begins, and the folders of a pipeline that hold it."""
 
 
@@ -80,7 +84,9 @@ def summarize(config: TrainConfig, labels: int, runs_dir: pathlib.Path) -> Model
 
 
 @functools.lru_cache(maxsize=32)
-def _summarize(config: TrainConfig, labels: int, runs_dir: pathlib.Path, saved_at: tuple[int, ...]) -> ModelSummary | None:
+def _summarize(
+    config: TrainConfig, labels: int, runs_dir: pathlib.Path, saved_at: tuple[int, ...]
+) -> ModelSummary | None:
     found, frozen = build_on_meta(config, 1, labels, runs_dir), _frozen(config, runs_dir)
     if found is None or frozen is None:
         return None
@@ -90,12 +96,18 @@ def _summarize(config: TrainConfig, labels: int, runs_dir: pathlib.Path, saved_a
     freeze(network, config.trainable)
     trained = _trained(config, network)
     copies = 4 * trained.parameters
-    parts = [trained, NetworkPart("copies", "", 0, 0, copies * (1 + config.use_ema), 0, 0), *(_part(*one) for one in frozen.items())]
+    parts = [
+        trained,
+        NetworkPart("copies", "", 0, 0, copies * (1 + config.use_ema), 0, 0),
+        *(_part(*one) for one in frozen.items()),
+    ]
     counts = {name: (_count(p), _count(p, learning=True)) for name, p in sections(network).items()}
     coder = config.objective == "autoencoder"
     codec = Vae(network if coder else frozen["vae"]) if coder or "vae" in frozen else Pixels()
     problem = _misfit(config, network, codec)
-    latents = codec.shape(3, config.image_size) if codec.vae and (problem is None or problem.code != "vae_factor") else None
+    latents = (
+        codec.shape(3, config.image_size) if codec.vae and (problem is None or problem.code != "vae_factor") else None
+    )
     scale = None if coder else getattr(codec, "scale", None)
     return ModelSummary(tuple(parts), counts, latents, getattr(codec, "factor", None), scale, problem)
 
@@ -190,8 +202,18 @@ def _trained(config: TrainConfig, network: Any) -> NetworkPart:
         parameter.grad = torch.empty_like(parameter)
     for optimizer in make_optimizers(config, learning(network), fused=False):
         optimizer.step()
-        kept += sum(value.nbytes for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value))
-    return NetworkPart("vae" if config.objective == "autoencoder" else "unet", type(network).__name__, count, learns, 4 * count, 4 * learns, kept)
+        kept += sum(
+            value.nbytes for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)
+        )
+    return NetworkPart(
+        "vae" if config.objective == "autoencoder" else "unet",
+        type(network).__name__,
+        count,
+        learns,
+        4 * count,
+        4 * learns,
+        kept,
+    )
 
 
 KEPT = 32

@@ -1,4 +1,5 @@
 """The header on every tab: what the run does, and the buttons that start and stop it."""
+
 import html
 import secrets
 from typing import Any
@@ -37,7 +38,13 @@ def build(app: App, shared: Page) -> dict[str, gr.Button]:
     """Draw the header; returns its buttons by name. ``wire`` makes them work once the form exists."""
     with gr.Column(elem_id="header"):
         with gr.Row(elem_id="header-row"):
-            gr.HTML({"line": "", "bar": ""}, html_template=STATUS, js_on_load=follow_poll("status"), elem_id="status", min_width=0)
+            gr.HTML(
+                {"line": "", "bar": ""},
+                html_template=STATUS,
+                js_on_load=follow_poll("status"),
+                elem_id="status",
+                min_width=0,
+            )
             with gr.Row(elem_id="buttons"):
                 buttons = {
                     name: gr.Button(
@@ -76,7 +83,9 @@ def visible(now: dict[str, Any], mine: bool) -> set[str]:
         return {"start", "resume"} if state in RESUMABLE and mine else {"start"}
     if not mine:
         return set()
-    return {"training": {"pause", "stop"}, "paused": {"unpause", "stop"}, "waiting": {"go", "stop"}}.get(state, {"stop"})
+    return {"training": {"pause", "stop"}, "paused": {"unpause", "stop"}, "waiting": {"go", "stop"}}.get(
+        state, {"stop"}
+    )
 
 
 # ---- what it says ------------------------------------------------------------------------------------------------------
@@ -135,12 +144,18 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
     if now.get("state") == "waiting":
         plan = now.get("plan") or {}
         asked = t(
-            "ui.header.long", lang, name=now["name"], time=format_duration(now.get("estimate_seconds") or 0, lang), device=plan.get("device", "cpu")
+            "ui.header.long",
+            lang,
+            name=now["name"],
+            time=format_duration(now.get("estimate_seconds") or 0, lang),
+            device=plan.get("device", "cpu"),
         )
         parts.append(f'<div class="note warn" role="alert">{html.escape(asked)}</div>')
     if now.get("state") == "failed" and now.get("error"):
         error = now["error"]
-        told = text_for_code(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
+        told = text_for_code(
+            f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"]
+        )
         trace = (
             f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>"
             if now.get("traceback")
@@ -149,10 +164,15 @@ def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
         parts.append(f'<div class="note bad" role="alert">{html.escape(told)}{trace}</div>')
     if now.get("state") == "interrupted" and "resume" in shown:
         parts.append(f'<div class="note warn">{html.escape(t("ui.header.interrupted", lang, name=now["name"]))}</div>')
-    told = [text_for_code(f"notice.{one['code']}", lang, one.get("values", {}), one["code"]) for one in now.get("notices") or []]
+    told = [
+        text_for_code(f"notice.{one['code']}", lang, one.get("values", {}), one["code"])
+        for one in now.get("notices") or []
+    ]
     if told:
         lines = "".join(f'<div class="note">{html.escape(line)}</div>' for line in told)
-        parts.append(f'<details class="notes"><summary>{t("ui.header.notices", lang, count=len(told))}</summary>{lines}</details>')
+        parts.append(
+            f'<details class="notes"><summary>{t("ui.header.notices", lang, count=len(told))}</summary>{lines}</details>'
+        )
     return "".join(parts)
 
 

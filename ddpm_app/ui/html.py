@@ -17,7 +17,11 @@ def notice(outcome: Problem | str, lang: str = "en") -> Markup:
 def note(text: str, kind: str = "", role: str = "") -> Markup:
     """A framed line; ``kind`` is "good", "warn", "bad" or plain; ``role`` "status" or "alert" reads it aloud."""
     classes = f"note {kind}".strip()
-    return Markup('<div class="{}" role="{}">{}</div>').format(classes, role, text) if role else Markup('<div class="{}">{}</div>').format(classes, text)
+    return (
+        Markup('<div class="{}" role="{}">{}</div>').format(classes, role, text)
+        if role
+        else Markup('<div class="{}">{}</div>').format(classes, text)
+    )
 
 
 def empty_state(title: str, text: str) -> Markup:
@@ -32,5 +36,8 @@ def join(parts: Iterable[str]) -> Markup:
 
 def histogram(bars: Iterable[tuple[str, float, str]]) -> Markup:
     """Horizontal bars: (label, length 0 to 1, value)."""
-    rows = (Markup('<div><span>{}</span><i style="width:{:.1f}%"></i><b>{}</b></div>').format(label, 100 * share, value) for label, share, value in bars)
+    rows = (
+        Markup('<div><span>{}</span><i style="width:{:.1f}%"></i><b>{}</b></div>').format(label, 100 * share, value)
+        for label, share, value in bars
+    )
     return Markup('<div class="histogram">{}</div>').format(join(rows))

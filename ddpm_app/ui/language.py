@@ -43,12 +43,21 @@ def _name_tabs(shared: Page) -> None:
     def named() -> list[gr.Tab]:
         return [gr.Tab(label=label(f"ui.{name}.tab")) for name in shared.tab_items]
 
-    shared.language_changed.then(named, None, list(shared.tab_items.values()), show_progress="hidden", concurrency_limit=None, api_visibility="private")
+    shared.language_changed.then(
+        named,
+        None,
+        list(shared.tab_items.values()),
+        show_progress="hidden",
+        concurrency_limit=None,
+        api_visibility="private",
+    )
 
 
 def script() -> bytes:
     """What the page runs before Gradio starts."""
-    code = pathlib.Path(__file__).with_suffix(".js").read_text(encoding="utf-8").replace("LANGUAGES", json.dumps(CODES), 1)
+    code = (
+        pathlib.Path(__file__).with_suffix(".js").read_text(encoding="utf-8").replace("LANGUAGES", json.dumps(CODES), 1)
+    )
     return f"<script>{code}</script>".encode()
 
 

@@ -10,7 +10,14 @@ from ddpm_app.ui import header, language, polling
 from ddpm_app.ui.state import App, Page, label
 from ddpm_app.ui.tabs import config, dataset, learn, runs, sample, train
 
-TABS: dict[str, Any] = {"dataset": dataset, "config": config, "train": train, "sample": sample, "learn": learn, "runs": runs}
+TABS: dict[str, Any] = {
+    "dataset": dataset,
+    "config": config,
+    "train": train,
+    "sample": sample,
+    "learn": learn,
+    "runs": runs,
+}
 
 
 def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks, App]:

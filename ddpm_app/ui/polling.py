@@ -2,6 +2,7 @@
 
 The browser holds the prints of what it shows, so that a lost answer is sent again and nothing else is.
 """
+
 import hashlib
 import json
 import time
@@ -45,7 +46,9 @@ class Ticker:
                 prints += told
         return values, prints
 
-    def _draw(self, tick: PolledPart, snapshot: dict[str, Any], lang: str, given: Sequence[Any]) -> tuple[list[Any], str]:
+    def _draw(
+        self, tick: PolledPart, snapshot: dict[str, Any], lang: str, given: Sequence[Any]
+    ) -> tuple[list[Any], str]:
         key, now = (tick.draw, snapshot["version"], lang, *given), time.monotonic()
         seen, values, prints = self._drawn.get(key, (0.0, [], ""))
         if not values or now - seen >= monitor.REFRESH_SECONDS:
@@ -94,7 +97,9 @@ def connect(app: App, shared: Page) -> None:
     options: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
     news, others, given = [shared.feed, shared.fingerprints], [held, timer, *outputs], [shared.selected, shared.lang]
     for opened in (shared.language_ready, shared.language_changed):
-        opened.then(load, [shared.selected, shared.visitor, shared.lang, *extra], [shared.visitor, *news, *others], **options)
+        opened.then(
+            load, [shared.selected, shared.visitor, shared.lang, *extra], [shared.visitor, *news, *others], **options
+        )
     # One plain request instead of the queue's two, and the values as they are.
     direct = options | {"queue": False, "preprocess": False, "postprocess": False}
     timer.tick(ticker.tick, [*given, shared.fingerprints, held, *extra], news, **direct)

@@ -43,7 +43,11 @@ class App:
     warm: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def __post_init__(self):
-        self.jobs, self.monitor, self.datasets = jobs.Jobs(self.runs_dir), RunMonitor(self.runs_dir), OpenDatasets(self.warm)
+        self.jobs, self.monitor, self.datasets = (
+            jobs.Jobs(self.runs_dir),
+            RunMonitor(self.runs_dir),
+            OpenDatasets(self.warm),
+        )
         self.access = AccessPolicy(self.runs_dir, self.public)
         self.models = ModelChoices(self.monitor, self.access)
 
@@ -101,7 +105,9 @@ class Page:
         self.form: Any = None  # bridge for tabs that are modules still
         self.later: list[Callable[[], None]] = []
 
-    def every_tick(self, draw: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
+    def every_tick(
+        self, draw: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()
+    ) -> None:
         """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer; it
         returns a list with a value or gr.update per output. ``snapshot`` is RunMonitor.snapshot(selected).
 
@@ -110,7 +116,9 @@ class Page:
         """
         self.polled.append(PolledPart(draw, list(outputs), list(inputs), live=False))
 
-    def live(self, draw: Callable[..., Sequence[Any]], parts: Sequence[gr.HTML | str], inputs: Sequence[Any] = ()) -> None:
+    def live(
+        self, draw: Callable[..., Sequence[Any]], parts: Sequence[gr.HTML | str], inputs: Sequence[Any] = ()
+    ) -> None:
         """As ``every_tick``, for what changes at every step: the values of LiveHTML and of components made with ``live=True``, which
         the poll brings itself. A name instead of a component reaches scripts alone (window.liveParts)."""
         names = [part if isinstance(part, str) else part.elem_id for part in parts]

@@ -27,10 +27,32 @@ SANS = (
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 MORPHO = colors.Color(
-    "#eef5fd", "#d8e8fa", "#b3d2f4", "#84b5ec", "#4f92df", "#2574c9", "#0b5cab", "#0a4c8d", "#0b3f73", "#0c335b", "#08233f", name="morpho"
+    "#eef5fd",
+    "#d8e8fa",
+    "#b3d2f4",
+    "#84b5ec",
+    "#4f92df",
+    "#2574c9",
+    "#0b5cab",
+    "#0a4c8d",
+    "#0b3f73",
+    "#0c335b",
+    "#08233f",
+    name="morpho",
 )
 MUSEUM = colors.Color(
-    "#fbfaf7", "#f3f1ec", "#e7e3da", "#d5cfc3", "#a8a297", "#78736a", "#57534c", "#3d3a35", "#262421", "#191816", "#100f0e", name="museum"
+    "#fbfaf7",
+    "#f3f1ec",
+    "#e7e3da",
+    "#d5cfc3",
+    "#a8a297",
+    "#78736a",
+    "#57534c",
+    "#3d3a35",
+    "#262421",
+    "#191816",
+    "#100f0e",
+    name="museum",
 )
 FAVICON = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>"
@@ -118,7 +140,9 @@ def theme() -> gr.themes.Base:
         radius_size=sizes.radius_md,
     )
     may_be_dark = inspect.signature(base.set).parameters
-    return base.set(**VARIABLES, **{f"{name}_dark": value for name, value in VARIABLES.items() if f"{name}_dark" in may_be_dark})
+    return base.set(
+        **VARIABLES, **{f"{name}_dark": value for name, value in VARIABLES.items() if f"{name}_dark" in may_be_dark}
+    )
 
 
 def look() -> dict[str, Any]:

@@ -52,7 +52,9 @@ def beside_training() -> list[str]:
                     if k % 2:
                         turn += 1
                         name = stations.ORDER[(k * WINDOW_SECONDS // EVERY_SECONDS + part) % len(stations.ORDER)]
-                        learn_kit.clicks(desk, name, turn, t=100 + 37 * turn % 800, model=MODELS.get(name, "shipped:butterflies-64"))
+                        learn_kit.clicks(
+                            desk, name, turn, t=100 + 37 * turn % 800, model=MODELS.get(name, "shipped:butterflies-64")
+                        )
                     time.sleep(max(0.0, began + (part + 1) * EVERY_SECONDS - time.monotonic()))
                 rates[bool(k % 2)].append((last_row(run.metrics_path)["step"] - before) / (time.monotonic() - began))
             run.request(stop=True)

@@ -5,6 +5,7 @@ killed at a random moment of its life (starting, decoding, rehearsing, training,
 verdict; exit status 1 when a run came out otherwise. About half a minute per kill on an idle machine. `--write` keeps the
 table in tests/benchmarks/kill.md.
 """
+
 import argparse
 import os
 import pathlib
@@ -15,10 +16,6 @@ import sys
 import tempfile
 import time
 
-from kits import ROOT
-
-from ddpm_app.runs.run import Run
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -26,6 +23,7 @@ from kits.engine import outcome  # noqa: E402
 
 from ddpm_app.errors import Problem  # noqa: E402
 from ddpm_app.runs import registry  # noqa: E402
+from ddpm_app.runs.run import Run  # noqa: E402
 
 OPTIONS = ["--preset", "quick-check", "--mixed_precision", "no", "--threads", "1", "--device", "cpu"]
 FIRST_SECOND = 1.0
@@ -69,7 +67,12 @@ def campaign(kills: int, seed: int, home: pathlib.Path) -> tuple[list[str], bool
     life = time.monotonic() - begun
     wanted = outcome(registry.find(home / "undisturbed", "it"))
     draw, good, count = random.Random(seed), 0, 0
-    lines = [f"Undisturbed: {life:.1f} s.", "", "| kill | after | where | resumed from | weights | metrics |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"Undisturbed: {life:.1f} s.",
+        "",
+        "| kill | after | where | resumed from | weights | metrics |",
+        "|---|---|---|---|---|---|",
+    ]
     while count < kills:
         folder, moment = home / f"kill-{count}-{time.monotonic_ns()}", draw.uniform(FIRST_SECOND, life)
         where = killed(folder, moment)
@@ -79,13 +82,20 @@ def campaign(kills: int, seed: int, home: pathlib.Path) -> tuple[list[str], bool
         saved = Run(folder / "it").checkpoints
         status, run = resumed(folder)
         got = outcome(run) if status == 0 else {}
-        weights = {k: v for k, v in wanted.items() if k != "metrics"} == {k: v for k, v in got.items() if k != "metrics"}
+        weights = {k: v for k, v in wanted.items() if k != "metrics"} == {
+            k: v for k, v in got.items() if k != "metrics"
+        }
         metrics = got.get("metrics") == wanted["metrics"]
         good += weights and metrics
         words = ("equal" if same else "DIFFERENT" if got else f"EXIT {status}" for same in (weights, metrics))
-        lines.append(f"| {count} | {moment:.2f} s | {where} | {saved[-1].name if saved else 'the start'} | {' | '.join(words)} |")
+        lines.append(
+            f"| {count} | {moment:.2f} s | {where} | {saved[-1].name if saved else 'the start'} | {' | '.join(words)} |"
+        )
         print(lines[-1], flush=True)
-    lines += ["", f"{good} of {kills} killed runs resumed and ended with the undisturbed run's weights, average, optimiser and metrics."]
+    lines += [
+        "",
+        f"{good} of {kills} killed runs resumed and ended with the undisturbed run's weights, average, optimiser and metrics.",
+    ]
     return lines, good == kills
 
 
@@ -99,7 +109,9 @@ def main() -> int:
         lines, good = campaign(args.kills, args.seed, pathlib.Path(home))
     print("\n".join(lines))
     if args.write:
-        pathlib.Path(__file__).with_suffix(".md").write_text("# kill -9 at random moments\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        pathlib.Path(__file__).with_suffix(".md").write_text(
+            "# kill -9 at random moments\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
+        )
     return 0 if good else 1
 
 

@@ -4,6 +4,7 @@
 stands beside pixel training at 128 px with the same minutes. Prints a table; `--write` keeps it in tests/benchmarks/latent.md and the grids in
 assets/readme/. About 30 minutes on two idle cores; run nothing else meanwhile.
 """
+
 import argparse
 import os
 import pathlib
@@ -30,12 +31,31 @@ RESULTS = ROOT / "tests" / "benchmarks" / "latent.md"
 PIXELS = dict(vae=None, unet="small", train_batch_size=16, preview_images=1)
 """What makes latent-128 a run in pixels: the network of the pixel presets."""
 CAPTION_SEED = 903
-PROMPTS = ("a blue butterfly", "a yellow butterfly", "an orange butterfly", "a green moth with long tails", "a white butterfly",
-           "a purple butterfly", "a black butterfly with yellow bands", "a red butterfly with eyespots", "a brown butterfly",
-           "a white butterfly with orange tips", "a black and green butterfly", "a blue butterfly with black margins")
+PROMPTS = (
+    "a blue butterfly",
+    "a yellow butterfly",
+    "an orange butterfly",
+    "a green moth with long tails",
+    "a white butterfly",
+    "a purple butterfly",
+    "a black butterfly with yellow bands",
+    "a red butterfly with eyespots",
+    "a brown butterfly",
+    "a white butterfly with orange tips",
+    "a black and green butterfly",
+    "a blue butterfly with black margins",
+)
 ACROSS = 4
-COLUMNS = ("preset", "minutes", "steps", "s per step", "real against real", "the autoencoder's reconstructions", "this preset",
-           "in pixels, same minutes")
+COLUMNS = (
+    "preset",
+    "minutes",
+    "steps",
+    "s per step",
+    "real against real",
+    "the autoencoder's reconstructions",
+    "this preset",
+    "in pixels, same minutes",
+)
 
 
 def real(count: int, size: int, seed: int) -> list[specimens.Specimen]:
@@ -51,14 +71,19 @@ def pixels(found: list[specimens.Specimen], size: int) -> np.ndarray:
 def given_back(vae: str, pictures: np.ndarray) -> np.ndarray:
     """The pictures through the autoencoder and back."""
     codec = pipeline.load_vae(vae)
-    parts = [codec.decode(codec.encode(preprocess.to_tensors(part))) for part in np.array_split(pictures, max(1, len(pictures) // 16))]
+    parts = [
+        codec.decode(codec.encode(preprocess.to_tensors(part)))
+        for part in np.array_split(pictures, max(1, len(pictures) // 16))
+    ]
     return np.concatenate([preprocess.to_display(part) for part in parts])
 
 
 def drawn(run: Run, **asked) -> list:
     """Pictures of the run's averaged weights, at the guidance of its previews."""
     images: list = []
-    for _, images in sample.draw(loaded.load_model(run.path), sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)):  # noqa: B007
+    for _, images in sample.draw(
+        loaded.load_model(run.path), sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)
+    ):  # noqa: B007
         pass
     return images
 
@@ -95,7 +120,9 @@ def row(name: str, folder: pathlib.Path, count: int, write: bool) -> str:
         steps = round(config.max_train_minutes * 60 / tried.plan["step_seconds"])
         rival = trained(name, folder, output_dir=f"{name}-pixels", max_train_steps=steps, **PIXELS)
         minutes, _, seconds = spent(rival)
-        cells.append(f"{far(drawn(rival, num_images=count, batch_size=32))}; {steps} steps of {seconds} s in {minutes} min")
+        cells.append(
+            f"{far(drawn(rival, num_images=count, batch_size=32))}; {steps} steps of {seconds} s in {minutes} min"
+        )
     else:
         cells.append("")
     if write:
@@ -124,7 +151,9 @@ def main() -> None:
         for name in args.presets.split(","):
             rows[name] = row(name, args.runs_dir or pathlib.Path(folder), args.count, args.write)
             print(rows[name], flush=True)
-    machine = f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}, torch {torch.__version__}, {args.count} pictures each"
+    machine = (
+        f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}, torch {torch.__version__}, {args.count} pictures each"
+    )
     what = "Frechet distance, random-feature kind (tests/benchmarks/distance.py)"
     table = "\n".join([*heads, *rows.values(), "", f"{what}; {machine}. Seconds per step are the rehearsal's."])
     if args.write:

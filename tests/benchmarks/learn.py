@@ -25,7 +25,9 @@ from playwright.sync_api import Page, sync_playwright  # noqa: E402
 from ddpm_app.learn import stations  # noqa: E402
 
 REPEATS = 7
-BAR_SECONDS = {name: 1.0 for name in ("tensor", "latent", "noise", "unet", "guess", "loss", "modes", "epoch", "ema", "words")}
+BAR_SECONDS = {
+    name: 1.0 for name in ("tensor", "latent", "noise", "unet", "guess", "loss", "modes", "epoch", "ema", "words")
+}
 """Stations that are to show their picture within this; the others draw whole pictures or train."""
 CONTROLS = {
     "tensor": ".control.toggle input", "latent": ".thumb", "epoch": ".control.slider input", "loss": ".pick-model select",
@@ -91,7 +93,9 @@ def by_station(page: Page, url: str) -> list[str]:
         first, last = (statistics.median(column) for column in zip(*times, strict=True))
         bar = BAR_SECONDS.get(name)
         held = "" if bar is None else "yes" if first < bar else "**no**"
-        rows.append(f"| {k} {name} | {opening:.2f} s | {first:.2f} s | {last:.2f} s | {f'{bar:.0f} s' if bar else ''} | {held} |")
+        rows.append(
+            f"| {k} {name} | {opening:.2f} s | {first:.2f} s | {last:.2f} s | {f'{bar:.0f} s' if bar else ''} | {held} |"
+        )
         print(rows[-1], flush=True)
     return rows
 

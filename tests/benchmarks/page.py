@@ -3,6 +3,7 @@
 `python tests/benchmarks/page.py` starts the real app and talks to it over HTTP as a browser does. `--write` keeps the table in
 tests/benchmarks/page.md. About 8 minutes on two idle cores; run nothing else meanwhile. Figures only: a slow machine fails nothing.
 """
+
 import argparse
 import asyncio
 import contextlib
@@ -40,7 +41,9 @@ STAYS = (None, SKIP, {"props": SKIP, **SKIP})
 """What gradio sends for an output that stays as it is: a state, a component, a gr.HTML."""
 PREVIEWS, OTHERS, ROWS_PER_TICK = 200, 24, 30
 """Of the fabricated runs: preview pictures of a long one, finished runs beside it, training steps between two ticks."""
-TRAINED = dict(max_train_steps="1000000", max_train_minutes="", save_image_epochs="1000000", save_model_epochs="1000000")
+TRAINED = dict(
+    max_train_steps="1000000", max_train_minutes="", save_image_epochs="1000000", save_model_epochs="1000000"
+)
 """No pictures or checkpoints within the turns that are compared, and a run that outlasts them: it is stopped."""
 HTTP: dict[str, Any] = dict(trust_env=False, timeout=120)
 
@@ -91,13 +94,22 @@ class Viewer:
         gradio's page does: join the queue and read the stream, or ask directly; put what comes into the components."""
         known = [(d, *target) for d in self.config["dependencies"] if d["backend_fn"] for target in d["targets"]]
         known = [one for one in known if not into or self.ids[into] in one[0]["outputs"]]
-        d, trigger, _ = next(one for one in reversed(known) if one[2] == event and one[1] == self.ids.get(elem_id, one[1]))
-        asked = {"data": [self.values[key] for key in d["inputs"]], "fn_index": d["id"], "trigger_id": trigger, "session_hash": self.session}
+        d, trigger, _ = next(
+            one for one in reversed(known) if one[2] == event and one[1] == self.ids.get(elem_id, one[1])
+        )
+        asked = {
+            "data": [self.values[key] for key in d["inputs"]],
+            "fn_index": d["id"],
+            "trigger_id": trigger,
+            "session_hash": self.session,
+        }
         began = time.perf_counter()
         path = "queue/join" if d["queue"] else f"run/{d['api_name']}"
         answers = [(await self.client.post(f"{self.api}/{path}", json=asked)).raise_for_status()]
         if d["queue"]:
-            told = (await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})).raise_for_status()
+            told = (
+                await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})
+            ).raise_for_status()
             messages = [json.loads(line[5:]) for line in told.content.split(b"\n") if line.startswith(b"data:")]
             done = next(message for message in messages if message["msg"] == "process_completed")
             if not done["success"]:
@@ -111,8 +123,16 @@ class Viewer:
             update = value if isinstance(value, dict) and value.get("__type__") == "update" else {"value": value}
             self.values[key] = update.get("value", self.values[key])
         heads = sum(len(name) + len(value) + 4 for answer in answers for name, value in answer.headers.raw)
-        sent, packed = sum(one.num_bytes_downloaded for one in answers), sum(len(zlib.compress(one.content)) for one in answers)
-        return Answer(heads + sent, heads + packed, any(new not in (*STAYS, was) for new, was in zip(news, old, strict=True)), seconds)
+        sent, packed = (
+            sum(one.num_bytes_downloaded for one in answers),
+            sum(len(zlib.compress(one.content)) for one in answers),
+        )
+        return Answer(
+            heads + sent,
+            heads + packed,
+            any(new not in (*STAYS, was) for new, was in zip(news, old, strict=True)),
+            seconds,
+        )
 
     async def tick(self) -> Answer:
         """One second of the page: the tick, and the parts it calls stale."""
@@ -200,17 +220,25 @@ def train_a_second(run: Run, step: int, picture: bytes | None) -> None:
     """Change the files of a run as a second of training does, with a new preview where a picture is given."""
     writer = MetricsWriter(run.metrics_path)
     for at in range(1, ROWS_PER_TICK + 1):
-        writer.add(step + at, kind="step", loss=0.02 + 0.001 * (at % 7), lr=3.2e-4, grad_norm=0.3, seconds=(step + at) * 0.03)
+        writer.add(
+            step + at, kind="step", loss=0.02 + 0.001 * (at % 7), lr=3.2e-4, grad_norm=0.3, seconds=(step + at) * 0.03
+        )
     writer.close()
     if picture:
         run.save_sample(step, picture)
         run.log(f"step {step}: sampled step-{step:07}.png")
-    fabricated.at_work(run, step=step + ROWS_PER_TICK, loss=0.02, images_per_second=130 + step % 7, eta_seconds=step % 1000)
+    fabricated.at_work(
+        run, step=step + ROWS_PER_TICK, loss=0.02, images_per_second=130 + step % 7, eta_seconds=step % 1000
+    )
 
 
 def tick_row(what: str, answers: list[Answer]) -> str:
     """Usual and greatest bytes; the bar is for the greatest."""
-    usual, most, packed = statistics.median(a.sent for a in answers), max(a.sent for a in answers), max(a.packed for a in answers)
+    usual, most, packed = (
+        statistics.median(a.sent for a in answers),
+        max(a.sent for a in answers),
+        max(a.packed for a in answers),
+    )
     told = f"{usual / 1e3:.1f} kB, at most {most / 1e3:.1f} kB ({packed / 1e3:.1f} kB behind a proxy that gzips)"
     return row(f"a tick, {what} (news in {sum(a.news for a in answers)} of {len(answers)})", told, "15 kB", most < 15e3)
 
@@ -220,7 +248,9 @@ async def trained(threads: int, viewers: int, seconds: float, rounds: int) -> li
     alone, watched, answers, own = [], [], [], 0.0
     with tempfile.TemporaryDirectory() as name, serve(pathlib.Path(name)) as (url, _, _):
         async with viewer(url) as one:
-            one.values |= {one.ids[f"field-{field}"]: value for field, value in (TRAINED | {"threads": str(threads)}).items()}
+            one.values |= {
+                one.ids[f"field-{field}"]: value for field, value in (TRAINED | {"threads": str(threads)}).items()
+            }
             await one.call("click", "button-start")
         run = next(iter(registry.list_runs(pathlib.Path(name))), None) or sys.exit("Start started nothing")
         run.request(go=True)
@@ -268,14 +298,18 @@ def machine() -> str:
     cpu = platform.processor()
     with contextlib.suppress(OSError, StopIteration):
         cpu = next(line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("gradio", "torch", "diffusers", "httpx"))
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("gradio", "torch", "diffusers", "httpx")
+    )
     return f"{len(os.sched_getaffinity(0))} cores of {cpu}, python {platform.python_version()}, {versions}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=3, help="starts of the app; 0 leaves this part out")
-    parser.add_argument("--steps", default="100,1000000", help='lengths of the runs whose ticks are counted; "" for none')
+    parser.add_argument(
+        "--steps", default="100,1000000", help='lengths of the runs whose ticks are counted; "" for none'
+    )
     parser.add_argument("--ticks", type=int, default=12, help="ticks of each kind")
     parser.add_argument("--threads", default="1,2", help='training threads, one run for each; "" for none')
     parser.add_argument("--viewers", type=int, default=10)

@@ -45,8 +45,21 @@ def main() -> None:
         for preset, options in RUNS.items():
             if args.only and preset not in args.only.split(","):
                 continue
-            command = [sys.executable, "-m", "ddpm_app", "train", "--preset", preset, "--runs_dir", str(folder), *FIXED, *options]
-            subprocess.run(command, cwd=args.root, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+            command = [
+                sys.executable,
+                "-m",
+                "ddpm_app",
+                "train",
+                "--preset",
+                preset,
+                "--runs_dir",
+                str(folder),
+                *FIXED,
+                *options,
+            ]
+            subprocess.run(
+                command, cwd=args.root, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+            )
             print(f"| `{' '.join([preset, *options])}` | `{weights_hash(folder / preset)}` |", flush=True)
 
 

@@ -5,6 +5,7 @@ whatever else `sample.load` takes) draw 256 pictures for each question at guidan
 finds right, beside a blind answer and beside real held-out specimens. `--write` keeps the table in tests/benchmarks/words.md. Without
 `--run` it only tells how good the classifier is.
 """
+
 import argparse
 import dataclasses
 import os
@@ -81,7 +82,9 @@ def train_judge(data: image_dataset.ImageDataset) -> Judge:
     for _ in range(EPOCHS):
         for rows in rng.permutation(len(images))[: batches * BATCH].reshape(batches, BATCH):
             of_species, of_colours = judge(preprocess.to_tensors(images[rows], rng.random(BATCH) < 0.5))
-            loss = F.cross_entropy(of_species, species[rows]) + 3 * F.binary_cross_entropy_with_logits(of_colours, colours[rows])
+            loss = F.cross_entropy(of_species, species[rows]) + 3 * F.binary_cross_entropy_with_logits(
+                of_colours, colours[rows]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -140,7 +143,9 @@ def is_right(wanted: int | set, seen: int | set) -> bool:
 def share(judge: Judge, images: np.ndarray, wanted: list) -> float:
     """Share of `images` on which the judge sees what is wanted: that species, or all of those colours."""
     species, colours = judge.says(images)
-    return float(np.mean([is_right(w, c if isinstance(w, set) else s) for w, s, c in zip(wanted, species, colours, strict=True)]))
+    return float(
+        np.mean([is_right(w, c if isinstance(w, set) else s) for w, s, c in zip(wanted, species, colours, strict=True)])
+    )
 
 
 def blind(wanted: list) -> float:
@@ -185,7 +190,9 @@ def main() -> None:
     kept = RESULTS.read_text().splitlines() if RESULTS.is_file() else []
     kept = [line for line in kept if line.startswith("| `") and line.split("`")[1] != name]
     heads = " | ".join(["| model | asked for | looked at | blind | real", *(f"guidance {scale:g}" for scale in SCALES)])
-    machine = f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}, torch {torch.__version__}, {args.count} pictures each"
+    machine = (
+        f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}, torch {torch.__version__}, {args.count} pictures each"
+    )
     told = f"Share with what was asked for, by a classifier trained on real specimens (tests/benchmarks/words.py); {machine}."
     table = "\n".join([f"{heads} |", "|---" * (5 + len(SCALES)) + "|", *kept, *rows, "", told])
     print(table)

@@ -12,8 +12,16 @@ import urllib.request
 import pytest
 from kits import ROOT
 
-ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]
+ARGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 STARTING_SECONDS = 120
 PATIENCE_MS = 60_000
 """How long an expectation may take on a busy machine."""

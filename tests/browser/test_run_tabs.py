@@ -18,7 +18,9 @@ PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning"
+    ),
 ]
 
 
@@ -51,7 +53,11 @@ def visit(server, chromium):
 
     yield open_tab
     context.close()
-    left = ("AbortError", "Connection errored out", "Unexpected error 404: Not Found")  # Gradio, of the stream of a page that goes away
+    left = (
+        "AbortError",
+        "Connection errored out",
+        "Unexpected error 404: Not Found",
+    )  # Gradio, of the stream of a page that goes away
     assert not [text for text in complaints if not any(part in text for part in left)]
 
 
@@ -165,7 +171,13 @@ def test_draw_scrub_and_download(visit, tmp_path):
     with page.expect_download() as download:
         page.locator("#sample-zip").click()
     download.value.save_as(tmp_path / "all.zip")
-    assert zipfile.ZipFile(tmp_path / "all.zip").namelist() == ["0000.png", "0001.png", "0002.png", "0003.png", "grid.png"]
+    assert zipfile.ZipFile(tmp_path / "all.zip").namelist() == [
+        "0000.png",
+        "0001.png",
+        "0002.png",
+        "0003.png",
+        "grid.png",
+    ]
 
 
 def test_cancel_stops_a_long_drawing(visit):
@@ -238,7 +250,9 @@ def tick(url, config, seen):
     value = {timer["outputs"][1]: seen}
     given = [value.get(one, parts[one]["props"].get("value")) for one in timer["inputs"]]
     body = {"data": given, "fn_index": timer["id"], "session_hash": "ticker"}
-    asked = urllib.request.Request(f"{url}gradio_api/run/{timer['api_name']}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    asked = urllib.request.Request(
+        f"{url}gradio_api/run/{timer['api_name']}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(asked) as answer:
         told = answer.read()
     return len(told), json.loads(told)["data"][1]

@@ -1,4 +1,5 @@
 """The terminal: what is typed, what is printed, the exit status. Training itself is a stand-in, but for the last tests."""
+
 import argparse
 import dataclasses
 import io
@@ -20,26 +21,52 @@ from ddpm_app.errors import Problem
 from ddpm_app.runs import registry
 from ddpm_app.train import events
 
-TINY = ["--preset", "quick-check", "--image_size", "8", "--block_out_channels", "8,8", "--norm_num_groups", "4",
-        "--attention_head_dim", "8", "--train_batch_size", "8", "--threads", "1", "--mixed_precision", "no",
-        "--preview_images", "2", "--preview_inference_steps", "2"]
+TINY = [
+    "--preset",
+    "quick-check",
+    "--image_size",
+    "8",
+    "--block_out_channels",
+    "8,8",
+    "--norm_num_groups",
+    "4",
+    "--attention_head_dim",
+    "8",
+    "--train_batch_size",
+    "8",
+    "--threads",
+    "1",
+    "--mixed_precision",
+    "no",
+    "--preview_images",
+    "2",
+    "--preview_inference_steps",
+    "2",
+]
 
 
 @pytest.fixture
 def run_cli(tmp_path, capsys):
     """Runs a command line with its own runs folder; returns exit status, stdout and the lines of stderr."""
+
     def call(*argv: str):
         status = cli.main([*argv, "--runs_dir", str(tmp_path / "runs")])
         out, err = capsys.readouterr()
         return status, out, err.splitlines()
+
     return call
 
 
 @pytest.fixture
 def work(monkeypatch):
     """Replaces training by a list of events; ``work.during(run, control)`` is called before the last one."""
+
     class Work:
-        told = [events.Started(0, 4), *(events.Stepped(k, 4, 0.5 / k, 1e-3, 1.0, 8) for k in range(1, 5)), events.Ended(4, "finished")]
+        told = [
+            events.Started(0, 4),
+            *(events.Stepped(k, 4, 0.5 / k, 1e-3, 1.0, 8) for k in range(1, 5)),
+            events.Ended(4, "finished"),
+        ]
         run = None
 
         def during(self, run, control):
@@ -55,6 +82,7 @@ def work(monkeypatch):
                 if isinstance(event, events.Ended):
                     run.update_status(state="stopped" if control.stopping() else event.state, step=event.step)
                 yield event
+
     fake = Work()
     monkeypatch.setattr(jobs, "work", fake)
     return fake
@@ -68,7 +96,10 @@ def parsed(*argv: str) -> TrainConfig:
 def test_without_a_command_it_prints_help(capsys):
     assert cli.main([]) == 0
     out = capsys.readouterr().out
-    assert all(verb in out for verb in ("presets", "train", "resume", "stop", "sample", "runs", "doctor", "specimens", "publish"))
+    assert all(
+        verb in out
+        for verb in ("presets", "train", "resume", "stop", "sample", "runs", "doctor", "specimens", "publish")
+    )
 
 
 def test_help_of_train_tells_every_setting(capsys):
@@ -88,10 +119,22 @@ def test_presets_are_a_table(capsys):
 
 def test_every_setting_can_be_typed():
     """Whatever a config holds, typing its values gives the config back."""
-    config = presets.build("tutorial-128", block_out_channels=(64, 64), attention_levels=(2,), max_train_steps=7, hub_private_repo=True,
-                           label_column="species", random_flip=False, learning_rate=3e-5, output_dir="my run")
-    typed = [word for name, value in config.to_dict().items()
-             for word in (f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value))]
+    config = presets.build(
+        "tutorial-128",
+        block_out_channels=(64, 64),
+        attention_levels=(2,),
+        max_train_steps=7,
+        hub_private_repo=True,
+        label_column="species",
+        random_flip=False,
+        learning_rate=3e-5,
+        output_dir="my run",
+    )
+    typed = [
+        word
+        for name, value in config.to_dict().items()
+        for word in (f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value))
+    ]
     assert parsed(*typed) == config
 
 
@@ -104,26 +147,29 @@ def test_steps_replace_a_presets_minutes():
     assert (config.output_dir, config.max_train_steps, config.max_train_minutes) == (presets.FIRST, 9, None)
 
 
-@pytest.mark.parametrize(("typed", "said"), [
-    (["--preset", "first-butterflies", "--image_size", "30"], "--image_size is 30, but unet has"),
-    (["--image_size", "abc"], "--image_size is 'abc'"),
-    (["--image_size", "4"], "--image_size is 4: it must be at least 8"),
-    (["--learning_rate", "E-4"], "--learning_rate is 'E-4'"),
-    (["--learning_rate", "-1"], "--learning_rate is -1"),
-    (["--block_out_channels", "8,8,9", "--norm_num_groups", "4"], "--norm_num_groups = 4"),
-    (["--prediction_type", "noise"], "--prediction_type is 'noise'"),
-    (["--push_to_hub", "perhaps"], "--push_to_hub is 'perhaps'"),
-    (["--output_dir", "../x"], "--output_dir is '../x'"),
-    (["--max_train_steps", "3", "--max_train_minutes", "3"], "--max_train_steps = 3 and --max_train_minutes = 3"),
-    (["--preset", "nonsense"], "--preset is 'nonsense'"),
-    (["--preset", "quick-check", "--config", "x.json"], "--config"),
-    (["--config", "no-such-file.json"], "--config is 'no-such-file.json'"),
-    (["--imagesize", "32"], "unknown option --imagesize; did you mean --image_size?"),
-    (["--image", "32"], "unknown option --image"),
-    (["--zzzzzz"], "unknown option --zzzzzz"),
-    (["--seed"], "--seed"),
-    (["stray"], "stray"),
-])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--preset", "first-butterflies", "--image_size", "30"], "--image_size is 30, but unet has"),
+        (["--image_size", "abc"], "--image_size is 'abc'"),
+        (["--image_size", "4"], "--image_size is 4: it must be at least 8"),
+        (["--learning_rate", "E-4"], "--learning_rate is 'E-4'"),
+        (["--learning_rate", "-1"], "--learning_rate is -1"),
+        (["--block_out_channels", "8,8,9", "--norm_num_groups", "4"], "--norm_num_groups = 4"),
+        (["--prediction_type", "noise"], "--prediction_type is 'noise'"),
+        (["--push_to_hub", "perhaps"], "--push_to_hub is 'perhaps'"),
+        (["--output_dir", "../x"], "--output_dir is '../x'"),
+        (["--max_train_steps", "3", "--max_train_minutes", "3"], "--max_train_steps = 3 and --max_train_minutes = 3"),
+        (["--preset", "nonsense"], "--preset is 'nonsense'"),
+        (["--preset", "quick-check", "--config", "x.json"], "--config"),
+        (["--config", "no-such-file.json"], "--config is 'no-such-file.json'"),
+        (["--imagesize", "32"], "unknown option --imagesize; did you mean --image_size?"),
+        (["--image", "32"], "unknown option --image"),
+        (["--zzzzzz"], "unknown option --zzzzzz"),
+        (["--seed"], "--seed"),
+        (["stray"], "stray"),
+    ],
+)
 def test_bad_input_is_one_line_that_names_the_field_as_typed(run_cli, tmp_path, typed, said):
     status, out, err = run_cli("train", *typed)
     assert status == 2 and out == "" and len(err) == 1 and said in err[0]
@@ -143,10 +189,15 @@ def test_settings_from_a_file(tmp_path):
     assert (config.image_size, config.max_train_steps, config.max_train_minutes, config.seed) == (64, 3, None, 6)
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    ('{"image_sise": 3}', "image_sise is not a setting"), ("[", "not a settings file"), ('{"version": 99}', "99"),
-    ('{"image_size": 3}', "image_size is 3"),
-])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"image_sise": 3}', "image_sise is not a setting"),
+        ("[", "not a settings file"),
+        ('{"version": 99}', "99"),
+        ('{"image_size": 3}', "image_size is 3"),
+    ],
+)
 def test_a_bad_settings_file_names_its_field(run_cli, tmp_path, content, said):
     (tmp_path / "config.json").write_text(content)
     status, _, err = run_cli("train", "--config", str(tmp_path / "config.json"))
@@ -158,6 +209,7 @@ def test_train_makes_the_run_before_it_works_and_says_how_it_ended(run_cli, work
     def during(run, control):
         assert json.loads((run.path / "config.json").read_text())["config"]["seed"] == 4
         assert json.loads((run.path / "status.json").read_text())["state"] == "preparing"
+
     work.during = during
     status, out, err = run_cli("train", "--preset", "quick-check", "--seed", "4")
     assert status == 0 and "quick-check: finished at step 4" in out
@@ -185,6 +237,7 @@ def test_a_signal_asks_the_run_to_stop_and_lets_it_save(run_cli, work, number, c
     def during(run, control):
         signal.raise_signal(number)
         assert control.stopping() and run.requests["stop"]
+
     work.during = during
     status, out, _ = run_cli("train", "--preset", "quick-check")
     assert status == code and "stopped at step 4" in out
@@ -200,6 +253,7 @@ def test_a_second_ctrl_c_ends_at_once(run_cli, work):
         survived.append("SIGTERM")
         signal.raise_signal(signal.SIGINT)
         survived.append("SIGINT")
+
     work.during = during
     status, out, _ = run_cli("train", "--preset", "quick-check")
     assert status == 130 and out == "" and survived == ["SIGTERM"]
@@ -211,18 +265,27 @@ def test_stopped_from_the_page(run_cli, work):
     assert status == 0 and "`resume quick-check`" in out
 
 
-@pytest.mark.parametrize(("error", "code", "said"), [
-    (RuntimeError("boom\nand more"), 1, "RuntimeError: boom and more"), (Problem("no_device", "device", value="cuda"), 2, "device"),
-    (Problem("not_logged_in"), 1, "logged in")])
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RuntimeError("boom\nand more"), 1, "RuntimeError: boom and more"),
+        (Problem("no_device", "device", value="cuda"), 2, "device"),
+        (Problem("not_logged_in"), 1, "logged in"),
+    ],
+)
 def test_a_crash_is_one_line(run_cli, work, error, code, said):
     def during(run, control):
         raise error
+
     work.during = during
     status, _, err = run_cli("train", "--preset", "quick-check")
     assert status == code and said in err[-1]
 
 
-LONG = [events.Planned({"total_steps": 9, "total_seconds": 187_000.0, "device": "cpu"}, True), events.Ended(0, "stopped")]
+LONG = [
+    events.Planned({"total_steps": 9, "total_seconds": 187_000.0, "device": "cpu"}, True),
+    events.Ended(0, "stopped"),
+]
 
 
 def test_a_long_run_without_a_terminal_needs_yes(run_cli, work, monkeypatch):
@@ -254,8 +317,12 @@ def test_a_terminal_is_asked(run_cli, work, monkeypatch, answer, wish):
 
 
 def test_events_are_told_in_words(run_cli, work):
-    work.told = [events.Notice("left_out", {"count": 1, "names": "broken.png (unreadable)"}), events.RolledBack(30, 41, 0.5),
-                 events.Published("https://hub/me/model"), events.Ended(60, "finished")]
+    work.told = [
+        events.Notice("left_out", {"count": 1, "names": "broken.png (unreadable)"}),
+        events.RolledBack(30, 41, 0.5),
+        events.Published("https://hub/me/model"),
+        events.Ended(60, "finished"),
+    ]
     err = " ".join(run_cli("train", "--preset", "quick-check")[2])
     assert "broken.png" in err and "step 41" in err and "https://hub/me/model" in err
 
@@ -264,6 +331,7 @@ def test_a_terminal_gets_bars(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
+
     monkeypatch.setattr("sys.stderr", Terminal())
     screen = terminal.Screen()
     screen.progress("decode", 0, 10)
@@ -317,6 +385,7 @@ def test_stop_waits_until_the_run_has_saved(run_cli, finished, monkeypatch):
         waits.append(finished.requests["stop"])
         if len(waits) == 2:
             finished.update_status(state="stopped", step=51)
+
     monkeypatch.setattr("time.sleep", sleep)
     status, out, _ = run_cli("stop", "quick-check")
     assert status == 0 and waits == [True, True] and "stopped at step 51" in out
@@ -338,7 +407,9 @@ def test_no_runs(run_cli):
 
 
 def test_a_closed_pipe_is_no_traceback():
-    child = subprocess.Popen([sys.executable, "-m", "ddpm_app", "presets"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ddpm_app", "presets"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     child.stdout.close()
     err = child.stderr.read()
     child.stderr.close()
@@ -360,7 +431,18 @@ def pipeline(tmp_path_factory):
 
 def test_sample_writes_pictures_and_a_grid(run_cli, pipeline, tmp_path):
     out = tmp_path / "out"
-    options = ("--num_images", "3", "--num_inference_steps", "2", "--batch_size", "2", "--device", "cpu", "--out", str(out))
+    options = (
+        "--num_images",
+        "3",
+        "--num_inference_steps",
+        "2",
+        "--batch_size",
+        "2",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    )
     status, said, _ = run_cli("sample", str(pipeline), "--seed", "5", *options)
     assert status == 0 and said.startswith("seed 5\n")
     assert sorted(p.name for p in out.iterdir()) == ["0000.png", "0001.png", "0002.png", "grid.png"]
@@ -375,15 +457,25 @@ def test_sample_writes_pictures_and_a_grid(run_cli, pipeline, tmp_path):
 
 def test_sample_takes_a_runs_name_and_a_random_seed(run_cli, finished, pipeline, tmp_path):
     (finished.path / "pipeline").symlink_to(pipeline)
-    status, said, _ = run_cli("sample", "quick-check", "--num_images", "1", "--num_inference_steps", "1", "--out", str(tmp_path / "out"))
+    status, said, _ = run_cli(
+        "sample", "quick-check", "--num_images", "1", "--num_inference_steps", "1", "--out", str(tmp_path / "out")
+    )
     assert status == 0 and int(said.split()[1]) >= 0
 
 
-@pytest.mark.parametrize(("typed", "said"), [
-    (["nowhere"], "nowhere"), (["x", "--num_images", "0"], "--num_images is 0"), (["x", "--num_images", "two"], "--num_images"),
-    (["x", "--sampler", "euler"], "--sampler is 'euler'"), (["x", "--eta", "2"], "--eta is 2"), (["x", "--weights", "fine"], "--weights"),
-    (["x", "--device", "tpu"], "--device is 'tpu'"), ([], "SOURCE"),
-])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["nowhere"], "nowhere"),
+        (["x", "--num_images", "0"], "--num_images is 0"),
+        (["x", "--num_images", "two"], "--num_images"),
+        (["x", "--sampler", "euler"], "--sampler is 'euler'"),
+        (["x", "--eta", "2"], "--eta is 2"),
+        (["x", "--weights", "fine"], "--weights"),
+        (["x", "--device", "tpu"], "--device is 'tpu'"),
+        ([], "SOURCE"),
+    ],
+)
 def test_sample_with_bad_input(run_cli, typed, said):
     status, out, err = run_cli("sample", *typed)
     assert status == 2 and out == "" and len(err) == 1 and said in err[0]
@@ -400,9 +492,26 @@ def sampled(trained, monkeypatch):
 
     def call(capsys, tmp_path, kind, *options):
         run = trained(kind)
-        status = cli.main(["sample", run.name, *options, "--num_inference_steps", "1", "--out", str(tmp_path), "--runs_dir", str(run.path.parent)])
+        status = cli.main(
+            [
+                "sample",
+                run.name,
+                *options,
+                "--num_inference_steps",
+                "1",
+                "--out",
+                str(tmp_path),
+                "--runs_dir",
+                str(run.path.parent),
+            ]
+        )
         out, err = capsys.readouterr()
-        return status, asked.pop() if asked else None, out, [line for line in err.splitlines() if not line.startswith("sampling")]
+        return (
+            status,
+            asked.pop() if asked else None,
+            out,
+            [line for line in err.splitlines() if not line.startswith("sampling")],
+        )
 
     return call
 
@@ -417,7 +526,9 @@ def test_sample_asks_in_words(sampled, capsys, tmp_path):
     assert any("12 tokens" in line and "spots" in line for line in err)
 
 
-@pytest.mark.parametrize(("typed", "numbers"), [("red", (2,)), ("red,0, green ,-1", (2, 0, 1, -1)), ("1", (1,)), ("-1", (-1,))])
+@pytest.mark.parametrize(
+    ("typed", "numbers"), [("red", (2,)), ("red,0, green ,-1", (2, 0, 1, -1)), ("1", (1,)), ("-1", (-1,))]
+)
 def test_sample_asks_for_labels_by_name_or_number(sampled, capsys, tmp_path, typed, numbers):
     status, request, _, _ = sampled(capsys, tmp_path, "labels", "--labels", typed)
     assert status == 0 and request.labels == numbers and request.guidance_scale == 3.0
@@ -429,22 +540,44 @@ def test_a_label_may_hold_a_comma():
     assert cli._labels(argparse.Namespace(labels="7,0"), conditioning) == (1, 0)
 
 
-@pytest.mark.parametrize(("kind", "typed", "said"), [
-    ("labels", ["--labels", "red,zebra"], "--labels names zebra, which this model does not know: use 0 blue, 1 green, 2 red"),
-    ("labels", ["--labels", "3"], "--labels names 3,"), ("labels", ["--labels", "-2"], "--labels names -2,"),
-    ("labels", ["--labels", ""], "--labels names ,"), ("labels", ["--prompt", "red"], "--prompt is given, but labels is asked by labels"),
-    ("words", ["--labels", "red"], "--labels is given, but words is asked by words"),
-    ("pixels", ["--guidance_scale", "2"], "--guidance_scale is given, but tiny is asked by nothing"),
-    ("pixels", ["--negative_prompt", "x"], "--negative_prompt is given, but tiny"),
-    ("words", ["--guidance_scale", "101"], "--guidance_scale is 101"), ("autoencoder", [], "autoencoder is an autoencoder"),
-])
+@pytest.mark.parametrize(
+    ("kind", "typed", "said"),
+    [
+        (
+            "labels",
+            ["--labels", "red,zebra"],
+            "--labels names zebra, which this model does not know: use 0 blue, 1 green, 2 red",
+        ),
+        ("labels", ["--labels", "3"], "--labels names 3,"),
+        ("labels", ["--labels", "-2"], "--labels names -2,"),
+        ("labels", ["--labels", ""], "--labels names ,"),
+        ("labels", ["--prompt", "red"], "--prompt is given, but labels is asked by labels"),
+        ("words", ["--labels", "red"], "--labels is given, but words is asked by words"),
+        ("pixels", ["--guidance_scale", "2"], "--guidance_scale is given, but tiny is asked by nothing"),
+        ("pixels", ["--negative_prompt", "x"], "--negative_prompt is given, but tiny"),
+        ("words", ["--guidance_scale", "101"], "--guidance_scale is 101"),
+        ("autoencoder", [], "autoencoder is an autoencoder"),
+    ],
+)
 def test_what_a_model_does_not_take_is_one_line(sampled, capsys, tmp_path, kind, typed, said):
     status, request, out, err = sampled(capsys, tmp_path / "out", kind, *typed)
     assert status == 2 and request is None and out == "" and said in err[-1] and not (tmp_path / "out").exists()
 
 
 def test_sample_takes_a_shipped_models_name(run_cli, tmp_path):
-    assert run_cli("sample", "butterflies-64", "--num_images", "1", "--num_inference_steps", "1", "--out", str(tmp_path / "out"))[0] == 0
+    assert (
+        run_cli(
+            "sample",
+            "butterflies-64",
+            "--num_images",
+            "1",
+            "--num_inference_steps",
+            "1",
+            "--out",
+            str(tmp_path / "out"),
+        )[0]
+        == 0
+    )
     with Image.open(tmp_path / "out" / "grid.png") as picture:
         assert picture.size == (64, 64)
 
@@ -480,7 +613,9 @@ def test_publish_takes_the_repository_that_is_typed(run_cli, finished, monkeypat
 # ---- the real thing -----------------------------------------------------------------------------------------------------
 def test_train_and_sample_for_real(run_cli, drawn, tmp_path, monkeypatch):
     monkeypatch.setenv("DDPM_CACHE", str(tmp_path / "cache"))
-    status, out, _ = run_cli("train", *TINY, "--dataset_name", str(drawn), "--max_train_steps", "3", "--output_dir", "three")
+    status, out, _ = run_cli(
+        "train", *TINY, "--dataset_name", str(drawn), "--max_train_steps", "3", "--output_dir", "three"
+    )
     assert status == 0 and "three: finished at step 3" in out
     options = ("--num_images", "1", "--num_inference_steps", "1", "--out", str(tmp_path / "out"))
     assert run_cli("sample", "three", "--weights", "raw", *options)[0] == 0
@@ -492,8 +627,24 @@ def test_train_and_sample_for_real(run_cli, drawn, tmp_path, monkeypatch):
 
 def test_ctrl_c_saves_and_exits_with_130(drawn, tmp_path):
     """In a process of its own: the signal comes from outside, and the run can be resumed from what was saved."""
-    command = [sys.executable, "-m", "ddpm_app", "train", *TINY, "--dataset_name", str(drawn), "--max_train_steps", "1000000", "--yes",
-               "--save_image_steps", "1000000", "--checkpointing_steps", "1000000", "--runs_dir", str(tmp_path / "runs")]
+    command = [
+        sys.executable,
+        "-m",
+        "ddpm_app",
+        "train",
+        *TINY,
+        "--dataset_name",
+        str(drawn),
+        "--max_train_steps",
+        "1000000",
+        "--yes",
+        "--save_image_steps",
+        "1000000",
+        "--checkpointing_steps",
+        "1000000",
+        "--runs_dir",
+        str(tmp_path / "runs"),
+    ]
     environment = os.environ | {"DDPM_CACHE": str(tmp_path / "cache")}
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
         for line in child.stderr:
@@ -523,7 +674,9 @@ def test_only_the_first_of_several_processes_makes_the_run(run_cli, work, finish
     monkeypatch.setattr("accelerate.PartialState", Barrier)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     followed = []
-    monkeypatch.setattr("ddpm_app.train.loop.train", lambda config, run, control: iter([followed.append((run, control))]))
+    monkeypatch.setattr(
+        "ddpm_app.train.loop.train", lambda config, run, control: iter([followed.append((run, control))])
+    )
     before = finished.status
     status, out, err = run_cli("train", "--preset", "quick-check")
     assert status == 0 and out == "" and not err and work.run is None

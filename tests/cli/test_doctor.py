@@ -22,6 +22,7 @@ def healthy(monkeypatch):
 @pytest.fixture
 def broken(monkeypatch, tmp_path):
     """Makes modules of that source, tries them alone, and returns the findings that are not ok by name."""
+
     def findings(**sources: str) -> dict[str, doctor.Finding]:
         for name, source in sources.items():
             (tmp_path / f"{name}.py").write_text(source)
@@ -29,13 +30,16 @@ def broken(monkeypatch, tmp_path):
         trials = {name: f"import {name}; told = getattr({name}, '__version__', '?')" for name in sources}
         monkeypatch.setattr(doctor, "TRIALS", (trials,))
         return {f.name: f for f in doctor.report(tmp_path) if not f.ok}
+
     return findings
 
 
 def test_a_healthy_machine(healthy, tmp_path):
     found = {f.name: f for f in doctor.report(tmp_path / "runs")}
     assert all(f.ok and f.value and not f.remedy for f in found.values())
-    assert {"python", "torch", "gradio", "device", "threads", "memory", "disk", "decoded pictures", "Hub login"} <= set(found)
+    assert {"python", "torch", "gradio", "device", "threads", "memory", "disk", "decoded pictures", "Hub login"} <= set(
+        found
+    )
 
 
 def test_trials_name_what_the_app_requires():
@@ -55,7 +59,9 @@ def test_numpy_abi(broken):
 
 
 def test_numpy_abi_that_is_only_a_warning(broken):
-    found = broken(matplotlib="import sys; print('A module that was compiled using NumPy 1.x cannot be run', file=sys.stderr)")
+    found = broken(
+        matplotlib="import sys; print('A module that was compiled using NumPy 1.x cannot be run', file=sys.stderr)"
+    )
     assert "--force-reinstall numpy matplotlib" in found["numpy"].remedy
 
 
@@ -64,8 +70,12 @@ def test_a_library_that_lacks_another(broken):
 
 
 def test_a_library_that_raises_prints_or_ends_the_process(broken):
-    found = broken(numpy="print('[1, 2]'); print('hello'); raise ValueError('odd')", datasets="import sys; sys.exit(3)",
-                   pillow="import os; os._exit(9)", gradio="__version__ = '6.31'")
+    found = broken(
+        numpy="print('[1, 2]'); print('hello'); raise ValueError('odd')",
+        datasets="import sys; sys.exit(3)",
+        pillow="import os; os._exit(9)",
+        gradio="__version__ = '6.31'",
+    )
     assert "odd" in found["numpy"].value and found["numpy"].remedy.endswith("numpy")
     assert "SystemExit: 3" in found["datasets"].value
     assert "exit code 9" in found["pillow"].value
@@ -136,9 +146,22 @@ def test_exit_status_and_remedies(healthy, monkeypatch, tmp_path, capsys):
 
 def test_it_runs_where_nothing_else_does(tmp_path):
     """The whole report with every library of the app broken: no traceback, exit status 1."""
-    for name in ("torch", "torchvision", "numpy", "pydantic", "psutil", "filelock", "huggingface_hub", "gradio", "datasets", "diffusers"):
+    for name in (
+        "torch",
+        "torchvision",
+        "numpy",
+        "pydantic",
+        "psutil",
+        "filelock",
+        "huggingface_hub",
+        "gradio",
+        "datasets",
+        "diffusers",
+    ):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is broken')")
     environment = {"PYTHONPATH": str(tmp_path), "PATH": ""}
-    child = subprocess.run([sys.executable, "-m", "ddpm_app", "doctor"], env=environment, capture_output=True, text=True)
+    child = subprocess.run(
+        [sys.executable, "-m", "ddpm_app", "doctor"], env=environment, capture_output=True, text=True
+    )
     assert child.returncode == 1 and child.stderr == ""
     assert "!!  torch " in child.stdout and "torch is broken" in child.stdout

@@ -10,28 +10,97 @@ from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text, text_table
 
 TUTORIAL = dict(
-    image_size=128, train_batch_size=16, eval_batch_size=16, num_epochs=50, gradient_accumulation_steps=1, learning_rate=1e-4,
-    lr_warmup_steps=500, save_image_epochs=10, save_model_epochs=30, mixed_precision="fp16", output_dir="ddpm-butterflies-128",
-    push_to_hub=True, hub_model_id="<your-username>/<my-awesome-model>", hub_private_repo=None, overwrite_output_dir=True, seed=0,
+    image_size=128,
+    train_batch_size=16,
+    eval_batch_size=16,
+    num_epochs=50,
+    gradient_accumulation_steps=1,
+    learning_rate=1e-4,
+    lr_warmup_steps=500,
+    save_image_epochs=10,
+    save_model_epochs=30,
+    mixed_precision="fp16",
+    output_dir="ddpm-butterflies-128",
+    push_to_hub=True,
+    hub_model_id="<your-username>/<my-awesome-model>",
+    hub_private_repo=None,
+    overwrite_output_dir=True,
+    seed=0,
     dataset_name="huggan/smithsonian_butterflies_subset",
 )
 
 # For each field another value than its default, and what else must be set for it to fit.
 OTHER = dict(
-    dataset_name=BUILT_IN, split="test", image_column="picture", label_column="kind", caption_column="words", image_size=64,
-    resize_mode="pad", random_flip=False, channels=1, validation_share=0.25, max_train_samples=8, unet="medium", block_out_channels=(32, 64, 96),
-    layers_per_block=3, attention_levels=(2, 6), attention_head_dim=16, norm_num_groups=16, dropout=0.125,
-    prediction_type="v_prediction", beta_schedule="sigmoid", num_train_timesteps=500, loss_weighting="min_snr", snr_gamma=2.5,
-    train_batch_size=7, num_epochs=3, max_train_steps=11, max_train_minutes=1.5, learning_rate=3e-4, lr_scheduler="linear",
-    optimizer="muon", muon_learning_rate=0.05, lr_warmup_steps=0, gradient_accumulation_steps=4, max_grad_norm=0.5,
-    weight_decay=0.0, adam_beta2=0.95, use_ema=False,
-    ema_window=0.3, seed=2**32 - 1, output_dir="mine 2", overwrite_output_dir=False, save_image_epochs=1, save_model_epochs=2,
-    save_image_steps=13, checkpointing_steps=17, checkpoints_total_limit=None, preview_images=4, preview_inference_steps=30,
-    preview_sampler="ddim", eval_batch_size=5, push_to_hub=False, hub_model_id="me/butterflies", hub_private_repo=True,
-    hub_push_every_save=True, hub_license="apache-2.0", mixed_precision="auto", device="cpu", threads=3,
-    objective="autoencoder", vae="my vae", conditioning="text", init_from="me/model", trainable=("down", "attention"),
-    caption_template="a {label}", text_encoder="openai/clip-vit-base-patch32", condition_dropout=0.25, preview_guidance_scale=7.5,
-    vae_channels=(8, 16), latent_channels=16, kl_weight=0.5,
+    dataset_name=BUILT_IN,
+    split="test",
+    image_column="picture",
+    label_column="kind",
+    caption_column="words",
+    image_size=64,
+    resize_mode="pad",
+    random_flip=False,
+    channels=1,
+    validation_share=0.25,
+    max_train_samples=8,
+    unet="medium",
+    block_out_channels=(32, 64, 96),
+    layers_per_block=3,
+    attention_levels=(2, 6),
+    attention_head_dim=16,
+    norm_num_groups=16,
+    dropout=0.125,
+    prediction_type="v_prediction",
+    beta_schedule="sigmoid",
+    num_train_timesteps=500,
+    loss_weighting="min_snr",
+    snr_gamma=2.5,
+    train_batch_size=7,
+    num_epochs=3,
+    max_train_steps=11,
+    max_train_minutes=1.5,
+    learning_rate=3e-4,
+    lr_scheduler="linear",
+    optimizer="muon",
+    muon_learning_rate=0.05,
+    lr_warmup_steps=0,
+    gradient_accumulation_steps=4,
+    max_grad_norm=0.5,
+    weight_decay=0.0,
+    adam_beta2=0.95,
+    use_ema=False,
+    ema_window=0.3,
+    seed=2**32 - 1,
+    output_dir="mine 2",
+    overwrite_output_dir=False,
+    save_image_epochs=1,
+    save_model_epochs=2,
+    save_image_steps=13,
+    checkpointing_steps=17,
+    checkpoints_total_limit=None,
+    preview_images=4,
+    preview_inference_steps=30,
+    preview_sampler="ddim",
+    eval_batch_size=5,
+    push_to_hub=False,
+    hub_model_id="me/butterflies",
+    hub_private_repo=True,
+    hub_push_every_save=True,
+    hub_license="apache-2.0",
+    mixed_precision="auto",
+    device="cpu",
+    threads=3,
+    objective="autoencoder",
+    vae="my vae",
+    conditioning="text",
+    init_from="me/model",
+    trainable=("down", "attention"),
+    caption_template="a {label}",
+    text_encoder="openai/clip-vit-base-patch32",
+    condition_dropout=0.25,
+    preview_guidance_scale=7.5,
+    vae_channels=(8, 16),
+    latent_channels=16,
+    kl_weight=0.5,
 )
 
 BESIDE = dict(optimizer=dict(mixed_precision="no"))
@@ -55,7 +124,12 @@ def refused(**values) -> Problem:
 def limits(name: str) -> list[tuple[str, float]]:
     """(kind, limit) of each of a number's bounds."""
     metadata = TrainConfig.__pydantic_fields__[name].metadata
-    return [(kind, getattr(m, kind)) for m in metadata for kind in ("ge", "gt", "le", "lt") if getattr(m, kind, None) is not None]
+    return [
+        (kind, getattr(m, kind))
+        for m in metadata
+        for kind in ("ge", "gt", "le", "lt")
+        if getattr(m, kind, None) is not None
+    ]
 
 
 NUMBERS = [name for name, info in FIELDS.items() if info.kind in ("int", "float")]
@@ -148,7 +222,9 @@ def test_nothing_is_none(name, word):
 
 
 def test_all_fields_at_once_survive_json():
-    values = OTHER | dict(max_train_minutes=None, attention_levels=(2, 3), norm_num_groups=8, trainable=("encoder", "decoder"))
+    values = OTHER | dict(
+        max_train_minutes=None, attention_levels=(2, 3), norm_num_groups=8, trainable=("encoder", "decoder")
+    )
     config = from_dict(values)
     assert from_json(config.to_json()) == config
     assert config.to_dict() == {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -166,13 +242,22 @@ def test_bound(name, kind, limit):
     outside = {"ge": limit - 1, "gt": limit, "le": limit + 1, "lt": limit}[kind]
     problem = refused(**{name: outside})
     code = {"ge": "greater_than_equal", "gt": "greater_than", "le": "less_than_equal", "lt": "less_than"}[kind]
-    assert (problem.field, problem.code, problem.values["value"], problem.values["limit"]) == (name, code, outside, limit)
+    assert (problem.field, problem.code, problem.values["value"], problem.values["limit"]) == (
+        name,
+        code,
+        outside,
+        limit,
+    )
     assert name in problem_text(problem)
 
 
 @pytest.mark.parametrize(("name", "kind", "limit"), BOUNDS)
 def test_value_at_the_bound(name, kind, limit):
-    inside = limit if kind in ("ge", "le") else limit + (1 if kind == "gt" else -1) * (1e-3 if FIELDS[name].kind == "float" else 1)
+    inside = (
+        limit
+        if kind in ("ge", "le")
+        else limit + (1 if kind == "gt" else -1) * (1e-3 if FIELDS[name].kind == "float" else 1)
+    )
     misfits = ("size_depth", "head_channels", "groups_channels", "preview_steps")
     assert name not in {p.field for p in configs.config_problems({name: inside}) if p.code not in misfits}
 
@@ -247,9 +332,29 @@ def test_ways_to_type_sections(text):
     assert from_dict(dict(trainable=text)).trainable == ("down", "attention")
 
 
-@pytest.mark.parametrize("name", [
-    "../x", "/x", "a/b", "a\\b", ".hidden", "..", "-x", "c:", "a*b", "a?b", 'a"b', "a<b", "a>b", "a|b", " a", "a ", "a\n", "a\0b",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "/x",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "..",
+        "-x",
+        "c:",
+        "a*b",
+        "a?b",
+        'a"b',
+        "a<b",
+        "a>b",
+        "a|b",
+        " a",
+        "a ",
+        "a\n",
+        "a\0b",
+    ],
+)
 def test_name_of_a_run_stays_inside(name):
     problem = refused(output_dir=name)
     assert (problem.field, problem.code) == ("output_dir", "run_name")
@@ -292,7 +397,9 @@ def test_groups_and_channels():
 
 @pytest.mark.parametrize("level", [7, 8, -1, -6])
 def test_attention_at_a_level_that_is_not_there(level):
-    assert refused_pair("attention_level", "attention_levels", "unet", attention_levels=(level,)).values["value"] == level
+    assert (
+        refused_pair("attention_level", "attention_levels", "unet", attention_levels=(level,)).values["value"] == level
+    )
 
 
 def test_heads_and_channels():
@@ -303,7 +410,14 @@ def test_heads_and_channels():
 
 def test_heads_and_the_middle():
     """The middle of the UNet attends even where no level does; fewer channels than a head has would be no head at all."""
-    refused_pair("head_channels", "attention_head_dim", "block_out_channels", unet="tiny", block_out_channels=(8, 16), norm_num_groups=4)
+    refused_pair(
+        "head_channels",
+        "attention_head_dim",
+        "block_out_channels",
+        unet="tiny",
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+    )
 
 
 def test_steps_and_minutes():
@@ -315,22 +429,34 @@ def test_muon_and_fp16():
 
 
 def test_preview_steps():
-    refused_pair("preview_steps", "preview_inference_steps", "num_train_timesteps", preview_inference_steps=500, num_train_timesteps=400)
+    refused_pair(
+        "preview_steps",
+        "preview_inference_steps",
+        "num_train_timesteps",
+        preview_inference_steps=500,
+        num_train_timesteps=400,
+    )
 
 
 UNET_SECTIONS, SIDES = ("ends", "down", "mid", "up", "attention"), ("encoder", "decoder")
 
 
-@pytest.mark.parametrize(("objective", "mine", "others"), [("diffusion", UNET_SECTIONS, SIDES), ("autoencoder", SIDES, UNET_SECTIONS)])
+@pytest.mark.parametrize(
+    ("objective", "mine", "others"), [("diffusion", UNET_SECTIONS, SIDES), ("autoencoder", SIDES, UNET_SECTIONS)]
+)
 def test_sections_of_the_other_objective(objective, mine, others):
     assert {*mine, *others, "all"} == set(FIELDS["trainable"].choices)
     assert from_dict(dict(objective=objective, trainable=("all", *mine))).trainable == ("all", *mine)
     for section in others:
-        problem = refused_pair("trainable_kind", "trainable", "objective", objective=objective, trainable=(mine[0], section))
+        problem = refused_pair(
+            "trainable_kind", "trainable", "objective", objective=objective, trainable=(mine[0], section)
+        )
         assert problem.values["value"] == section and all(known in problem_text(problem) for known in ("all", *mine))
 
 
-@pytest.mark.parametrize(("values", "other"), [(dict(vae="butterflies-vae"), "vae"), (dict(objective="autoencoder"), "objective")])
+@pytest.mark.parametrize(
+    ("values", "other"), [(dict(vae="butterflies-vae"), "vae"), (dict(objective="autoencoder"), "objective")]
+)
 def test_autoencoders_take_colour(values, other):
     refused_pair("vae_grey", "channels", other, channels=1, **values)
     assert from_dict(dict(channels=1, init_from="me/model")).channels == 1
@@ -339,10 +465,14 @@ def test_autoencoders_take_colour(values, other):
 def test_size_and_levels_of_an_autoencoder():
     problem = refused_pair("size_depth", "image_size", "vae_channels", objective="autoencoder", image_size=100)
     assert (problem.values["divisor"], problem.values["suggestion"]) == (8, 96)
-    assert from_dict(dict(objective="autoencoder", image_size=24)).image_size == 24, "no matter what the UNet would need"
+    assert from_dict(dict(objective="autoencoder", image_size=24)).image_size == 24, (
+        "no matter what the UNet would need"
+    )
     for widths in ((8, 12), (0, 8), (7,)):
         problem = refused(objective="autoencoder", vae_channels=widths)
-        assert (problem.code, problem.field) == ("vae_width", "vae_channels") and "multiples of 8" in problem_text(problem)
+        assert (problem.code, problem.field) == ("vae_width", "vae_channels") and "multiples of 8" in problem_text(
+            problem
+        )
 
 
 def test_size_in_latents_is_checked_with_the_autoencoder():
@@ -350,43 +480,86 @@ def test_size_in_latents_is_checked_with_the_autoencoder():
     assert from_dict(dict(image_size=100, vae="butterflies-vae")).image_size == 100
 
 
-@pytest.mark.parametrize("template", ["{colour}", "{", "}", "{0}", "{}", "{caption.x}", "{caption[0]}", "{label!z}", "{caption:d}"])
+@pytest.mark.parametrize(
+    "template", ["{colour}", "{", "}", "{0}", "{}", "{caption.x}", "{caption[0]}", "{label!z}", "{caption:d}"]
+)
 def test_caption_template(template):
     problem = refused(conditioning="text", caption_template=template)
-    assert (problem.code, problem.field) == ("caption_template", "caption_template") and "{caption}" in problem_text(problem)
+    assert (problem.code, problem.field) == ("caption_template", "caption_template") and "{caption}" in problem_text(
+        problem
+    )
 
 
 # ---- settings that change nothing ------------------------------------------------------------------------------------
 OF_CONDITIONING = {"caption_template", "text_encoder", "condition_dropout", "preview_guidance_scale"}
-OF_THE_UNET = {"unet", "block_out_channels", "layers_per_block", "attention_levels", "attention_head_dim", "norm_num_groups", "dropout"}
-OF_THE_SCHEDULE, OF_THE_VAE = {"prediction_type", "beta_schedule", "num_train_timesteps"}, {"vae_channels", "latent_channels", "kl_weight"}
+OF_THE_UNET = {
+    "unet",
+    "block_out_channels",
+    "layers_per_block",
+    "attention_levels",
+    "attention_head_dim",
+    "norm_num_groups",
+    "dropout",
+}
+OF_THE_SCHEDULE, OF_THE_VAE = (
+    {"prediction_type", "beta_schedule", "num_train_timesteps"},
+    {"vae_channels", "latent_channels", "kl_weight"},
+)
 
 
-@pytest.mark.parametrize(("answers", "wanted"), [
-    (dict(), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
-    (dict(vae="butterflies-vae"), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
-    (dict(conditioning="labels"), OF_THE_VAE | {"caption_template", "text_encoder", "caption_column"}),
-    (dict(conditioning="text"), OF_THE_VAE),
-    (dict(init_from="me/model"), OF_THE_UNET | OF_THE_SCHEDULE | OF_THE_VAE | {"vae", "conditioning", "text_encoder"}),
-    (dict(objective="autoencoder"), OF_CONDITIONING | OF_THE_UNET | OF_THE_SCHEDULE | {
-        "vae", "conditioning", "label_column", "caption_column", "loss_weighting", "snr_gamma", "preview_inference_steps", "preview_sampler"}),
-])
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        (dict(), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
+        (dict(vae="butterflies-vae"), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
+        (dict(conditioning="labels"), OF_THE_VAE | {"caption_template", "text_encoder", "caption_column"}),
+        (dict(conditioning="text"), OF_THE_VAE),
+        (
+            dict(init_from="me/model"),
+            OF_THE_UNET | OF_THE_SCHEDULE | OF_THE_VAE | {"vae", "conditioning", "text_encoder"},
+        ),
+        (
+            dict(objective="autoencoder"),
+            OF_CONDITIONING
+            | OF_THE_UNET
+            | OF_THE_SCHEDULE
+            | {
+                "vae",
+                "conditioning",
+                "label_column",
+                "caption_column",
+                "loss_weighting",
+                "snr_gamma",
+                "preview_inference_steps",
+                "preview_sampler",
+            },
+        ),
+    ],
+)
 def test_idle(answers, wanted):
     found = configs.irrelevant_fields(TrainConfig().to_dict() | answers)
     assert found == wanted and found < set(FIELDS)
 
 
 def test_idle_of_an_autoencoder_that_goes_on():
-    fresh, on = (configs.irrelevant_fields(dict(objective="autoencoder", **more)) for more in ({}, dict(init_from="me/vae")))
+    fresh, on = (
+        configs.irrelevant_fields(dict(objective="autoencoder", **more)) for more in ({}, dict(init_from="me/vae"))
+    )
     assert on - fresh == {"vae_channels", "latent_channels"} and "kl_weight" not in on
 
 
-@pytest.mark.parametrize("values", [
-    dict(caption_template="{"), dict(conditioning="labels", caption_template="{"),
-    dict(objective="autoencoder", preview_inference_steps=30, num_train_timesteps=20), dict(objective="autoencoder", caption_template="{"),
-    dict(objective="autoencoder", norm_num_groups=48), dict(init_from="me/model", norm_num_groups=48, image_size=100),
-    dict(init_from="me/model", preview_inference_steps=30, num_train_timesteps=20),
-])
+@pytest.mark.parametrize(
+    "values",
+    [
+        dict(caption_template="{"),
+        dict(conditioning="labels", caption_template="{"),
+        dict(objective="autoencoder", preview_inference_steps=30, num_train_timesteps=20),
+        dict(objective="autoencoder", caption_template="{"),
+        dict(objective="autoencoder", norm_num_groups=48),
+        dict(init_from="me/model", norm_num_groups=48, image_size=100),
+        dict(init_from="me/model", preview_inference_steps=30, num_train_timesteps=20),
+    ],
+)
 def test_what_changes_nothing_stands_in_nobodys_way(values):
     """The form hides it: one would be told of a field that isn't there."""
     assert from_dict(values)
@@ -414,7 +587,11 @@ def test_unknown_field_is_named():
 def test_newer_version_is_named(version):
     with pytest.raises(Problem) as caught:
         from_json(json.dumps({"version": version, "of_the_future": 1}))
-    assert (caught.value.code, caught.value.field, caught.value.values["value"]) == ("newer_version", "version", version)
+    assert (caught.value.code, caught.value.field, caught.value.values["value"]) == (
+        "newer_version",
+        "version",
+        version,
+    )
     assert str(version) in problem_text(caught.value)
 
 

@@ -14,8 +14,17 @@ offline = pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - NEED_THE
 
 def test_the_presets():
     assert set(presets.PRESETS) == NEED_THE_HUB | {
-        "first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "latent-256", "autoencoder-128", "fine-tune",
-        "overfit-8", "quick-check"}
+        "first-butterflies",
+        "butterflies-64",
+        "latent-128",
+        "species-64",
+        "words-128",
+        "latent-256",
+        "autoencoder-128",
+        "fine-tune",
+        "overfit-8",
+        "quick-check",
+    }
     assert presets.FIRST in presets.PRESETS
 
 
@@ -30,7 +39,10 @@ def test_can_be_built(name):
 def test_needs_no_network(name):
     config = presets.build(name)
     assert config.dataset_name in (BUILT_IN, BUILT_IN_256) and not config.push_to_hub
-    assert all(place is None or (locate.SHIPPED / place).is_dir() for place in (config.vae, config.init_from, config.text_encoder))
+    assert all(
+        place is None or (locate.SHIPPED / place).is_dir()
+        for place in (config.vae, config.init_from, config.text_encoder)
+    )
     assert config.conditioning != "text" or (locate.SHIPPED / pipeline.CLIP).is_dir()
 
 
@@ -48,18 +60,29 @@ def test_fits_its_parts(name):
 @every_preset
 def test_names_nothing_that_changes_nothing(name):
     """A preset is read across like a table: what it sets matters, but for what all quick ones share."""
-    assert not (set(presets.PRESETS[name]) - set(presets._QUICK)) & irrelevant_fields(presets.build(name).to_dict()) - {"conditioning"}
+    assert not (set(presets.PRESETS[name]) - set(presets._QUICK)) & irrelevant_fields(presets.build(name).to_dict()) - {
+        "conditioning"
+    }
 
 
 def test_the_promise():
-    promised = {"first-butterflies": (32, 1), "butterflies-64": (64, 5), "latent-128": (128, 1), "species-64": (64, 3), "words-128": (128, 3),
-                "latent-256": (256, 5)}
+    promised = {
+        "first-butterflies": (32, 1),
+        "butterflies-64": (64, 5),
+        "latent-128": (128, 1),
+        "species-64": (64, 3),
+        "words-128": (128, 3),
+        "latent-256": (256, 5),
+    }
     for name, wanted in promised.items():
         config = presets.build(name)
         assert (config.image_size, config.max_train_minutes) == wanted
         assert (config.vae is not None) == (config.image_size >= 128)
     assert presets.build("species-64").conditioning == "labels" and presets.build("words-128").conditioning == "text"
-    assert presets.build("fine-tune").init_from == "butterflies-64" and presets.build("autoencoder-128").objective == "autoencoder"
+    assert (
+        presets.build("fine-tune").init_from == "butterflies-64"
+        and presets.build("autoencoder-128").objective == "autoencoder"
+    )
 
 
 def test_overfit_8_sees_eight_pictures_and_measures_others():
@@ -71,7 +94,10 @@ def test_overfit_8_sees_eight_pictures_and_measures_others():
 def test_quick_check_has_a_fixed_length_and_saves_often():
     config = presets.build("quick-check")
     assert config.max_train_steps and config.max_train_minutes is None
-    assert config.checkpointing_steps <= config.max_train_steps / 3 and config.save_image_steps <= config.max_train_steps / 3
+    assert (
+        config.checkpointing_steps <= config.max_train_steps / 3
+        and config.save_image_steps <= config.max_train_steps / 3
+    )
 
 
 def test_tutorial_is_the_tutorial():

@@ -114,8 +114,16 @@ def test_exif_rotation_is_undone_and_the_size_agrees(orientation):
     exif[0x0112] = orientation
     raw = noise(6, 4)
     file = png(raw, exif=exif)
-    turned = {1: raw, 2: raw[:, ::-1], 3: raw[::-1, ::-1], 4: raw[::-1], 5: raw.swapaxes(0, 1),
-              6: np.rot90(raw, -1), 7: np.rot90(raw, 2).swapaxes(0, 1), 8: np.rot90(raw)}[orientation]
+    turned = {
+        1: raw,
+        2: raw[:, ::-1],
+        3: raw[::-1, ::-1],
+        4: raw[::-1],
+        5: raw.swapaxes(0, 1),
+        6: np.rot90(raw, -1),
+        7: np.rot90(raw, 2).swapaxes(0, 1),
+        8: np.rot90(raw),
+    }[orientation]
     assert np.array_equal(pixels(file), turned)
     assert decode.size(file) == turned.shape[1::-1]
 
@@ -157,7 +165,11 @@ def test_a_decompression_bomb_is_too_large(side):
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(b""))
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b""))
+    )
     for act in (decode.read, decode.size):
         with pytest.raises(decode.UnusableImage, match="too_large"):
             act(bomb)

@@ -20,8 +20,11 @@ COMMIT = "a" * 40
 
 
 def repository() -> dict[str, bytes]:
-    rows = {"picture": [{"bytes": png(noise(seed=i)), "path": None} for i in range(6)], "kind": [i % 2 for i in range(6)],
-            "prompt": [f"number {i}" for i in range(6)]}
+    rows = {
+        "picture": [{"bytes": png(noise(seed=i)), "path": None} for i in range(6)],
+        "kind": [i % 2 for i in range(6)],
+        "prompt": [f"number {i}" for i in range(6)],
+    }
     kind = datasets.ClassLabel(names=["a", "b"])
     features = datasets.Features({"picture": datasets.Image(), "kind": kind, "prompt": datasets.Value("string")})
     table = io.BytesIO()
@@ -80,7 +83,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
             entries.append({"type": "directory", "path": "data", "oid": "1" * 40, "size": 0})
             return 200, json.dumps([entry for entry in entries if entry["path"].startswith(inside)]).encode(), {}
         siblings = [{"rfilename": name} for name in files]
-        return 200, json.dumps({"id": "some/set", "sha": COMMIT, "private": False, "siblings": siblings, "tags": []}).encode(), {}
+        return (
+            200,
+            json.dumps({"id": "some/set", "sha": COMMIT, "private": False, "siblings": siblings, "tags": []}).encode(),
+            {},
+        )
 
 
 @pytest.fixture
@@ -100,7 +107,13 @@ def hub(monkeypatch, tmp_path):
 def test_a_hub_set_is_downloaded_once_and_then_works_offline(hub, monkeypatch):
     told = []
     found = originals(settings("some/set"), progress=lambda *what: told.append(what))
-    assert (found.kind, len(found), found.image_column, found.label_names, found.license) == ("hub", 6, "picture", ("a", "b"), "cc0-1.0")
+    assert (found.kind, len(found), found.image_column, found.label_names, found.license) == (
+        "hub",
+        6,
+        "picture",
+        ("a", "b"),
+        "cc0-1.0",
+    )
     assert found.captions[5] == "number 5" and found.picture(2).tobytes() == noise(seed=2).tobytes()
     assert told and all(phase == "download" and total is None for phase, _, total in told)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -109,18 +122,25 @@ def test_a_hub_set_is_downloaded_once_and_then_works_offline(hub, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("nobody/nothing", "dataset_not_found"), ("locked/set", "dataset_gated"), ("bare/set", "no_pictures")]
+    ("name", "code"),
+    [("nobody/nothing", "dataset_not_found"), ("locked/set", "dataset_gated"), ("bare/set", "no_pictures")],
 )
 def test_what_the_hub_refuses(hub, name, code):
     with pytest.raises(Problem) as caught:
         originals(settings(name))
-    assert (caught.value.code, caught.value.field) == (code, "dataset_name") and repr(name) in problem_text(caught.value)
+    assert (caught.value.code, caught.value.field) == (code, "dataset_name") and repr(name) in problem_text(
+        caught.value
+    )
 
 
 def test_a_split_that_is_not_there(hub):
     with pytest.raises(Problem) as caught:
         originals(settings("some/set", split="test"))
-    assert (caught.value.code, caught.value.field, caught.value.values) == ("split_missing", "split", {"value": "test", "there": "train"})
+    assert (caught.value.code, caught.value.field, caught.value.values) == (
+        "split_missing",
+        "split",
+        {"value": "test", "there": "train"},
+    )
 
 
 def test_no_network_is_told_calmly_and_names_the_way_out(hub, monkeypatch):
@@ -148,7 +168,9 @@ def test_stop_ends_a_hanging_download(hub):
 
 def test_a_child_ends_when_its_parent_is_gone(hub):
     spec = json.dumps({"path": "hanging/set", "split": "train"})
-    child = image_source.subprocess.Popen([image_source.sys.executable, "-m", prepare.__name__, spec], stdin=image_source.subprocess.PIPE)
+    child = image_source.subprocess.Popen(
+        [image_source.sys.executable, "-m", prepare.__name__, spec], stdin=image_source.subprocess.PIPE
+    )
     assert hub.hanging.wait(30)
     child.stdin.close()
     assert child.wait(10) == 1
@@ -175,11 +197,16 @@ def test_stop_ends_the_preparing_of_a_folder(tmp_path, monkeypatch, cache_dir): 
     assert not [path for path in (cache_dir / "sources").iterdir() if path.is_dir()]
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (ConnectionError("x"), "hub_unreachable"), (datasets.exceptions.DatasetNotFoundError("x"), "dataset_not_found"),
-    (OSError(28, "No space left on device", "/cache"), "cache_unwritable"), (ValueError("first line\nsecond"), "dataset_unreadable"),
-    (ValueError(), "dataset_unreadable"),
-])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionError("x"), "hub_unreachable"),
+        (datasets.exceptions.DatasetNotFoundError("x"), "dataset_not_found"),
+        (OSError(28, "No space left on device", "/cache"), "cache_unwritable"),
+        (ValueError("first line\nsecond"), "dataset_unreadable"),
+        (ValueError(), "dataset_unreadable"),
+    ],
+)
 def test_errors_of_datasets_become_problems(error, code):
     try:
         raise RuntimeError("wrapped") from error

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 import torch
-from kits.pictures import cache_dir, folder_of, noise, png, settings  # noqa: F401
+from kits.pictures import cache_dir, folder_of, noise, png, settings, specimens  # noqa: F401
 from PIL import Image
-from test_data_source import specimens
 
 from ddpm_app.data import cache, decode, image_dataset, image_source
 from ddpm_app.data.image_dataset import load
@@ -64,7 +63,11 @@ def test_all_broken_is_one_clear_line(tmp_path):
         (tmp_path / f"{name}.png").write_bytes(b"junk")
     with pytest.raises(Problem) as caught:
         load(settings(tmp_path))
-    assert caught.value.code == "all_left_out" and "2 pictures" in problem_text(caught.value) and "a.png" in problem_text(caught.value)
+    assert (
+        caught.value.code == "all_left_out"
+        and "2 pictures" in problem_text(caught.value)
+        and "a.png" in problem_text(caught.value)
+    )
     assert entries() == []
 
 
@@ -211,7 +214,9 @@ def test_listing_and_clearing(tmp_path):
     assert len(load(settings(tmp_path / "pics"))) == 30
 
 
-@pytest.mark.parametrize(("count", "share", "held"), [(40, 0.05, 2), (12, 0.01, 1), (10, 0.5, 5), (9, 0.5, 0), (1, 0.5, 0), (40, 0.0, 0)])
+@pytest.mark.parametrize(
+    ("count", "share", "held"), [(40, 0.05, 2), (12, 0.01, 1), (10, 0.5, 5), (9, 0.5, 0), (1, 0.5, 0), (40, 0.0, 0)]
+)
 def test_held_out_pictures(tmp_path, count, share, held):
     got = load(settings(many(tmp_path, count), validation_share=share))
     assert len(got.held_out) == held
@@ -228,12 +233,19 @@ def test_held_out_pictures_follow_the_seed(tmp_path):
 def test_only_some_training_pictures(tmp_path, samples, left):
     """What is held out stays the same, and the seed chooses among the rest."""
     many(tmp_path, 60)
-    whole, got, other = (load(settings(tmp_path, validation_share=0.1, max_train_samples=most, seed=seed)) for most, seed in
-                         ((None, 3), (samples, 3), (samples, 4)))
+    whole, got, other = (
+        load(settings(tmp_path, validation_share=0.1, max_train_samples=most, seed=seed))
+        for most, seed in ((None, 3), (samples, 3), (samples, 4))
+    )
     assert len(got.train) == left and set(got.train) <= set(whole.train) and list(got.train) == sorted(got.train)
     assert got.held_out.tolist() == whole.held_out.tolist() and len(got) == 60 and got.cache_path == whole.cache_path
-    assert (other.train.tolist() == got.train.tolist()) == (False if left < 54 else other.held_out.tolist() == got.held_out.tolist())
-    assert load(settings(tmp_path, validation_share=0.1, max_train_samples=samples, seed=3)).train.tolist() == got.train.tolist()
+    assert (other.train.tolist() == got.train.tolist()) == (
+        False if left < 54 else other.held_out.tolist() == got.held_out.tolist()
+    )
+    assert (
+        load(settings(tmp_path, validation_share=0.1, max_train_samples=samples, seed=3)).train.tolist()
+        == got.train.tolist()
+    )
 
 
 @pytest.mark.parametrize(("share", "held"), [(0.05, [0, 1, 2]), (0.0, [])])

@@ -6,7 +6,7 @@ import zipfile
 
 import datasets
 import pytest
-from kits.pictures import cache_dir, folder_of, metadata, noise, png, settings  # noqa: F401
+from kits.pictures import cache_dir, folder_of, metadata, noise, png, settings, specimens  # noqa: F401
 from PIL import Image
 from pyarrow import parquet
 
@@ -26,19 +26,6 @@ def refused(code, field=None, **values):
     return caught.value
 
 
-def specimens(path, held=3, **extra):
-    """A small copy of the built-in file's layout."""
-    count = 12
-    columns = {"image": [{"bytes": png(noise(seed=i)), "path": None} for i in range(count)], "species": [i % 2 for i in range(count)],
-               "caption": [f"butterfly {i}" for i in range(count)],
-               "split": ["held-out" if i < held else "train" for i in range(count)], **extra}
-    features = datasets.Features({"image": datasets.Image(), "species": datasets.ClassLabel(names=["a", "b"]),
-                                  "caption": datasets.Value("string"), "split": datasets.Value("string"),
-                                  **{name: datasets.Value("float64") for name in extra}})
-    datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
-    return path
-
-
 def test_a_flat_folder(tmp_path):
     found = originals(settings(folder_of(tmp_path / "pics", ["b.png", "a.png"])))
     assert (len(found), found.names, found.labels, found.captions) == (2, ["a.png", "b.png"], None, None)
@@ -47,7 +34,11 @@ def test_a_flat_folder(tmp_path):
 
 def test_sub_folders_become_labels(tmp_path):
     found = originals(settings(folder_of(tmp_path, ["cats/1.png", "cats/2.png", "dogs/1.png"])))
-    assert (found.labels, found.label_names, found.names) == ([0, 0, 1], ("cats", "dogs"), ["cats/1.png", "cats/2.png", "dogs/1.png"])
+    assert (found.labels, found.label_names, found.names) == (
+        [0, 0, 1],
+        ("cats", "dogs"),
+        ["cats/1.png", "cats/2.png", "dogs/1.png"],
+    )
 
 
 def test_a_folder_with_strange_characters_and_split_words_in_file_names(tmp_path):
@@ -68,7 +59,9 @@ def test_a_label_named_train_loses_nothing(tmp_path):
 
 
 def test_a_slice_of_a_split(tmp_path):
-    assert originals(settings(folder_of(tmp_path, ["a.png", "b.png", "c.png", "d.png"]), split="train[:50%]")).names == ["a.png", "b.png"]
+    assert originals(
+        settings(folder_of(tmp_path, ["a.png", "b.png", "c.png", "d.png"]), split="train[:50%]")
+    ).names == ["a.png", "b.png"]
 
 
 def test_captions_of_a_metadata_file_and_unlisted_pictures(tmp_path):
@@ -187,15 +180,23 @@ def test_stopped_while_drawing_leaves_nothing(few_drawn, cache_dir):  # noqa: F8
 def test_the_large_set_has_the_specimens_of_the_small_one(tmp_path):
     """Row by row as in the shipped file. Captions are measured on the picture: a mark that is just visible may be told of at one size alone."""
     collection.write_parquet(tmp_path / "drawn.parquet", 24, lambda done, count: None, count=20)
-    drawn, shipped = (parquet.read_table(file, columns=["species", "split", "caption"]).slice(0, 20).to_pydict()
-                      for file in (tmp_path / "drawn.parquet", image_source.BUILT_IN_FILE))
+    drawn, shipped = (
+        parquet.read_table(file, columns=["species", "split", "caption"]).slice(0, 20).to_pydict()
+        for file in (tmp_path / "drawn.parquet", image_source.BUILT_IN_FILE)
+    )
     assert (drawn["species"], drawn["split"]) == (shipped["species"], shipped["split"])
     assert sum(one == other for one, other in zip(drawn["caption"], shipped["caption"], strict=True)) >= 19
 
 
 def test_a_label_column_of_strings_needs_no_naming(tmp_path):
     folder_of(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
-    metadata(tmp_path, [{"file_name": f"{name}.png", "label": label} for name, label in zip("abcd", ("moth", "", "bee", "moth"), strict=True)])
+    metadata(
+        tmp_path,
+        [
+            {"file_name": f"{name}.png", "label": label}
+            for name, label in zip("abcd", ("moth", "", "bee", "moth"), strict=True)
+        ],
+    )
     found = originals(settings(tmp_path))
     assert (found.labels, found.label_names) == ([1, -1, 0, 1], ("bee", "moth"))
 
@@ -203,7 +204,9 @@ def test_a_label_column_of_strings_needs_no_naming(tmp_path):
 def test_named_columns(tmp_path):
     specimens(tmp_path / "train.parquet")
     found = originals(settings(tmp_path, label_column="split", caption_column="split", image_column="image"))
-    assert found.label_names == ("held-out", "train") and found.labels[2:4] == [0, 1] and found.captions[0] == "held-out"
+    assert (
+        found.label_names == ("held-out", "train") and found.labels[2:4] == [0, 1] and found.captions[0] == "held-out"
+    )
 
 
 @pytest.mark.parametrize("field", ["image_column", "label_column", "caption_column"])
@@ -213,7 +216,9 @@ def test_a_missing_column_is_named_with_those_there(tmp_path, field):
     assert field in words and "'colour'" in words and "image, species, caption, split" in words
 
 
-@pytest.mark.parametrize(("field", "column"), [("image_column", "caption"), ("label_column", "weight"), ("caption_column", "species")])
+@pytest.mark.parametrize(
+    ("field", "column"), [("image_column", "caption"), ("label_column", "weight"), ("caption_column", "species")]
+)
 def test_a_column_of_the_wrong_kind(tmp_path, field, column):
     specimens(tmp_path / "train.parquet", weight=[0.5] * 12)
     refused("column_type", field, dataset_name=tmp_path, **{field: column})
@@ -290,7 +295,9 @@ def test_the_page_needs_no_torch_to_browse(tmp_path):
         "from ddpm_app.config import from_dict; from ddpm_app.data.image_source import originals;"
         "print(len(originals(from_dict({'dataset_name': sys.argv[1]})))); assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path / "pics")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(tmp_path / "pics")], capture_output=True, text=True
+    )
     assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
 
 

@@ -12,13 +12,17 @@ from ddpm_app.data.image_dataset import load
 
 def tutorial_batches(folder, size, flip_probability, batch_size):
     """The tutorial's own data path, as it stands there but for the probability of the flip."""
-    dataset = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train", cache_dir=str(folder.parent / "hf"))
-    compose = transforms.Compose([
-        transforms.Resize((size, size)),
-        transforms.RandomHorizontalFlip(flip_probability),
-        transforms.ToTensor(),
-        transforms.Normalize([0.5], [0.5]),
-    ])
+    dataset = datasets.load_dataset(
+        "imagefolder", data_dir=str(folder), split="train", cache_dir=str(folder.parent / "hf")
+    )
+    compose = transforms.Compose(
+        [
+            transforms.Resize((size, size)),
+            transforms.RandomHorizontalFlip(flip_probability),
+            transforms.ToTensor(),
+            transforms.Normalize([0.5], [0.5]),
+        ]
+    )
 
     def transform(training_tensors):
         return {"images": [compose(image.convert("RGB")) for image in training_tensors["image"]]}
@@ -33,7 +37,9 @@ def photos(tmp_path):
     folder.mkdir()
     for i in range(11):
         channels = 1 if i % 3 == 0 else 3
-        Image.fromarray(noise(20 + 7 * i, 61 - 4 * i, channels, seed=i)).save(folder / f"{i:02}.{'png' if i % 2 else 'jpg'}")
+        Image.fromarray(noise(20 + 7 * i, 61 - 4 * i, channels, seed=i)).save(
+            folder / f"{i:02}.{'png' if i % 2 else 'jpg'}"
+        )
     return folder
 
 
@@ -106,7 +112,8 @@ def test_crop_of_a_scan_line_stays_small():
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "inner"), [(40, 20, (8, 16)), (20, 40, (16, 8)), (1000, 1, (1, 16)), (16, 16, (16, 16)), (5, 3, (10, 16))]
+    ("width", "height", "inner"),
+    [(40, 20, (8, 16)), (20, 40, (16, 8)), (1000, 1, (1, 16)), (16, 16, (16, 16)), (5, 3, (10, 16))],
 )
 def test_pad_fits_inside_and_fills_with_white(width, height, inner):
     black = Image.new("RGB", (width, height))

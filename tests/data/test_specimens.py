@@ -102,7 +102,9 @@ def test_wings_are_mirrored_before_pose(monkeypatch):
     flat = []
     monkeypatch.setattr(drawing, "_wear", lambda cover, rng: 0)
     mount = drawing._mount
-    monkeypatch.setattr(drawing, "_mount", lambda rgb, cover, *rest: flat.append((rgb, cover)) or mount(rgb, cover, *rest))
+    monkeypatch.setattr(
+        drawing, "_mount", lambda rgb, cover, *rest: flat.append((rgb, cover)) or mount(rgb, cover, *rest)
+    )
     posed = pixels(draw(2, 64, 3))
     rgb, alpha = flat[0][0], np.asarray(flat[0][1])
     assert np.array_equal(rgb, rgb[:, ::-1]) and np.array_equal(alpha, alpha[:, ::-1])

@@ -37,10 +37,13 @@ def refused(code, paths, into):
 
 def huge_png(side) -> bytes:
     """A header that promises side x side pixels."""
+
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"")
+    )
 
 
 @pytest.fixture
@@ -79,7 +82,9 @@ def test_a_zip_keeps_its_captions(tmp_path, into):
 
 
 def test_two_zips_are_two_labels(tmp_path, into):
-    paths = [zipped(tmp_path / f"{label}.zip", {"1.png": png(noise(seed=i))}) for i, label in enumerate(("cats", "dogs"))]
+    paths = [
+        zipped(tmp_path / f"{label}.zip", {"1.png": png(noise(seed=i))}) for i, label in enumerate(("cats", "dogs"))
+    ]
     assert originals(settings(import_upload(paths, into))).label_names == ("cats", "dogs")
 
 
@@ -152,7 +157,9 @@ def test_a_bomb_costs_no_memory(tmp_path):
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000)"
     )
     env = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
-    done = subprocess.run([sys.executable, "-c", code, path, tmp_path / "into"], capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        [sys.executable, "-c", code, path, tmp_path / "into"], capture_output=True, text=True, env=env
+    )
     assert done.stdout.split() == ["upload_bytes", "True"], done.stderr
 
 
@@ -214,7 +221,9 @@ def test_one_picture_of_too_many_pixels_is_left_out_when_loaded(tmp_path, into):
 
 
 def test_a_broken_zip(tmp_path, into):
-    path = zipped(tmp_path / "a.zip", {"a.png": png(noise(200, 200)), "b.png": png(noise(200, 200))}, zipfile.ZIP_STORED)
+    path = zipped(
+        tmp_path / "a.zip", {"a.png": png(noise(200, 200)), "b.png": png(noise(200, 200))}, zipfile.ZIP_STORED
+    )
     data = path.read_bytes()
     for broken in (data[:-40], b"no zip", data[:5000] + b"\0\1\2\3" + data[5004:], b""):
         path.write_bytes(broken)
@@ -269,8 +278,17 @@ def told(folder, **changes):
     source = originals(settings(folder, **changes))
     assert len(load(settings(folder, **changes))) == len(source)
     names = [*(source.label_names or ()), ""]
-    return dict(zip(source.names, zip(source.captions or [""] * len(source), [names[k] for k in source.labels or [-1] * len(source)],
-                                      strict=True), strict=True))
+    return dict(
+        zip(
+            source.names,
+            zip(
+                source.captions or [""] * len(source),
+                [names[k] for k in source.labels or [-1] * len(source)],
+                strict=True,
+            ),
+            strict=True,
+        )
+    )
 
 
 def edit(folder, name, **texts):
@@ -278,7 +296,9 @@ def edit(folder, name, **texts):
 
 
 def unpacked(tmp_path, into, **metadata):
-    files = {f"{label}/{i}.png": png(noise(seed=k * 2 + i)) for k, label in enumerate(("cats", "dogs")) for i in range(2)}
+    files = {
+        f"{label}/{i}.png": png(noise(seed=k * 2 + i)) for k, label in enumerate(("cats", "dogs")) for i in range(2)
+    }
     files |= {name.replace("__", "/").replace("_", "."): text for name, text in metadata.items()}
     return import_upload([zipped(tmp_path / "a.zip", files)], into)
 
@@ -286,9 +306,13 @@ def unpacked(tmp_path, into, **metadata):
 def test_labels_from_sub_folders_survive_a_first_caption(tmp_path, into):
     folder = unpacked(tmp_path, into)
     before = originals(settings(folder))
-    edit(folder, "cats/1.png", caption="a \u2028 grey \"cat\"")
-    assert told(folder) == {"cats/0.png": ("", "cats"), "cats/1.png": ("a \u2028 grey \"cat\"", "cats"), "dogs/0.png": ("", "dogs"),
-                            "dogs/1.png": ("", "dogs")}
+    edit(folder, "cats/1.png", caption='a \u2028 grey "cat"')
+    assert told(folder) == {
+        "cats/0.png": ("", "cats"),
+        "cats/1.png": ('a \u2028 grey "cat"', "cats"),
+        "dogs/0.png": ("", "dogs"),
+        "dogs/1.png": ("", "dogs"),
+    }
     after = originals(settings(folder))
     assert (after.names, after.labels, after.label_names) == (before.names, before.labels, before.label_names)
     assert after.fingerprint != before.fingerprint
@@ -298,7 +322,11 @@ def test_labels_from_sub_folders_survive_a_first_caption(tmp_path, into):
 def test_a_label_changes_and_goes(tmp_path, into):
     folder = unpacked(tmp_path, into)
     edit(folder, "dogs/1.png", label="wolves")
-    assert told(folder)["dogs/1.png"] == ("", "wolves") and originals(settings(folder)).label_names == ("cats", "dogs", "wolves")
+    assert told(folder)["dogs/1.png"] == ("", "wolves") and originals(settings(folder)).label_names == (
+        "cats",
+        "dogs",
+        "wolves",
+    )
     edit(folder, "dogs/1.png", label="")
     assert originals(settings(folder)).labels == [0, 0, 1, -1]
     for name in ("cats/0.png", "cats/1.png", "dogs/0.png"):
@@ -307,7 +335,10 @@ def test_a_label_changes_and_goes(tmp_path, into):
 
 
 def test_what_else_the_metadata_holds_stays(tmp_path, into):
-    rows = [{"file_name": f"./{name}", "text": "old", "label": k, "weight": 1.5} for k, name in enumerate(("cats/0.png", "dogs/1.png"))]
+    rows = [
+        {"file_name": f"./{name}", "text": "old", "label": k, "weight": 1.5}
+        for k, name in enumerate(("cats/0.png", "dogs/1.png"))
+    ]
     folder = unpacked(tmp_path, into, metadata_jsonl="\n".join(map(json.dumps, rows)))
     assert told(folder) == {"cats/0.png": ("old", "0"), "dogs/1.png": ("old", "1")}
     edit(folder, "dogs/1.png", text="new", label="one")
@@ -320,8 +351,12 @@ def test_metadata_of_other_kinds_becomes_one_file(tmp_path, into):
     folder = unpacked(tmp_path, into, metadata_csv="file_name,caption,label\ncats/0.png,one,3\ndogs/0.png,,\n")
     annotate(folder, [], "dogs/0.png", {"caption": "two"})
     assert told(folder) == {"cats/0.png": ("one", "3"), "dogs/0.png": ("two", "")}
-    other = unpacked(tmp_path, into / "other", cats__metadata_jsonl='{"file_name": "0.png", "caption": "one"}',
-                     dogs__metadata_jsonl='{"file_name": "1.png", "caption": "two"}')
+    other = unpacked(
+        tmp_path,
+        into / "other",
+        cats__metadata_jsonl='{"file_name": "0.png", "caption": "one"}',
+        dogs__metadata_jsonl='{"file_name": "1.png", "caption": "two"}',
+    )
     edit(other, "dogs/1.png", caption="three")
     assert told(other) == {"cats/0.png": ("one", ""), "dogs/1.png": ("three", "")}
     assert names(other)[0] == "cats/.metadata.jsonl"

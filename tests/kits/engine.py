@@ -1,4 +1,5 @@
 """What the tests of the engine share: tiny settings, a control in the test's hand, runs to the end, and what a run came to."""
+
 import contextlib
 import hashlib
 import pathlib
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from ddpm_app.config import TrainConfig, from_dict
 from ddpm_app.runs import registry
@@ -15,11 +17,30 @@ from ddpm_app.train.events import Event
 
 NETWORK = dict(image_size=8, unet="tiny", block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8)
 TINY = NETWORK | dict(
-    train_batch_size=4, max_train_steps=12, learning_rate=1e-3, lr_warmup_steps=2, checkpointing_steps=4, save_image_steps=4,
-    preview_images=2, preview_inference_steps=2, validation_share=0.25, mixed_precision="no", device="cpu", threads=1,
-    push_to_hub=False, output_dir="tiny",
+    train_batch_size=4,
+    max_train_steps=12,
+    learning_rate=1e-3,
+    lr_warmup_steps=2,
+    checkpointing_steps=4,
+    save_image_steps=4,
+    preview_images=2,
+    preview_inference_steps=2,
+    validation_share=0.25,
+    mixed_precision="no",
+    device="cpu",
+    threads=1,
+    push_to_hub=False,
+    output_dir="tiny",
 )
-MEASURED = dict(step_seconds=0.01, forward_seconds=0.01, memory_bytes=1_000_000, precision="no", threads=1, parameters=10_000, preview_passes=2)
+MEASURED = dict(
+    step_seconds=0.01,
+    forward_seconds=0.01,
+    memory_bytes=1_000_000,
+    precision="no",
+    threads=1,
+    parameters=10_000,
+    preview_passes=2,
+)
 """Stands in for a rehearsal."""
 
 
@@ -85,7 +106,9 @@ def objective(config: TrainConfig, runs_dir: pathlib.Path | None = None, progres
     from ddpm_app.data import image_dataset
     from ddpm_app.train.loop import OBJECTIVES
 
-    return OBJECTIVES[config.objective](config, image_dataset.load(config), runs_dir, "cpu", progress or (lambda *told: None), lambda: False)
+    return OBJECTIVES[config.objective](
+        config, image_dataset.load(config), runs_dir, "cpu", progress or (lambda *told: None), lambda: False
+    )
 
 
 def new(runs_dir: pathlib.Path, config: TrainConfig, **changes) -> Run:
@@ -95,7 +118,9 @@ def new(runs_dir: pathlib.Path, config: TrainConfig, **changes) -> Run:
 
 def rows(run: Run, kind: str | None = None) -> list[dict]:
     """The metrics, of one kind where asked, without the times."""
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.read_metrics()[0] if kind in (None, row["kind"])]
+    return [
+        {k: v for k, v in row.items() if k != "seconds"} for row in run.read_metrics()[0] if kind in (None, row["kind"])
+    ]
 
 
 def losses(run: Run) -> list[float]:
@@ -104,7 +129,9 @@ def losses(run: Run) -> list[float]:
 
 def _hash(value: Any, into) -> None:
     if isinstance(value, torch.Tensor):
-        into.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().flatten().view(torch.uint8).numpy().tobytes())
+        into.update(
+            f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().flatten().view(torch.uint8).numpy().tobytes()
+        )
     elif isinstance(value, dict):
         for key in value:
             into.update(repr(key).encode())
@@ -135,3 +162,11 @@ def until(true: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
     return value
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+def distance(one, other) -> float:
+    return max(float((one[k] - other[k]).abs().max()) for k in one)

@@ -1,4 +1,5 @@
 """Run folders as training leaves them, made without training: what the page's tests and pictures look at."""
+
 import io
 import json
 import math
@@ -49,7 +50,9 @@ def make_run(
         "images": 960,
         "held_out": 64,
     }
-    run.update_record(plan=plan, data={"fingerprint": "f00d", "kind": "built-in", "name": "butterflies"}, created=time.time() - age)
+    run.update_record(
+        plan=plan, data={"fingerprint": "f00d", "kind": "built-in", "name": "butterflies"}, created=time.time() - age
+    )
     write_metrics(run, steps)
     for k in range(previews):
         run.save_sample(round(steps * k / max(1, previews - 1)), preview_png(k / max(1, previews - 1)))
@@ -118,7 +121,9 @@ def preview_png(done: float, side: int = 32, columns: int = 4) -> bytes:
         pen.line([side * 2, side * 0.8, side * 2, side * 3.2], fill="#222222", width=6)
         picture = big.resize((side, side), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(2 * (1 - done)))
         noise = Image.effect_noise((side, side), 90).convert("RGB")
-        sheet.paste(Image.blend(picture, noise, 0.9 * (1 - done) ** 2), (k % columns * (side + 2), k // columns * (side + 2)))
+        sheet.paste(
+            Image.blend(picture, noise, 0.9 * (1 - done) ** 2), (k % columns * (side + 2), k // columns * (side + 2))
+        )
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
@@ -139,4 +144,11 @@ def save_pipeline(run: Run, step: int) -> None:
 
 def at_work(run: Run, **news) -> None:
     """Make the run look as if this process trained it."""
-    run.update_status(state="training", phase="training", pid=os.getpid(), born=psutil.Process().create_time(), host=socket.gethostname(), **news)
+    run.update_status(
+        state="training",
+        phase="training",
+        pid=os.getpid(),
+        born=psutil.Process().create_time(),
+        host=socket.gethostname(),
+        **news,
+    )

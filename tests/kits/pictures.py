@@ -3,6 +3,7 @@
 import io
 import json
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,7 +14,9 @@ from ddpm_app.errors import Problem
 
 
 def settings(dataset_name, **values) -> TrainConfig:
-    return from_dict({"dataset_name": str(dataset_name), "unet": "tiny", "image_size": 16, "validation_share": 0.0} | values)
+    return from_dict(
+        {"dataset_name": str(dataset_name), "unet": "tiny", "image_size": 16, "validation_share": 0.0} | values
+    )
 
 
 def noise(width=12, height=9, channels=3, seed=0) -> np.ndarray:
@@ -46,6 +49,29 @@ def prepare_here(config, spec, progress, cancelled):
     except Exception as error:
         problem = prepare.explain(error)
         raise Problem(problem.code, problem.field, **{"value": config.dataset_name, **problem.values}) from error
+
+
+def specimens(path, held=3, **extra):
+    """A small copy of the built-in file's layout."""
+    count = 12
+    columns = {
+        "image": [{"bytes": png(noise(seed=i)), "path": None} for i in range(count)],
+        "species": [i % 2 for i in range(count)],
+        "caption": [f"butterfly {i}" for i in range(count)],
+        "split": ["held-out" if i < held else "train" for i in range(count)],
+        **extra,
+    }
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "species": datasets.ClassLabel(names=["a", "b"]),
+            "caption": datasets.Value("string"),
+            "split": datasets.Value("string"),
+            **{name: datasets.Value("float64") for name in extra},
+        }
+    )
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
+    return path
 
 
 @pytest.fixture(autouse=True)

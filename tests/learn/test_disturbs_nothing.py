@@ -1,4 +1,5 @@
 """A student who clicks through all stations changes nothing in a training run beside it."""
+
 import shutil
 
 import pytest
@@ -15,7 +16,12 @@ from ddpm_app.learn.sessions import LearnSessions
 STEPS = 240
 LEFT = dict(max_train_steps=STEPS, dropout=0.1, checkpointing_steps=STEPS, save_image_steps=STEPS)
 
-MORE = {"step": {"pressed": "ten"}, "walk": {"pressed": "measure"}, "modes": {"values": {"dropout": 0.3}}, "latent": {"values": {"forget": True}}}
+MORE = {
+    "step": {"pressed": "ten"},
+    "walk": {"pressed": "measure"},
+    "modes": {"values": {"dropout": 0.3}},
+    "latent": {"values": {"forget": True}},
+}
 """Where a station does more when it is asked to."""
 
 
@@ -38,7 +44,9 @@ def test_a_run_is_the_same_with_a_student_beside_it(no_rehearsal, alone, trained
     run = studio.jobs.start(tiny(**LEFT))
     for turn, name in enumerate(stations.ORDER, 1):
         answers = clicks(desk, name, model=f"run:{known.name}", turn=turn, **MORE.get(name, {}))
-        assert all("error" not in answer for answer in answers) and any("panels" in answer for answer in answers), answers
+        assert all("error" not in answer for answer in answers) and any("panels" in answer for answer in answers), (
+            answers
+        )
         seen.append(run.active)
     studio.jobs.join(240)
     assert run.status["state"] == "finished" and seen.count(True) > len(seen) // 2

@@ -14,10 +14,28 @@ from ddpm_app.ui.page import TABS
 LANGUAGES = ("en", "zh")
 LENGTHS = {"en": (60, 110), "zh": (80, 200)}
 """Of a step, in words or in Chinese characters."""
-NAMES = {"batch_size", "backward", "requires_grad", "no_grad", "zero_grad", "x_t", "x_0", "abar_t", "scaling_factor", "conv_in"}
+NAMES = {
+    "batch_size",
+    "backward",
+    "requires_grad",
+    "no_grad",
+    "zero_grad",
+    "x_t",
+    "x_0",
+    "abar_t",
+    "scaling_factor",
+    "conv_in",
+}
 """Names in the prose that are no settings of the app."""
-STEPS = [(lang, lesson["id"], k, step) for lang in LANGUAGES for lesson in lessons.lessons(lang) for k, step in enumerate(lesson["steps"])]
-each_step = pytest.mark.parametrize(("lang", "step"), [(s[0], s[3]) for s in STEPS], ids=[f"{lang}-{name}-{k}" for lang, name, k, _ in STEPS])
+STEPS = [
+    (lang, lesson["id"], k, step)
+    for lang in LANGUAGES
+    for lesson in lessons.lessons(lang)
+    for k, step in enumerate(lesson["steps"])
+]
+each_step = pytest.mark.parametrize(
+    ("lang", "step"), [(s[0], s[3]) for s in STEPS], ids=[f"{lang}-{name}-{k}" for lang, name, k, _ in STEPS]
+)
 
 
 def plain(step):
@@ -30,7 +48,9 @@ def found_in(step, tag):
 
 # ---- the files ----------------------------------------------------------------------------------------------------------
 def test_there_is_a_file_for_each_lesson_and_language_and_no_other():
-    assert {path.name for path in lessons.FOLDER.iterdir()} == {f"{name}.{lang}.md" for name in lessons.ORDER for lang in LANGUAGES}
+    assert {path.name for path in lessons.FOLDER.iterdir()} == {
+        f"{name}.{lang}.md" for name in lessons.ORDER for lang in LANGUAGES
+    }
 
 
 @pytest.mark.parametrize("at", range(len(lessons.ORDER)), ids=lessons.ORDER)
@@ -40,7 +60,13 @@ def test_both_languages_take_the_same_walk(at):
     assert [step["set"] for step in english["steps"]] == [step["set"] for step in chinese["steps"]]
     for lesson in (english, chinese):
         titles = [step["title"] for step in lesson["steps"]]
-        assert lesson["id"] == lessons.ORDER[at] and lesson["title"] and lesson["summary"] and all(titles) and len(set(titles)) == len(titles)
+        assert (
+            lesson["id"] == lessons.ORDER[at]
+            and lesson["title"]
+            and lesson["summary"]
+            and all(titles)
+            and len(set(titles)) == len(titles)
+        )
     assert english["title"] != chinese["title"] and english["summary"] != chinese["summary"]
 
 
@@ -127,13 +153,18 @@ def test_chinese_is_punctuated_as_chinese():
         if lang == "zh":
             told = re.sub(r"<code>.*?</code>", "x", step["title"] + "\n" + step["html"])
             assert not re.search(r"[\u4e00-\u9fff][,;:?!()]|[,;:?!(][\u4e00-\u9fff]", told), step["title"]
-            assert not re.search(r"[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]", re.sub(r"<[^>]+>", "", told)), step["title"]
+            assert not re.search(
+                r"[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]", re.sub(r"<[^>]+>", "", told)
+            ), step["title"]
             assert "\u60a8" not in told
 
 
 # ---- reading a file -----------------------------------------------------------------------------------------------------
 def test_a_lesson_is_read():
-    found = lessons.read("x", '# T\nS.\n\n## One\n<!-- {"tab": "learn"} -->\nSay `a` & *b* <b>c</b>.\n\n## Two\n<!-- {\n"t": 3} -->\n- d\n')
+    found = lessons.read(
+        "x",
+        '# T\nS.\n\n## One\n<!-- {"tab": "learn"} -->\nSay `a` & *b* <b>c</b>.\n\n## Two\n<!-- {\n"t": 3} -->\n- d\n',
+    )
     assert (found["id"], found["title"], found["summary"]) == ("x", "T", "S.")
     assert found["steps"][0] == {"title": "One", "set": {"tab": "learn"},
                                  "html": "<p>Say <code>a</code> &amp; <em>b</em> &lt;b&gt;c&lt;/b&gt;.</p>\n"}  # fmt: skip

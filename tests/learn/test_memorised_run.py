@@ -1,4 +1,5 @@
 """The planted-copy test: a model overfitted on eight pictures is called memorised, the shipped model is not."""
+
 import pytest
 from kits import learn as learn_kit
 
@@ -40,9 +41,22 @@ def overfitted(tmp_path, runs_dir, specimens, no_rehearsal):
         (tmp_path / "eight" / specimens.label_names[label]).mkdir(parents=True)
         drawers.picture(chosen).save(tmp_path / "eight" / specimens.label_names[label] / "only.png")
     changes = dict(
-        dataset_name=str(tmp_path / "eight"), conditioning="labels", condition_dropout=0.0, train_batch_size=8, random_flip=False,
-        max_train_minutes=None, max_train_steps=110, save_image_epochs=1000, save_model_epochs=1000, preview_images=1,
-        preview_inference_steps=1, mixed_precision="no", device="cpu", threads=1, output_dir="overfitted")
+        dataset_name=str(tmp_path / "eight"),
+        conditioning="labels",
+        condition_dropout=0.0,
+        train_batch_size=8,
+        random_flip=False,
+        max_train_minutes=None,
+        max_train_steps=110,
+        save_image_epochs=1000,
+        save_model_epochs=1000,
+        preview_images=1,
+        preview_inference_steps=1,
+        mixed_precision="no",
+        device="cpu",
+        threads=1,
+        output_dir="overfitted",
+    )
     run = registry.create(runs_dir, from_dict(presets.build("first-butterflies").to_dict() | SMALL | changes))
     list(jobs.work(run, RunControl(run)))
     assert run.status["state"] == "finished"

@@ -10,9 +10,14 @@ from ddpm_app.learn import panels
 
 @pytest.mark.parametrize("channels, shown", [(1, 1), (2, 1), (3, 3), (4, 3)])
 def test_of_latents_three_channels_are_seen_or_one(channels, shown):
-    x, pixel, latent = torch.randn(2, channels, 4, 4), *(types.SimpleNamespace(codec=types.SimpleNamespace(vae=vae)) for vae in (None, object()))
+    x, pixel, latent = (
+        torch.randn(2, channels, 4, 4),
+        *(types.SimpleNamespace(codec=types.SimpleNamespace(vae=vae)) for vae in (None, object())),
+    )
     assert panels.seen(pixel, x) is x
-    assert torch.equal(panels.seen(latent, x), x[:, :shown] / 3) and torch.equal(panels.seen(latent, x[0]), x[0, :shown] / 3)
+    assert torch.equal(panels.seen(latent, x), x[:, :shown] / 3) and torch.equal(
+        panels.seen(latent, x[0]), x[0, :shown] / 3
+    )
 
 
 def test_larger_pictures_are_shown_as_means():

@@ -24,11 +24,16 @@ def test_a_picture_is_clamped_once_and_sent_without_loss():
     assert np.array_equal(pixels(panels.image(colour)), wanted)
 
 
-@pytest.mark.parametrize("kind, values", [("signed", [-9.0, -2, -1, 0, 1, 2, 9]), ("size", [-1.0, 0, 0.5, 1, 1.5, 2, 9])])
+@pytest.mark.parametrize(
+    "kind, values", [("signed", [-9.0, -2, -1, 0, 1, 2, 9]), ("size", [-1.0, 0, 0.5, 1, 1.5, 2, 9])]
+)
 def test_colours_are_those_of_the_map_between_the_limits(kind, values):
     shares = [(v + 2) / 4 if kind == "signed" else v / 2 for v in values]
     wanted = [matplotlib.colormaps[panels.MAPS[kind]](round(255 * min(1, max(0, share))))[:3] for share in shares]
-    assert np.abs(pixels(panels.heat(torch.tensor([values]), 2.0, kind=kind))[0] - 255 * np.array(wanted)).max() <= 0.5 + 1e-6
+    assert (
+        np.abs(pixels(panels.heat(torch.tensor([values]), 2.0, kind=kind))[0] - 255 * np.array(wanted)).max()
+        <= 0.5 + 1e-6
+    )
 
 
 def test_the_bar_shows_the_same_limits():
@@ -43,7 +48,9 @@ def test_nothing_and_no_number_have_colours_too():
 
 
 def test_what_flows_is_told_in_numbers():
-    rows = panels.flow([("x", torch.tensor([[0.0, 1.0], [2.0, 3.0]]), "data"), ("n", torch.tensor(200), "")], "en")["rows"]
+    rows = panels.flow([("x", torch.tensor([[0.0, 1.0], [2.0, 3.0]]), "data"), ("n", torch.tensor(200), "")], "en")[
+        "rows"
+    ]
     assert rows[0] == [{"text": "x", "colour": "data"}, "2×2", "float32", "0.000", "3.000", "1.500", "1.118"]
     assert rows[1] == [{"text": "n", "colour": ""}, "1", "int64", "200", "200", "200", "0.000"]
 

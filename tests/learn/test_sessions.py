@@ -1,4 +1,5 @@
 """The desk of the Learn tab: who asks what, piece by piece, and nobody's training is in the way."""
+
 import base64
 import io
 import json
@@ -42,7 +43,17 @@ def show(monkeypatch):
 
 
 def query(turn=1, **given):
-    plain = {"client": "a", "turn": turn, "lang": "en", "station": "noise", "model": SHIPPED, "picture": "0", "t": 300, "seed": 0, "values": {}}
+    plain = {
+        "client": "a",
+        "turn": turn,
+        "lang": "en",
+        "station": "noise",
+        "model": SHIPPED,
+        "picture": "0",
+        "t": 300,
+        "seed": 0,
+        "values": {},
+    }
     return plain | given
 
 
@@ -133,21 +144,34 @@ def test_a_station_without_a_network_keeps_the_device_from_nobody(desk, show):
     assert held == [0]
 
 
-@pytest.mark.parametrize("wrong, told", [
-    ({"model": "run:nobody"}, "nobody"),
-    ({"model": "shipped:nobody"}, "nobody"),
-    ({"model": "other:/etc"}, "model"),
-    ({"picture": "own:0123"}, "Your own"),
-])
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"model": "run:nobody"}, "nobody"),
+        ({"model": "shipped:nobody"}, "nobody"),
+        ({"model": "other:/etc"}, "model"),
+        ({"picture": "own:0123"}, "Your own"),
+    ],
+)
 def test_what_is_not_there_is_told(desk, wrong, told):
     said = desk.ask(query(**wrong))
     assert told in said["error"] and "Traceback" not in said["error"]
 
 
-@pytest.mark.parametrize("odd", [
-    {"t": "a"}, {"t": 10**9}, {"t": None}, {"seed": -5}, {"seed": "x"}, {"values": "nothing"}, {"values": {"schedule": 7}},
-    {"picture": "99999"}, {"lang": "xx"},
-])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"t": "a"},
+        {"t": 10**9},
+        {"t": None},
+        {"seed": -5},
+        {"seed": "x"},
+        {"values": "nothing"},
+        {"values": {"schedule": 7}},
+        {"picture": "99999"},
+        {"lang": "xx"},
+    ],
+)
 def test_what_makes_no_sense_becomes_something_that_does(desk, odd):
     assert "panels" in desk.ask(query(**odd))
 
@@ -158,7 +182,13 @@ def test_controls_are_read_with_care():
     default = {"n": 3, "f": 0.5, "c": "a", "on": False, "w": "hi"}
     assert station.read({}) == default
     assert station.read({"n": 11, "f": float("nan"), "c": "z", "on": "yes", "w": 5, "go": 1}) == default
-    assert station.read({"n": 7.0, "f": 0, "c": "b", "on": True, "w": "x" * 999}) == {"n": 7, "f": 0.0, "c": "b", "on": True, "w": "x" * 300}
+    assert station.read({"n": 7.0, "f": 0, "c": "b", "on": True, "w": "x" * 999}) == {
+        "n": 7,
+        "f": 0.0,
+        "c": "b",
+        "on": True,
+        "w": "x" * 300,
+    }
 
 
 def test_memory_lasts_while_one_stays(desk, show):
@@ -167,9 +197,20 @@ def test_memory_lasts_while_one_stays(desk, show):
         yield [panels.note(str(asked.memory["count"]))]
 
     show(counting, Action("one"))
-    told = [text(desk.ask(query(k, **more))["panels"])[0] for k, more in enumerate([
-        {"pressed": "one"}, {"pressed": "one", "t": 5}, {}, {"client": "b"}, {"picture": "1"}, {"pressed": "one"},
-    ], 1)]
+    told = [
+        text(desk.ask(query(k, **more))["panels"])[0]
+        for k, more in enumerate(
+            [
+                {"pressed": "one"},
+                {"pressed": "one", "t": 5},
+                {},
+                {"client": "b"},
+                {"picture": "1"},
+                {"pressed": "one"},
+            ],
+            1,
+        )
+    ]
     assert told == ["1", "2", "2", "0", "0", "1"]
 
 
@@ -275,17 +316,27 @@ def test_a_run_that_has_saved_nothing_says_so(desk, a_run):
 
 def test_its_owner_may_ask_a_run_to_save(desk, a_run):
     offers = Offers(desk.studio, desk)
-    assert offers.snapshot({"lang": "en", "model": f"run:{a_run.name}", "visitor": "me"}) == {} and a_run.requests["save"] == 1
+    assert (
+        offers.snapshot({"lang": "en", "model": f"run:{a_run.name}", "visitor": "me"}) == {}
+        and a_run.requests["save"] == 1
+    )
     assert "nobody" in offers.snapshot({"lang": "en", "model": "run:nobody"})["error"]
     desk.studio.public = True
-    assert offers.snapshot({"lang": "en", "model": f"run:{a_run.name}", "visitor": "another"})["error"] and a_run.requests["save"] == 1
+    assert (
+        offers.snapshot({"lang": "en", "model": f"run:{a_run.name}", "visitor": "another"})["error"]
+        and a_run.requests["save"] == 1
+    )
 
 
 def test_the_page_is_told_what_it_shows(desk):
     offers = Offers(desk.studio, desk)
     for lang in i18n.LANGUAGES:
         found = offers.catalog(lang)
-        assert [station["id"] for station in found["stations"]] == list(stations.ORDER) and len(found["lessons"]) == 4 and found["words"]["model"]
+        assert (
+            [station["id"] for station in found["stations"]] == list(stations.ORDER)
+            and len(found["lessons"]) == 4
+            and found["words"]["model"]
+        )
     details = offers.details("noise")
     assert len(details["maths"]) == 2 and details["code"][0].startswith("def add_noise")
     first, second = (offers.pictures({"lang": "en", "model": SHIPPED, "page": page})["pictures"] for page in (0, 1))

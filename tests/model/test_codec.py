@@ -63,7 +63,9 @@ def test_tiny_autoencoder():
     ours = Vae(theirs)
     with torch.no_grad():
         assert torch.equal(ours.encode(batch), theirs.encode(batch).latents * 0.7)
-        assert torch.equal(ours.decode(ours.encode(batch)), theirs.decode(theirs.encode(batch).latents * 0.7 / 0.7).sample)
+        assert torch.equal(
+            ours.decode(ours.encode(batch)), theirs.decode(theirs.encode(batch).latents * 0.7 / 0.7).sample
+        )
 
 
 @every_class
@@ -77,7 +79,11 @@ def test_shape_is_what_comes_out(make):
 
 
 def test_factor_comes_from_the_levels():
-    four = parts_kit.vae(block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
+    four = parts_kit.vae(
+        block_out_channels=(8,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    )
     assert Vae(four).factor == 8 and Vae(four).shape(3, 64) == (4, 8, 8)
 
 
@@ -85,7 +91,11 @@ def test_size_that_the_factor_does_not_divide():
     with pytest.raises(Problem) as refused:
         Vae(parts_kit.vae()).shape(3, 9)
     problem = refused.value
-    assert (problem.code, problem.field, problem.values["suggestion"]) == ("vae_factor", "image_size", 8) and problem_text(problem)
+    assert (problem.code, problem.field, problem.values["suggestion"]) == (
+        "vae_factor",
+        "image_size",
+        8,
+    ) and problem_text(problem)
 
 
 @every_class
@@ -120,7 +130,9 @@ def test_kept_latents_are_those_of_the_pictures(make, pictures, own_cache):
         wanted = ours.encode(pictures.tensors(indices, mirrored))
         torch.testing.assert_close(kept.tensors(indices, mirrored), wanted, rtol=0, atol=1e-6)
     there, mirror = kept.tensors(indices), kept.tensors(indices, np.ones(4, bool))
-    assert not torch.allclose(there, mirror) and not torch.allclose(there.flip(-1), mirror), "a mirror image has a latent of its own"
+    assert not torch.allclose(there, mirror) and not torch.allclose(there.flip(-1), mirror), (
+        "a mirror image has a latent of its own"
+    )
     assert there.dtype == torch.float32 and torch.equal(kept.tensors([5, 0]), there[:2])
 
 
@@ -192,9 +204,14 @@ def test_the_entry_says_what_it_is(pictures, own_cache):
 # ---- how well it gives pictures back ---------------------------------------------------------------------------------
 def test_psnr(pictures):
     blank, same = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
-    assert reconstruction.psnr(blank, blank + 0.2) == pytest.approx(20.0) and reconstruction.psnr(blank, blank) == float("inf")
+    assert reconstruction.psnr(blank, blank + 0.2) == pytest.approx(20.0) and reconstruction.psnr(
+        blank, blank
+    ) == float("inf")
     assert reconstruction.psnr(same, same * 5) == float("inf"), "what is shown is clamped"
-    assert reconstruction.dataset_psnr(Pixels(), pictures) == float("inf") and 0 < reconstruction.dataset_psnr(Vae(parts_kit.vae()), pictures) < 20
+    assert (
+        reconstruction.dataset_psnr(Pixels(), pictures) == float("inf")
+        and 0 < reconstruction.dataset_psnr(Vae(parts_kit.vae()), pictures) < 20
+    )
 
 
 def test_looks_at_pictures_of_its_kind(pictures):
@@ -263,8 +280,12 @@ def test_latents_of_the_data_are_normal(uneven):
 @torch.no_grad()
 def test_reconstructions_stay_as_they_are(uneven):
     rough, latents, smooth = uneven
-    torch.testing.assert_close(smooth.decode(smooth.encode(x(8)).latent_dist.mean).sample, rough.decode(latents[:8]).sample, rtol=0, atol=1e-5)
-    torch.testing.assert_close(Vae(smooth).decode(Vae(smooth).encode(x(8))), rough.decode(latents[:8]).sample, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        smooth.decode(smooth.encode(x(8)).latent_dist.mean).sample, rough.decode(latents[:8]).sample, rtol=0, atol=1e-5
+    )
+    torch.testing.assert_close(
+        Vae(smooth).decode(Vae(smooth).encode(x(8))), rough.decode(latents[:8]).sample, rtol=0, atol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -298,7 +319,9 @@ def test_the_one_given_is_left_alone(uneven):
     rough, latents, _ = uneven
     before = {k: v.clone() for k, v in rough.state_dict().items()}
     vae.scaled(rough, latents)
-    assert all(torch.equal(v, before[k]) for k, v in rough.state_dict().items()) and rough.config.scaling_factor == 0.18215
+    assert (
+        all(torch.equal(v, before[k]) for k, v in rough.state_dict().items()) and rough.config.scaling_factor == 0.18215
+    )
 
 
 def test_scaled_twice_is_scaled_once(uneven):

@@ -1,4 +1,5 @@
 """What pictures are asked for by: labels and words as the UNet's arguments, left out at times, and guidance."""
+
 import types
 
 import numpy as np
@@ -46,7 +47,12 @@ def problem_of(code, field, call, *args) -> Problem:
 def test_nothing_asks_for_nothing(tiny, pictures):
     nothing = Nothing()
     assert nothing.for_dataset(tiny(), pictures, *quiet) is nothing
-    assert nothing.arguments(np.arange(3), np.ones(3, bool)) == nothing.conditional(3, ("a",), (1,)) == nothing.unconditional(3, "b") == {}
+    assert (
+        nothing.arguments(np.arange(3), np.ones(3, bool))
+        == nothing.conditional(3, ("a",), (1,))
+        == nothing.unconditional(3, "b")
+        == {}
+    )
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------------
@@ -90,14 +96,18 @@ def test_label_that_is_not_there(label):
 
 def test_unlabelled_pictures_and_other_labels(tiny, tiny_of, pictures):
     problem_of("no_labels", "conditioning", Labels(("a",)).of, tiny_of("labels"), data.load(tiny()), *quiet)
-    problem = problem_of("labels_differ", "init_from", Labels(("a", "b", "c")).of, tiny_of("labels", init_from="mine"), pictures, *quiet)
+    problem = problem_of(
+        "labels_differ", "init_from", Labels(("a", "b", "c")).of, tiny_of("labels", init_from="mine"), pictures, *quiet
+    )
     assert "a, b, c" in problem_text(problem) and "blue, green, red" in problem_text(problem)
 
 
 # ---- the share left out ----------------------------------------------------------------------------------------------
 def dropped(step=0, batch=0, rank=0, **values) -> np.ndarray | None:
     config = settings("x", **values)
-    return Batches(config, types.SimpleNamespace(train=np.arange(64)), torch.device("cpu"), rank, 2).dropped(step, batch, 64)
+    return Batches(config, types.SimpleNamespace(train=np.arange(64)), torch.device("cpu"), rank, 2).dropped(
+        step, batch, 64
+    )
 
 
 def test_share_of_dropped():
@@ -111,17 +121,27 @@ def test_dropped_depends_on_its_key_alone():
     one = dropped(step=3, **half)
     torch.rand(5)
     assert np.array_equal(one, dropped(step=3, **half))
-    for other in (dropped(step=4, **half), dropped(step=3, batch=1, **half), dropped(step=3, rank=1, **half), dropped(step=3, seed=1, **half)):
+    for other in (
+        dropped(step=4, **half),
+        dropped(step=3, batch=1, **half),
+        dropped(step=3, rank=1, **half),
+        dropped(step=3, seed=1, **half),
+    ):
         assert not np.array_equal(one, other)
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("template", "wanted"), [
-    ("{caption}", ["red bug", "blue bug", "green bug"]),
-    ("a photo of a {label}", ["a photo of a red", "a photo of a blue", "a photo of a green"]),
-    ("{label}: {caption}", ["red: red bug", "blue: blue bug", "green: green bug"]),
-    ("one for all", ["one for all"] * 3), ("", [""] * 3), ("{{braces}}", ["{braces}"] * 3),
-])
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        ("{caption}", ["red bug", "blue bug", "green bug"]),
+        ("a photo of a {label}", ["a photo of a red", "a photo of a blue", "a photo of a green"]),
+        ("{label}: {caption}", ["red: red bug", "blue: blue bug", "green: green bug"]),
+        ("one for all", ["one for all"] * 3),
+        ("", [""] * 3),
+        ("{{braces}}", ["{braces}"] * 3),
+    ],
+)
 def test_template(pictures, tiny_of, template, wanted):
     assert texts_of(tiny_of("words", caption_template=template), pictures)[:3] == wanted
 
@@ -154,7 +174,7 @@ def test_the_encoder_is_frozen():
 def test_arguments_of_pictures(words, pictures, tiny_of):
     of = words.for_dataset(tiny_of("words"), pictures, *quiet)
     chosen = np.array([0, 1, 4, 2])
-    (name, got), = of.arguments(chosen).items()
+    ((name, got),) = of.arguments(chosen).items()
     assert name == "encoder_hidden_states" and got.dtype == torch.float32
     torch.testing.assert_close(got, words.embed(["red bug", "blue bug", "blue bug", "green bug"]), rtol=0, atol=1e-6)
     dropped = of.arguments(chosen, np.array([False, True, False, True]))["encoder_hidden_states"]
@@ -171,7 +191,9 @@ def test_each_text_is_embedded_once(pictures, tiny_of, own_cache, monkeypatch):
     assert of.texts[:2] == ["red bug", "blue bug"] and len(of.texts) == 24
     again = Text(*parts_kit.text())
     monkeypatch.setattr(again, "embed", None)
-    torch.testing.assert_close(again.for_dataset(tiny_of("words"), pictures, *quiet).arguments(np.array([0])), of.arguments(np.array([0])))
+    torch.testing.assert_close(
+        again.for_dataset(tiny_of("words"), pictures, *quiet).arguments(np.array([0])), of.arguments(np.array([0]))
+    )
     other, seen[:] = Text(*parts_kit.text(seed=1)), []
     embed = other.embed
     monkeypatch.setattr(other, "embed", lambda texts: seen.extend(texts) or embed(texts))
@@ -197,16 +219,26 @@ def test_cut_texts_are_counted(words, pictures, tiny_of):
 
 def test_the_end_that_is_not_read(words):
     assert words.unread("a" * 10) == words.unread("") == ""
-    assert words.unread("abcdefghij klm") == "klm" and words.unread("abcdefgh ijklm") == "klm" and words.unread("red bug, blue bug") == "e bug"
+    assert (
+        words.unread("abcdefghij klm") == "klm"
+        and words.unread("abcdefgh ijklm") == "klm"
+        and words.unread("red bug, blue bug") == "e bug"
+    )
 
 
 def test_texts_asked_for(words):
     wanted = words.embed(["a", "b", "c"])
     asked = words.conditional(5, ("a", "b", "c"), (1,))["encoder_hidden_states"]
     torch.testing.assert_close(asked, wanted[[0, 1, 2, 0, 1]], rtol=0, atol=1e-6)
-    torch.testing.assert_close(words.conditional(2, (), ())["encoder_hidden_states"], words.embed(["", ""]), rtol=0, atol=1e-6)
-    torch.testing.assert_close(words.unconditional(2)["encoder_hidden_states"], words.embed(["", ""]), rtol=0, atol=1e-6)
-    torch.testing.assert_close(words.unconditional(2, "red")["encoder_hidden_states"], words.embed(["red"] * 2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        words.conditional(2, (), ())["encoder_hidden_states"], words.embed(["", ""]), rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        words.unconditional(2)["encoder_hidden_states"], words.embed(["", ""]), rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        words.unconditional(2, "red")["encoder_hidden_states"], words.embed(["red"] * 2), rtol=0, atol=1e-6
+    )
 
 
 def test_many_texts_are_embedded_in_parts(words, monkeypatch):
@@ -242,10 +274,16 @@ class Adder(torch.nn.Module):
         return types.SimpleNamespace(sample=x * 0 + (0.0 if condition is None else condition.view(-1, 1, 1, 1)))
 
 
-ASKED, BLANK, X = {"condition": torch.tensor([2.0, 5.0])}, {"condition": torch.tensor([1.0, -1.0])}, torch.ones(2, 1, 2, 2)
+ASKED, BLANK, X = (
+    {"condition": torch.tensor([2.0, 5.0])},
+    {"condition": torch.tensor([1.0, -1.0])},
+    torch.ones(2, 1, 2, 2),
+)
 
 
-@pytest.mark.parametrize(("scale", "wanted"), [(0, (1, -1)), (1, (2, 5)), (3, (4, 17)), (0.5, (1.5, 2)), (7.5, (8.5, 44))])
+@pytest.mark.parametrize(
+    ("scale", "wanted"), [(0, (1, -1)), (1, (2, 5)), (3, (4, 17)), (0.5, (1.5, 2)), (7.5, (8.5, 44))]
+)
 def test_guidance_by_hand(scale, wanted):
     """blank + scale (asked - blank), arXiv 2207.12598 as the pipelines of diffusers count it."""
     network = Adder()
@@ -267,12 +305,18 @@ def test_guidance_of_a_real_network(trained):
     with torch.no_grad():
         wanted, plain = it.unet(noise, t, **asked).sample, it.unet(noise, t, **blank).sample
         for scale, value in ((0, plain), (1, wanted), (3, plain + 3 * (wanted - plain))):
-            torch.testing.assert_close(sample.CFGDenoiser(it.unet, asked, blank, scale)(noise, t).sample, value, rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                sample.CFGDenoiser(it.unet, asked, blank, scale)(noise, t).sample, value, rtol=0, atol=1e-5
+            )
 
 
-@pytest.mark.parametrize(("field", "value"), [("guidance_scale", -0.1), ("guidance_scale", 101), ("guidance_scale", float("nan"))])
+@pytest.mark.parametrize(
+    ("field", "value"), [("guidance_scale", -0.1), ("guidance_scale", 101), ("guidance_scale", float("nan"))]
+)
 def test_guidance_out_of_bounds(field, value):
-    problem_of("less_than_equal" if value > 100 else "greater_than_equal", field, lambda: sample.Request(**{field: value}))
+    problem_of(
+        "less_than_equal" if value > 100 else "greater_than_equal", field, lambda: sample.Request(**{field: value})
+    )
 
 
 # ---- what is drawn ---------------------------------------------------------------------------------------------------
@@ -284,13 +328,19 @@ def draw(model, **request) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["labels", "labels-in-latents", "words", "words-in-pixels"])
 def test_what_is_asked_for_changes_the_picture(trained, kind):
     it = loaded.load_model(trained(kind).path)
-    one, other = (dict(labels=(0,)), dict(labels=(1,))) if kind.startswith("labels") else (dict(prompt=("red bug",)), dict(prompt=("blue",)))
+    one, other = (
+        (dict(labels=(0,)), dict(labels=(1,)))
+        if kind.startswith("labels")
+        else (dict(prompt=("red bug",)), dict(prompt=("blue",)))
+    )
     first, second = draw(it, num_images=1, **one), draw(it, num_images=1, **other)
     assert not torch.allclose(first, second, atol=1e-6)
     together = draw(it, num_images=3, **{name: value + other[name] for name, value in one.items()})
     torch.testing.assert_close(together[:1], first, rtol=0, atol=1e-4)
     torch.testing.assert_close(together[2:], draw(it, num_images=1, seed=2, **one), rtol=0, atol=1e-4)
-    torch.testing.assert_close(draw(it, num_images=3, batch_size=1, **{k: v + other[k] for k, v in one.items()}), together, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        draw(it, num_images=3, batch_size=1, **{k: v + other[k] for k, v in one.items()}), together, rtol=0, atol=1e-4
+    )
     for scale in (1.0, 6.0):
         assert not torch.allclose(draw(it, num_images=1, guidance_scale=scale, **one), first, atol=1e-6)
     nothing = draw(it, num_images=1, guidance_scale=0, **one)
@@ -299,10 +349,15 @@ def test_what_is_asked_for_changes_the_picture(trained, kind):
 
 def test_negative_prompt(trained):
     it = loaded.load_model(trained("words").path)
-    plain, against = draw(it, num_images=1, prompt=("red",)), draw(it, num_images=1, prompt=("red",), negative_prompt="blue")
+    plain, against = (
+        draw(it, num_images=1, prompt=("red",)),
+        draw(it, num_images=1, prompt=("red",), negative_prompt="blue"),
+    )
     assert not torch.allclose(plain, against, atol=1e-6)
     alone = draw(it, num_images=1, prompt=("red",), guidance_scale=1)
-    assert torch.equal(alone, draw(it, num_images=1, prompt=("red",), guidance_scale=1, negative_prompt="blue")), "at 1 nothing is set against it"
+    assert torch.equal(alone, draw(it, num_images=1, prompt=("red",), guidance_scale=1, negative_prompt="blue")), (
+        "at 1 nothing is set against it"
+    )
 
 
 def test_unknown_label_of_a_model(trained):

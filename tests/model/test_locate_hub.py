@@ -1,5 +1,6 @@
 """Parts by Hub id: a model to go on from, an autoencoder, a text encoder; from the Hub's cache, from a stand-in for the Hub on this
 machine, and calm words where there is no network."""
+
 import hashlib
 import http.server
 import json
@@ -22,8 +23,12 @@ from ddpm_app.model.codec import Vae
 from ddpm_app.train import events
 
 HUB_ID, COMMIT = "someone/model", "c" * 40
-ASKED = {"vae": dict(vae=HUB_ID), "text_encoder": dict(conditioning="text", text_encoder=HUB_ID), "init_from": dict(init_from=HUB_ID),
-         "init_from of an autoencoder": dict(objective="autoencoder", init_from=HUB_ID)}
+ASKED = {
+    "vae": dict(vae=HUB_ID),
+    "text_encoder": dict(conditioning="text", text_encoder=HUB_ID),
+    "init_from": dict(init_from=HUB_ID),
+    "init_from of an autoencoder": dict(objective="autoencoder", init_from=HUB_ID),
+}
 every_field = pytest.mark.parametrize("asked", ASKED)
 
 
@@ -52,7 +57,9 @@ def configured(tiny_of, asked: str):
 
 # ---- while it is fetched -------------------------------------------------------------------------------------------
 @every_field
-def test_a_download_leaves_the_device_to_others_and_hears_stop(cache, tiny_of, runs_dir, monkeypatch, no_rehearsal, asked):
+def test_a_download_leaves_the_device_to_others_and_hears_stop(
+    cache, tiny_of, runs_dir, monkeypatch, no_rehearsal, asked
+):
     going, never, held = threading.Event(), threading.Event(), []
 
     def fetch(source, field):
@@ -91,7 +98,9 @@ def test_nobody_answers(cache, tiny_of, monkeypatch, offline):
     """Told to stay offline, or with an address at which nobody is."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    )
     no_network(lambda: locate.resolve(HUB_ID, field="vae"), "vae")
 
 
@@ -139,7 +148,15 @@ class StandIn(http.server.BaseHTTPRequestHandler):
         server, path = self.server, self.path.split("?")[0]
         if path.startswith(f"/api/models/{HUB_ID}"):
             files = [file for file in sorted(server.folder.rglob("*")) if file.is_file()]
-            names = [{"type": "file", "path": str(file.relative_to(server.folder)), "size": file.stat().st_size, "oid": "0" * 40} for file in files]
+            names = [
+                {
+                    "type": "file",
+                    "path": str(file.relative_to(server.folder)),
+                    "size": file.stat().st_size,
+                    "oid": "0" * 40,
+                }
+                for file in files
+            ]
             known = {"id": HUB_ID, "sha": COMMIT, "siblings": [{"rfilename": name["path"]} for name in names]}
             body = json.dumps(names if "/tree/" in path else known).encode()
             return self._answer(body, server.status, Content_Type="application/json", **server.headers)
@@ -163,15 +180,27 @@ def server(cache, parts, tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
         server.folder, server.fetched, server.status, server.headers = tmp_path / "repository", set(), 200, {}
         shutil.copytree(parts / "stable-diffusion", server.folder)
-        for name in ("README.md", "pipeline.py", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors",
-                     "unet/diffusion_pytorch_model.non_ema.safetensors", "v1-5-pruned.ckpt", "model-v1-5-pruned.safetensors",
-                     "safety_checker/model.safetensors", "text_encoder/model.fp16.safetensors", "tokenizer/merges.txt", "unet/modeling.py"):
+        for name in (
+            "README.md",
+            "pipeline.py",
+            "unet/diffusion_pytorch_model.bin",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.non_ema.safetensors",
+            "v1-5-pruned.ckpt",
+            "model-v1-5-pruned.safetensors",
+            "safety_checker/model.safetensors",
+            "text_encoder/model.fp16.safetensors",
+            "tokenizer/merges.txt",
+            "unet/modeling.py",
+        ):
             (server.folder / name).parent.mkdir(exist_ok=True)
             (server.folder / name).write_bytes(b"evil")
         address = f"http://127.0.0.1:{server.server_address[1]}"
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -187,10 +216,23 @@ def test_from_the_hub(server, tiny_of, asked):
 def test_only_settings_vocabulary_and_plain_weights_are_fetched(server):
     folder = locate.resolve(HUB_ID)
     there = {str(file.relative_to(folder)) for file in pathlib.Path(folder).rglob("*") if file.is_file()}
-    assert there == server.fetched == {
-        "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
-        "vae/diffusion_pytorch_model.safetensors", "text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/tokenizer.json",
-        "tokenizer/tokenizer_config.json", "tokenizer/merges.txt"}
+    assert (
+        there
+        == server.fetched
+        == {
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+            "text_encoder/config.json",
+            "text_encoder/model.safetensors",
+            "tokenizer/tokenizer.json",
+            "tokenizer/tokenizer_config.json",
+            "tokenizer/merges.txt",
+        }
+    )
 
 
 def test_trained_saved_and_drawn(server, runs_dir, tiny_of, no_rehearsal):
@@ -198,14 +240,25 @@ def test_trained_saved_and_drawn(server, runs_dir, tiny_of, no_rehearsal):
     run = new(runs_dir, tiny_of("tuned-words", init_from=HUB_ID, max_train_steps=1))
     assert train(run)[-1] == events.Ended(1, "finished")
     server.status, server.folder = 500, pathlib.Path("/nowhere")
-    *_, (_, pictures) = sample.draw(loaded.load_model(run.path), sample.Request(num_images=1, num_inference_steps=2, prompt=("red bug",)))
-    assert pictures[0].size == (8, 8) and not any(b"someone" in file.read_bytes() for file in run.pipeline.rglob("*.json"))
+    *_, (_, pictures) = sample.draw(
+        loaded.load_model(run.path), sample.Request(num_images=1, num_inference_steps=2, prompt=("red bug",))
+    )
+    assert pictures[0].size == (8, 8) and not any(
+        b"someone" in file.read_bytes() for file in run.pipeline.rglob("*.json")
+    )
 
 
-@pytest.mark.parametrize(("status", "said", "code"), [
-    (404, "RepoNotFound", "model_missing"), (401, "RepoNotFound", "model_missing"), (403, "GatedRepo", "model_gated"),
-    (401, "GatedRepo", "model_gated"), (401, "", "model_unreadable"), (500, "", "no_network"),
-])
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (404, "RepoNotFound", "model_missing"),
+        (401, "RepoNotFound", "model_missing"),
+        (403, "GatedRepo", "model_gated"),
+        (401, "GatedRepo", "model_gated"),
+        (401, "", "model_unreadable"),
+        (500, "", "no_network"),
+    ],
+)
 def test_what_the_hub_refuses(server, status, said, code, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # its client tries a busy server again
     server.status, server.headers = status, {"X_Error_Code": said}

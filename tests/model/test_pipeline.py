@@ -1,4 +1,5 @@
 """Saved models: plain diffusers loads and draws them where this project isn't, and our own loader takes only data from a folder."""
+
 import json
 import os
 import pathlib
@@ -27,12 +28,19 @@ from ddpm_app.train import denoising
 STEPS, SEED, GUIDANCE = 5, 7, 3.0
 WORDS, LABELS = ("red bug", "blue bug"), (2, 0)
 CLASSES = {
-    "pixels": "DDPMPipeline", "latents": "LDMPipeline", "words": "StableDiffusionPipeline", "tuned-pixels": "DDPMPipeline",
-    "tuned-words": "StableDiffusionPipeline", "labels": "ConditionalPipeline", "labels-in-latents": "ConditionalPipeline",
+    "pixels": "DDPMPipeline",
+    "latents": "LDMPipeline",
+    "words": "StableDiffusionPipeline",
+    "tuned-pixels": "DDPMPipeline",
+    "tuned-words": "StableDiffusionPipeline",
+    "labels": "ConditionalPipeline",
+    "labels-in-latents": "ConditionalPipeline",
     "words-in-pixels": "ConditionalPipeline",
 }
 every_kind = pytest.mark.parametrize("kind", CLASSES)
-latent_kinds = pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in ("pixels", "labels", "words-in-pixels", "tuned-pixels")])
+latent_kinds = pytest.mark.parametrize(
+    "kind", [kind for kind in CLASSES if kind not in ("pixels", "labels", "words-in-pixels", "tuned-pixels")]
+)
 
 STRANGER = """
 import sys
@@ -86,8 +94,16 @@ def stranger(trained, tmp_path_factory):
     """(what plain diffusers draws with the pipeline of each kind, what it said) in a process that can't import ddpm_app."""
     folder = tmp_path_factory.mktemp("stranger")
     kinds = {kind: (name, str(trained(kind).pipeline)) for kind, name in CLASSES.items()}
-    asked = dict(kinds=kinds, autoencoder=str(trained("autoencoder").pipeline), words=WORDS, labels=LABELS, steps=STEPS, seed=SEED,
-                 guidance=GUIDANCE, out=str(folder / "out.npz"))
+    asked = dict(
+        kinds=kinds,
+        autoencoder=str(trained("autoencoder").pipeline),
+        words=WORDS,
+        labels=LABELS,
+        steps=STEPS,
+        seed=SEED,
+        guidance=GUIDANCE,
+        out=str(folder / "out.npz"),
+    )
     env = os.environ | {"HF_HOME": str(folder / "hub")}
     command = [sys.executable, "-I", "-c", STRANGER, json.dumps(asked)]
     child = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
@@ -98,7 +114,15 @@ def stranger(trained, tmp_path_factory):
 def ours(run, sampler="ddim", **request) -> np.ndarray:
     """What our sampler draws, in [0, 1]: [2, H, W, C]."""
     it = loaded.load_model(run.path)
-    asked = dict(num_images=2, sampler=sampler, num_inference_steps=STEPS, seed=SEED, prompt=WORDS, labels=LABELS, guidance_scale=GUIDANCE)
+    asked = dict(
+        num_images=2,
+        sampler=sampler,
+        num_inference_steps=STEPS,
+        seed=SEED,
+        prompt=WORDS,
+        labels=LABELS,
+        guidance_scale=GUIDANCE,
+    )
     *_, last = sample.sample(it, sample.Request(**asked | request))
     return (it.codec.decode(last.x) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
@@ -127,7 +151,9 @@ def test_negative_prompts_too(stranger, trained, kind):
 def test_own_pipeline_draws_the_same(stranger, trained, kind):
     theirs = stranger[0][kind].astype(int)
     assert theirs.shape == (2, 8, 8, 3) and np.abs(np.round(ours(trained(kind)) * 255).astype(int) - theirs).max() <= 1
-    assert np.abs(theirs - np.round(ours(trained(kind), guidance_scale=1) * 255)).max() > 1, "guidance is not a plain pass"
+    assert np.abs(theirs - np.round(ours(trained(kind), guidance_scale=1) * 255)).max() > 1, (
+        "guidance is not a plain pass"
+    )
 
 
 def test_autoencoder_gives_the_same(stranger, trained):
@@ -140,7 +166,9 @@ def test_autoencoder_gives_the_same(stranger, trained):
 def test_nothing_is_rewritten_or_found_odd(stranger):
     """StableDiffusionPipeline rewrites schedulers that it finds outdated, and says so."""
     said = stranger[1].lower()
-    assert not re.search(r"steps_offset|clip_sample|outdated|deprecat|not expected|were not used|newly initialized|error", said), said
+    assert not re.search(
+        r"steps_offset|clip_sample|outdated|deprecat|not expected|were not used|newly initialized|error", said
+    ), said
 
 
 # ---- what lies in the folder -----------------------------------------------------------------------------------------
@@ -149,9 +177,13 @@ def test_layout(trained, kind):
     folder = trained(kind).pipeline
     index = json.loads((folder / "model_index.json").read_text())
     name, own = index["_class_name"], CLASSES[kind] == "ConditionalPipeline"
-    assert name == (["pipeline", "ConditionalPipeline"] if own else CLASSES[kind]) and (folder / "pipeline.py").exists() == own
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {part for part, value in index.items() if isinstance(value, list) and value[0]
-                                                                        and part != "_class_name"}
+    assert (
+        name == (["pipeline", "ConditionalPipeline"] if own else CLASSES[kind])
+        and (folder / "pipeline.py").exists() == own
+    )
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+        part for part, value in index.items() if isinstance(value, list) and value[0] and part != "_class_name"
+    }
     assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
     if own:
         assert (folder / "pipeline.py").read_bytes() == pipeline.OWN_PIPELINE.read_bytes()
@@ -163,7 +195,9 @@ def test_scheduler_that_stock_pipelines_leave_alone(trained, kind):
     run = trained(kind)
     saved = json.loads((run.pipeline / "scheduler" / "scheduler_config.json").read_text())
     assert saved["_class_name"] == "DDIMScheduler"
-    assert (saved["steps_offset"], saved["clip_sample"], saved["set_alpha_to_one"]) == (1, False, False), "as Stable Diffusion has them"
+    assert (saved["steps_offset"], saved["clip_sample"], saved["set_alpha_to_one"]) == (1, False, False), (
+        "as Stable Diffusion has them"
+    )
     wanted = ("scaled_linear", "v_prediction") if kind == "tuned-words" else ("linear", "epsilon")
     assert (saved["beta_schedule"], saved["prediction_type"], saved["num_train_timesteps"]) == (*wanted, 1000)
 
@@ -176,7 +210,9 @@ def test_scheduler_of_conditions_in_pixels(trained, kind):
 
 def test_scheduler_of_a_schedule_that_ddim_does_not_know(tiny_of):
     """The sigmoid one is spelled out, and read back equal, also by a model that goes on from it."""
-    trained = pipeline.diffusion.scheduler(tiny_of("latents", beta_schedule="sigmoid", prediction_type="sample"), clip_sample=False)
+    trained = pipeline.diffusion.scheduler(
+        tiny_of("latents", beta_schedule="sigmoid", prediction_type="sample"), clip_sample=False
+    )
     stock = pipeline.stock_scheduler(trained)
     again = pipeline.stock_scheduler(pipeline.DDPMScheduler.from_config(stock.config))
     for one in (stock, again):
@@ -189,7 +225,9 @@ def test_no_machine_path_in_it(trained, kind, parts, told):
     for file in trained(kind).pipeline.rglob("*"):
         if file.is_file():
             text = file.read_bytes()
-            assert not any(str(path).encode() in text for path in (parts, told, trained(kind).path, pathlib.Path.home())), file
+            assert not any(
+                str(path).encode() in text for path in (parts, told, trained(kind).path, pathlib.Path.home())
+            ), file
             assert b"_name_or_path" not in text, file
 
 
@@ -232,7 +270,9 @@ def test_read_back_as_it_was(trained, kind):
     run, it = trained(kind), loaded.load_model(trained(kind).path)
     conditioning = "labels" if kind.startswith("labels") else "text" if "words" in kind else "none"
     assert it.conditioning.kind == conditioning and it.image_size == 8
-    assert it.shape == ((3, 8, 8) if CLASSES[kind] == "DDPMPipeline" or kind in ("labels", "words-in-pixels") else (4, 4, 4))
+    assert it.shape == (
+        (3, 8, 8) if CLASSES[kind] == "DDPMPipeline" or kind in ("labels", "words-in-pixels") else (4, 4, 4)
+    )
     assert it.codec.clips == (it.shape[0] == 3) == it.scheduler.config.clip_sample
     assert not it.unet.training and not any(p.requires_grad for p in it.unet.parameters())
     if conditioning == "labels":
@@ -245,7 +285,9 @@ def test_read_back_as_it_was(trained, kind):
 @every_kind
 def test_drawn_pictures(trained, kind):
     it = loaded.load_model(trained(kind).path)
-    *_, (frame, image_dataset) = sample.draw(it, sample.Request(num_images=3, num_inference_steps=3, prompt=WORDS, batch_size=2))
+    *_, (frame, image_dataset) = sample.draw(
+        it, sample.Request(num_images=3, num_inference_steps=3, prompt=WORDS, batch_size=2)
+    )
     assert [picture.size for picture in image_dataset] == [(8, 8)] * 3 and (frame.step, frame.total) == (6, 6)
     assert np.array_equal(np.asarray(pictures[2]), to_display(it.codec.decode(frame.x))[0])
 
@@ -259,7 +301,9 @@ def test_previews_can_be_drawn_again(trained, kind):
     asked = it.conditioning.conditional(2, _held_out_texts(run) if it.conditioning.kind == "text" else texts, ())
     guided = sample.CFGDenoiser(it.unet, asked, it.conditioning.unconditional(2), config.preview_guidance_scale)
     sampler = sample.make_sampler(config.preview_sampler, it.scheduler)
-    *_, last = sample.denoise(guided, denoising.preview_noise(config, it.shape), sampler, config.preview_inference_steps)
+    *_, last = sample.denoise(
+        guided, denoising.preview_noise(config, it.shape), sampler, config.preview_inference_steps
+    )
     drawn = np.asarray(image_grid(to_images(it.codec.decode(last.x)))).astype(int)
     with Image.open(run.samples[-1]) as kept:
         assert np.abs(drawn - np.asarray(kept)).max() <= 1
@@ -286,7 +330,9 @@ def test_code_in_a_folder_is_never_run(trained, kind, tmp_path, monkeypatch):
                 told["auto_map"]["AutoTokenizer"] = ["modeling.Evil", "modeling.Evil"]
                 file.write_text(json.dumps(json.loads(file.read_text()) | told))
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": ["pipeline", "Evil"], "unet": ["modeling", "Evil"]}))
+    (folder / "model_index.json").write_text(
+        json.dumps(index | {"_class_name": ["pipeline", "Evil"], "unet": ["modeling", "Evil"]})
+    )
     monkeypatch.setattr("builtins.input", lambda *asked: pytest.fail("nobody is asked either"))
     monkeypatch.syspath_prepend(str(folder))
     try:
@@ -309,10 +355,18 @@ def test_an_autoencoder_draws_nothing(trained):
     assert "vae" in problem_text(problem)
 
 
-@pytest.mark.parametrize(("part", "file"), [
-    ("vae", "config.json"), ("vae", "diffusion_pytorch_model.safetensors"), ("text_encoder", "config.json"), ("text_encoder", "model.safetensors"),
-    ("tokenizer", "tokenizer.json"), ("scheduler", "scheduler_config.json"), ("unet", "diffusion_pytorch_model.safetensors"),
-])
+@pytest.mark.parametrize(
+    ("part", "file"),
+    [
+        ("vae", "config.json"),
+        ("vae", "diffusion_pytorch_model.safetensors"),
+        ("text_encoder", "config.json"),
+        ("text_encoder", "model.safetensors"),
+        ("tokenizer", "tokenizer.json"),
+        ("scheduler", "scheduler_config.json"),
+        ("unet", "diffusion_pytorch_model.safetensors"),
+    ],
+)
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
 def test_damaged_parts_are_told(trained, tmp_path, part, file, damage):
     folder = tmp_path / "pipeline"
@@ -322,11 +376,16 @@ def test_damaged_parts_are_told(trained, tmp_path, part, file, damage):
     refused("model_unreadable", folder)
 
 
-@pytest.mark.parametrize(("kind", "wants", "said"), [
-    ("words", dict(in_channels=9), "9 channels"), ("words", dict(in_channels=5, out_channels=5), "5 channels"),
-    ("pixels", dict(out_channels=6), "6 that it gives"), ("words", dict(class_embed_type="timestep"), "class_embed_type"),
-    ("pixels", dict(num_class_embeds=4), "id2label"),
-])
+@pytest.mark.parametrize(
+    ("kind", "wants", "said"),
+    [
+        ("words", dict(in_channels=9), "9 channels"),
+        ("words", dict(in_channels=5, out_channels=5), "5 channels"),
+        ("pixels", dict(out_channels=6), "6 that it gives"),
+        ("words", dict(class_embed_type="timestep"), "class_embed_type"),
+        ("pixels", dict(num_class_embeds=4), "id2label"),
+    ],
+)
 def test_unets_of_other_kinds(trained, tmp_path, kind, wants, said):
     """For inpainting, with a learned variance, with classes that nobody named: said when it is read, and not when it draws."""
     folder = tmp_path / "pipeline"
@@ -350,9 +409,16 @@ def test_names_mean_shipped_then_runs_then_folders(trained, tmp_path, monkeypatc
     (tmp_path / "tiny").mkdir()
     (tmp_path / "alone").mkdir()
     assert locate.resolve("butterflies-64", runs_dir) == locate.SHIPPED / "butterflies-64"
-    assert locate.resolve("tiny", runs_dir) == trained("pixels").pipeline and locate.find_local("tiny", runs_dir) == trained("pixels").path
+    assert (
+        locate.resolve("tiny", runs_dir) == trained("pixels").pipeline
+        and locate.find_local("tiny", runs_dir) == trained("pixels").path
+    )
     assert locate.resolve("alone", runs_dir) == pathlib.Path("alone") and locate.resolve("tiny") == pathlib.Path("tiny")
-    assert locate.resolve(str(trained("latents").path)) == trained("latents").pipeline == locate.resolve(trained("latents").pipeline)
+    assert (
+        locate.resolve(str(trained("latents").path))
+        == trained("latents").pipeline
+        == locate.resolve(trained("latents").pipeline)
+    )
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "nothing", "a/b/c", "/nowhere", "~nobody/x"])
@@ -368,7 +434,9 @@ def test_run_that_saved_nothing(runs_dir, tiny):
     for field in ("vae", "init_from", "text_encoder"):
         with pytest.raises(Problem) as caught:
             locate.resolve("tiny", runs_dir, field)
-        assert (caught.value.code, caught.value.field) == ("no_snapshot", field) and run.name in problem_text(caught.value)
+        assert (caught.value.code, caught.value.field) == ("no_snapshot", field) and run.name in problem_text(
+            caught.value
+        )
 
 
 # ---- parts that don't fit --------------------------------------------------------------------------------------------

@@ -50,17 +50,24 @@ def test_a_word_it_never_met_is_unknown_and_takes_one_place(tokenizer):
 
 def test_every_prompt_has_the_same_length(tokenizer):
     def ids(text):
-        given = tokenizer(text, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+        given = tokenizer(
+            text, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        )
         return given.input_ids[0].tolist()
 
     longest, end = tokenizer.model_max_length, tokenizer.eos_token_id
     assert ids("") == [tokenizer.bos_token_id] + [end] * (longest - 1)
     assert ids("blue") == [tokenizer.bos_token_id, *tokenizer("blue").input_ids[1:-1]] + [end] * (longest - 2)
-    assert len(ids("blue " * 99)) == longest and ids("blue " * 99)[-2:] == [ids("blue")[1], end]  # cut, and ended all the same
+    assert len(ids("blue " * 99)) == longest and ids("blue " * 99)[-2:] == [
+        ids("blue")[1],
+        end,
+    ]  # cut, and ended all the same
 
 
 def test_no_caption_is_cut_or_has_an_unknown_word(tokenizer):
-    captions = parquet.read_table(ROOT / "assets" / "butterflies.parquet", columns=["caption"]).column("caption").to_pylist()
+    captions = (
+        parquet.read_table(ROOT / "assets" / "butterflies.parquet", columns=["caption"]).column("caption").to_pylist()
+    )
     for ids in tokenizer([*captions, *specimens.SPECIES, "a photo of a monarch"]).input_ids:
         assert len(ids) <= tokenizer.model_max_length and tokenizer.unk_token_id not in ids
 
@@ -70,25 +77,38 @@ def test_tokenizer_and_encoder_are_of_a_piece(tokenizer, encoder):
     assert (len(tokenizer), tokenizer.model_max_length) == (config.vocab_size, config.max_position_embeddings)
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         assert getattr(tokenizer, name) == getattr(config, name)
-    assert config.eos_token_id == config.vocab_size - 1  # the highest, as in CLIP: some implementations pool at the maximum
+    assert (
+        config.eos_token_id == config.vocab_size - 1
+    )  # the highest, as in CLIP: some implementations pool at the maximum
     assert type(AutoTokenizer.from_pretrained(CLIP / "tokenizer")) is type(tokenizer)
 
 
 def test_files_are_small_and_in_half_precision_and_name_no_place():
     files = [file for file in CLIP.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 1.2e6
-    assert {file.name for file in files} == {"tokenizer.json", "tokenizer_config.json", "config.json", "model.safetensors"}
-    assert {weight.dtype for weight in load_file(CLIP / "text_encoder" / "model.safetensors").values()} == {torch.float16}
+    assert {file.name for file in files} == {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "config.json",
+        "model.safetensors",
+    }
+    assert {weight.dtype for weight in load_file(CLIP / "text_encoder" / "model.safetensors").values()} == {
+        torch.float16
+    }
     for file in CLIP.rglob("*.json"):
         assert "name_or_path" not in file.read_text() and "is_local" not in json.loads(file.read_text())
 
 
 def test_encoder_works_in_float32(tokenizer, encoder):
     with torch.no_grad():
-        out = encoder(tokenizer(["a blue butterfly", ""], padding="max_length", max_length=32, return_tensors="pt").input_ids)
+        out = encoder(
+            tokenizer(["a blue butterfly", ""], padding="max_length", max_length=32, return_tensors="pt").input_ids
+        )
     assert out.last_hidden_state.shape == (2, 32, 128) and out.pooler_output.dtype == torch.float32
     assert out.last_hidden_state.isfinite().all()
-    torch.testing.assert_close(out.pooler_output[1], out.last_hidden_state[1, 1])  # pooled at the end of the text, not of the padding
+    torch.testing.assert_close(
+        out.pooler_output[1], out.last_hidden_state[1, 1]
+    )  # pooled at the end of the text, not of the padding
 
 
 def test_likeness_is_that_of_meaning(meaning):

@@ -10,7 +10,9 @@ from ddpm_app.model.unet import build_unet, count_parameters, use_plain_attentio
 
 
 def small(**values) -> TrainConfig:
-    return from_dict(dict(image_size=8, unet="tiny", block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8) | values)
+    return from_dict(
+        dict(image_size=8, unet="tiny", block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8) | values
+    )
 
 
 def weights(unet) -> torch.Tensor:
@@ -38,13 +40,28 @@ def test_tutorial_unet():
     ours = build_unet(presets.build("tutorial-128"))
     with torch.device("meta"):
         theirs = UNet2DModel(
-            sample_size=128, in_channels=3, out_channels=3, layers_per_block=2, block_out_channels=(128, 128, 256, 256, 512, 512),
-            down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+            sample_size=128,
+            in_channels=3,
+            out_channels=3,
+            layers_per_block=2,
+            block_out_channels=(128, 128, 256, 256, 512, 512),
+            down_block_types=(
+                "DownBlock2D",
+                "DownBlock2D",
+                "DownBlock2D",
+                "DownBlock2D",
+                "AttnDownBlock2D",
+                "DownBlock2D",
+            ),
             up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
         )
-    assert {k: v for k, v in ours.config.items() if k[0] != "_"} == {k: v for k, v in theirs.config.items() if k[0] != "_"}
+    assert {k: v for k, v in ours.config.items() if k[0] != "_"} == {
+        k: v for k, v in theirs.config.items() if k[0] != "_"
+    }
     assert count_parameters(ours) == count_parameters(theirs) == 113_673_219
-    assert [(k, v.shape) for k, v in ours.state_dict().items()] == [(k, v.shape) for k, v in theirs.state_dict().items()]
+    assert [(k, v.shape) for k, v in ours.state_dict().items()] == [
+        (k, v.shape) for k, v in theirs.state_dict().items()
+    ]
 
 
 @pytest.mark.parametrize("channels", [3, 1])
@@ -58,13 +75,24 @@ def test_every_named_size_is_a_network(name, channels):
 
 
 def test_explicit_values_reach_the_network():
-    config = small(block_out_channels=(8, 16, 24), layers_per_block=2, attention_levels=(2,), attention_head_dim=4,
-                   dropout=0.25, channels=1)
+    config = small(
+        block_out_channels=(8, 16, 24),
+        layers_per_block=2,
+        attention_levels=(2,),
+        attention_head_dim=4,
+        dropout=0.25,
+        channels=1,
+    )
     unet = build_unet(config)
     assert tuple(unet.config.down_block_types) == ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D")
     assert tuple(unet.config.up_block_types) == ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D")
     assert (unet.config.layers_per_block, unet.config.attention_head_dim, unet.config.norm_num_groups) == (2, 4, 4)
-    assert (unet.config.dropout, unet.config.in_channels, unet.config.out_channels, unet.config.sample_size) == (0.25, 1, 1, 8)
+    assert (unet.config.dropout, unet.config.in_channels, unet.config.out_channels, unet.config.sample_size) == (
+        0.25,
+        1,
+        1,
+        8,
+    )
     assert any(isinstance(m, torch.nn.Dropout) and m.p == 0.25 for m in unet.modules())
 
 

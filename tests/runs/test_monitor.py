@@ -172,7 +172,9 @@ def test_series_stay_small_however_long_the_run(runs_dir):
     history = MetricCurves(run)
     history.read(Clock())
     series = history.series()
-    points = sum(len(series[name][0]) for name in ("raw", "smooth", "rate", "train", "held_out")) + sum(len(b) for _, b in series["bands"])
+    points = sum(len(series[name][0]) for name in ("raw", "smooth", "rate", "train", "held_out")) + sum(
+        len(b) for _, b in series["bands"]
+    )
     assert 300 < points <= 400
     assert len(json.dumps(series)) < 9_000
 

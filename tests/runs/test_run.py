@@ -435,7 +435,9 @@ def test_list_is_newest_first(runs_dir):
     assert registry.list_runs(runs_dir / "nowhere") == []
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../one", "one/../one", "/etc", "one/", "./one", ".trash", "nothing", "one\0"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../one", "one/../one", "/etc", "one/", "./one", ".trash", "nothing", "one\0"]
+)
 def test_names_that_escape_or_are_not_there(runs_dir, name):
     made(runs_dir)
     assert refused("run_missing", registry.find, runs_dir, name).values["known"] == "one"
@@ -487,7 +489,11 @@ def test_rename(runs_dir):
     run = made(runs_dir)
     run.save_checkpoint(7, fill, None)
     two = registry.rename(run, "two")
-    assert registry.list_runs(runs_dir) == [two] and two.name == two.config.output_dir == "two" and len(two.checkpoints) == 1
+    assert (
+        registry.list_runs(runs_dir) == [two]
+        and two.name == two.config.output_dir == "two"
+        and len(two.checkpoints) == 1
+    )
     made(runs_dir)
     assert refused("run_exists", registry.rename, two, "one").values["free"] == "one-2"
     for name in ("../x", "", "a/b", ".trash"):
@@ -501,7 +507,11 @@ def test_trash(runs_dir):
     for _ in range(2):
         registry.discard(made(runs_dir))
     registry.discard(made(runs_dir, "a~b"))
-    assert [r.name.rpartition("~")[0] for r in registry.trash(runs_dir)] == ["a~b", "one", "one"] and registry.list_runs(runs_dir) == []
+    assert [r.name.rpartition("~")[0] for r in registry.trash(runs_dir)] == [
+        "a~b",
+        "one",
+        "one",
+    ] and registry.list_runs(runs_dir) == []
     assert registry.restore(runs_dir, registry.trash(runs_dir)[0].name).name == "a~b"
     assert registry.restore(runs_dir, registry.trash(runs_dir)[0].name).name == "one"
     assert registry.restore(runs_dir, registry.trash(runs_dir)[0].name).name == "one-2"

@@ -43,9 +43,18 @@ def flat(steps) -> list[int]:
 
 
 # ---- order -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("count", "size", "accumulate"), [
-    (24, 4, 1), (23, 4, 1), (24, 4, 2), (25, 4, 3), (5, 16, 1), (1, 1, 1), (7, 3, 5),
-])
+@pytest.mark.parametrize(
+    ("count", "size", "accumulate"),
+    [
+        (24, 4, 1),
+        (23, 4, 1),
+        (24, 4, 2),
+        (25, 4, 3),
+        (5, 16, 1),
+        (1, 1, 1),
+        (7, 3, 5),
+    ],
+)
 def test_every_picture_once_per_epoch(count, size, accumulate):
     steps = order(count, epochs=3, train_batch_size=size, gradient_accumulation_steps=accumulate)
     per_epoch = len(steps) // 3
@@ -96,9 +105,15 @@ def test_batch_larger_than_the_set(asked, there, got):
     assert batches.batch_size(settings("x", train_batch_size=asked), there) == got
 
 
-@pytest.mark.parametrize(("pictures", "processes", "accumulate", "steps"), [
-    (950, 1, 1, 60), (950, 2, 1, 30), (950, 1, 4, 15), (3, 2, 1, 1),
-])
+@pytest.mark.parametrize(
+    ("pictures", "processes", "accumulate", "steps"),
+    [
+        (950, 1, 1, 60),
+        (950, 2, 1, 30),
+        (950, 1, 4, 15),
+        (3, 2, 1, 1),
+    ],
+)
 def test_steps_per_epoch(pictures, processes, accumulate, steps):
     config = settings("x", train_batch_size=16, gradient_accumulation_steps=accumulate)
     assert batches.steps_per_epoch(config, pictures, processes) == steps

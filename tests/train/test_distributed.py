@@ -1,29 +1,28 @@
 """Two processes on one machine, started as torchrun does. Only the main one writes; both end with the same weights."""
+
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 import torch
+from kits import ROOT
 from kits import models as parts_kit
-from kits.engine import losses, objective, outcome, rows
-from test_train import distance, weights
+from kits.engine import distance, losses, objective, outcome, rows, weights
 
 from ddpm_app import diffusion
+from ddpm_app.config import from_dict
 from ddpm_app.data import image_dataset as data
 from ddpm_app.model.unet import build_unet, use_plain_attention
 from ddpm_app.runs import registry
 from ddpm_app.train import batches
 
-HERE = pathlib.Path(__file__).parent
-
 SCRIPT = """
 import json, os, pathlib, sys
 import torch
 from kits.engine import Hand, train
-from ddpm_app import runs
+from ddpm_app.runs.run import Run
 from ddpm_app.train import events, loop
 
 folder, rank = pathlib.Path(sys.argv[1]), int(os.environ["RANK"])
@@ -34,7 +33,7 @@ def act(event, hand):  # only the main process is asked to stop, and only it tel
 
 report = {}
 for name, stop in (("whole", None), ("broken", 3), ("broken", None), ("words", None)):
-    told, run = [], runs.Run(folder / name)
+    told, run = [], Run(folder / name)
     real = loop._Work.finish
     def finish(self):
         report[name] = float(sum(p.detach().double().abs().sum() for p in self.state.module.parameters()))
@@ -56,13 +55,15 @@ def two(tmp_path_factory, tiny, tiny_of):
     config = tiny(max_train_steps=6, train_batch_size=3, checkpointing_steps=4)
     data.load(config)
     for name in ("whole", "broken"):
-        registry.create(folder, registry.configs.from_dict(config.to_dict() | {"output_dir": name}))
+        registry.create(folder, from_dict(config.to_dict() | {"output_dir": name}))
     parts_kit.vae(seed=9).save_pretrained(folder / "vae")
     registry.create(folder, tiny_of("words", vae=str(folder / "vae"), max_train_steps=4, train_batch_size=3))
     (folder / "script.py").write_text(SCRIPT)
-    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE)))}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*launch, str(folder / "script.py"), str(folder)], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*launch, str(folder / "script.py"), str(folder)], env=env, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, [json.loads((folder / f"rank{k}.json").read_text()) for k in range(2)]
 
@@ -113,7 +114,9 @@ def test_gradient_is_that_of_both_batches_together(two):
     ranks = [batches.Batches(config, pictures, torch.device("cpu"), rank, 2) for rank in range(2)]
     abar = diffusion.scheduler(config).alphas_cumprod
     for step, row in enumerate(rows(run, "step")):
-        parts = [torch.cat(tensors) for tensors in zip(*(b.load(step, 0, b.indices(step)[0]) for b in ranks), strict=True)]
+        parts = [
+            torch.cat(tensors) for tensors in zip(*(b.load(step, 0, b.indices(step)[0]) for b in ranks), strict=True)
+        ]
         x0, eps, t = parts
         loss = torch.nn.functional.mse_loss(unet(diffusion.add_noise(x0, eps, abar[t]), t).sample, eps)
         loss.backward()
@@ -121,8 +124,8 @@ def test_gradient_is_that_of_both_batches_together(two):
         adamw.param_groups[0]["lr"] = row["lr"]
         adamw.step()
         adamw.zero_grad()
-        assert row["loss"] == pytest.approx(loss.item(), rel=1e-4) and row["grad_norm"] == pytest.approx(norm.item(), rel=1e-3)
+        assert row["loss"] == pytest.approx(loss.item(), rel=1e-4) and row["grad_norm"] == pytest.approx(
+            norm.item(), rel=1e-3
+        )
     moved = distance(start, dict(unet.state_dict()))
     assert distance(dict(unet.state_dict()), weights(run.checkpoints[-1])) < moved / 200
-
-

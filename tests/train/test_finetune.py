@@ -1,4 +1,5 @@
 """Going on from a model: its parts, its schedule and its target replace the settings, and only what may learn does."""
+
 import shutil
 
 import pytest
@@ -42,10 +43,17 @@ def test_it_starts_from_the_models_own_weights(trained, parts, runs_dir, tiny_of
 
 def test_autoencoder_and_text_encoder_are_unchanged(trained, parts):
     for part, file in (("vae", WEIGHTS), ("text_encoder", "model.safetensors")):
-        theirs, ours = load_file(parts / "stable-diffusion" / part / file), load_file(trained("tuned-words").pipeline / part / file)
+        theirs, ours = (
+            load_file(parts / "stable-diffusion" / part / file),
+            load_file(trained("tuned-words").pipeline / part / file),
+        )
         assert set(ours) == set(theirs) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    ours, theirs = (pipeline.load_text(str(folder)) for folder in (trained("tuned-words").pipeline, parts / "stable-diffusion"))
-    assert ours.tokenizer.get_vocab() == theirs.tokenizer.get_vocab() and torch.equal(ours.tokens(["red bug"]), theirs.tokens(["red bug"]))
+    ours, theirs = (
+        pipeline.load_text(str(folder)) for folder in (trained("tuned-words").pipeline, parts / "stable-diffusion")
+    )
+    assert ours.tokenizer.get_vocab() == theirs.tokenizer.get_vocab() and torch.equal(
+        ours.tokens(["red bug"]), theirs.tokens(["red bug"])
+    )
 
 
 def test_schedule_and_target_are_the_models(trained, parts):
@@ -61,7 +69,10 @@ def test_schedule_and_target_are_the_models(trained, parts):
 def test_latents_are_never_clipped(parts, tiny_of):
     """A scheduler's own default is to clip; Stable Diffusion's doesn't say that it mustn't."""
     assert "clip_sample" not in read_json(parts / "stable-diffusion" / "scheduler" / "scheduler_config.json")
-    models = [loaded.load_model(parts / "stable-diffusion"), *(objective(tiny_of(kind)).model for kind in ("latents", "tuned-words", "words"))]
+    models = [
+        loaded.load_model(parts / "stable-diffusion"),
+        *(objective(tiny_of(kind)).model for kind in ("latents", "tuned-words", "words")),
+    ]
     for model in models:
         for name in ("ddpm", "ddim"):
             assert not sample.make_sampler(name, model.scheduler).config.clip_sample
@@ -82,7 +93,9 @@ def test_the_first_loss_by_hand(trained):
         eps, t = torch.randn(x0.shape, generator=key), torch.randint(0, 1000, (len(indices),), generator=key)
         dropped = batches.dropped(0, 0, len(indices))
         texts = ["" if gone else pictures.captions[i] for i, gone in zip(indices, dropped, strict=True)]
-        ids = stock.tokenizer(texts, padding="max_length", max_length=parts_kit.LONGEST, truncation=True, return_tensors="pt").input_ids
+        ids = stock.tokenizer(
+            texts, padding="max_length", max_length=parts_kit.LONGEST, truncation=True, return_tensors="pt"
+        ).input_ids
         a = stock.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
         output = stock.unet(a.sqrt() * x0 + (1 - a).sqrt() * eps, t, stock.text_encoder(ids)[0]).sample
         loss = (output - (a.sqrt() * eps - (1 - a).sqrt() * x0)).square().mean()
@@ -103,8 +116,11 @@ def test_going_on_from_a_run_by_its_name(trained, tiny_of):
 def test_a_ddpm_pipeline(trained, parts):
     run = trained("tuned-pixels")
     it = loaded.load_model(run.path)
-    assert (it.scheduler.config.prediction_type, it.scheduler.config.beta_schedule, it.scheduler.config.num_train_timesteps) == (
-        "sample", "squaredcos_cap_v2", 500)
+    assert (
+        it.scheduler.config.prediction_type,
+        it.scheduler.config.beta_schedule,
+        it.scheduler.config.num_train_timesteps,
+    ) == ("sample", "squaredcos_cap_v2", 500)
     theirs, ours = load_file(parts / "ddpm" / "unet" / WEIGHTS), load_file(run.pipeline / "unet" / WEIGHTS)
     assert set(ours) == set(theirs) and 0 < max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 0.1
     assert it.conditioning.kind == "none"
@@ -163,8 +179,17 @@ def test_an_autoencoder_goes_on(parts, tiny_of, place):
 def test_one_whose_encoder_is_frozen_keeps_its_latents(parts, runs_dir, tiny_of):
     """Models that were trained on them fit on; with the encoder trained the scale is measured anew."""
     for trainable, same in ((("decoder",), True), (("all",), False)):
-        run = new(runs_dir, tiny_of("autoencoder", init_from=str(parts / "vae"), trainable=trainable, max_train_steps=2, learning_rate=1e-2,
-                                    output_dir=trainable[0]))
+        run = new(
+            runs_dir,
+            tiny_of(
+                "autoencoder",
+                init_from=str(parts / "vae"),
+                trainable=trainable,
+                max_train_steps=2,
+                learning_rate=1e-2,
+                output_dir=trainable[0],
+            ),
+        )
         train(run)
         theirs, ours = (pipeline.load_vae(str(folder)) for folder in (parts / "vae", run.path))
         x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1

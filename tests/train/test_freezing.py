@@ -1,4 +1,5 @@
 """What is frozen stays bit for bit what it was, and drawing in between leaves the training mode as it was."""
+
 import re
 
 import pytest
@@ -22,7 +23,9 @@ IN_SECTION = {
     "mid": lambda name: name.startswith("mid_block."),
     "up": lambda name: name.startswith("up_blocks."),
     # where words are attended to, a transformer stands around the attention, and that is not attention
-    "attention": lambda name: bool(re.search(r"\.attentions\.\d+\.(group_norm|to_|transformer_blocks\.\d+\.attn)", name)),
+    "attention": lambda name: bool(
+        re.search(r"\.attentions\.\d+\.(group_norm|to_|transformer_blocks\.\d+\.attn)", name)
+    ),
 }
 
 
@@ -55,7 +58,9 @@ def test_sections_of_a_unet(tiny_of, kind):
     found, every = sections(unet), {name: p for name, p in unet.named_parameters()}
     assert tuple(found) == UNET
     for section, parameters in found.items():
-        assert parameters and {id(p) for p in parameters} == {id(p) for name, p in every.items() if IN_SECTION[section](name)}, section
+        assert parameters and {id(p) for p in parameters} == {
+            id(p) for name, p in every.items() if IN_SECTION[section](name)
+        }, section
     apart = [p for section in UNET[:4] for p in found[section]]
     assert len(apart) == len(every) == len({id(p) for p in apart}), "all but attention part the network"
 
@@ -73,19 +78,41 @@ def test_freeze_and_thaw(tiny):
     for trainable in (("mid",), ("all",), ("down", "attention"), ("mid", "all")):
         freeze(unet, trainable)
         names = {name for name, p in unet.named_parameters()}
-        assert {name for name, p in unet.named_parameters() if p.requires_grad} == (names if "all" in trainable else of_sections(names, trainable))
+        assert {name for name, p in unet.named_parameters() if p.requires_grad} == (
+            names if "all" in trainable else of_sections(names, trainable)
+        )
         assert len(learning(unet)) == sum(p.requires_grad for p in unet.parameters())
 
 
 # ---- real training ---------------------------------------------------------------------------------------------------
-CASES = [*(("pixels", (section,)) for section in UNET), ("labels", ("ends", "up")), ("words", ("attention",)), ("latents", ("down", "attention")),
-         ("autoencoder", ("encoder",)), ("autoencoder", ("decoder",)), ("tuned-words", ("mid",))]
+CASES = [
+    *(("pixels", (section,)) for section in UNET),
+    ("labels", ("ends", "up")),
+    ("words", ("attention",)),
+    ("latents", ("down", "attention")),
+    ("autoencoder", ("encoder",)),
+    ("autoencoder", ("decoder",)),
+    ("tuned-words", ("mid",)),
+]
 
 
-@pytest.mark.parametrize(("kind", "trainable"), CASES, ids=lambda value: value if isinstance(value, str) else "+".join(value))
+@pytest.mark.parametrize(
+    ("kind", "trainable"), CASES, ids=lambda value: value if isinstance(value, str) else "+".join(value)
+)
 def test_only_what_may_learn_moves(runs_dir, tiny_of, kind, trainable):
-    run = new(runs_dir, tiny_of(kind, trainable=trainable, max_train_steps=3, checkpointing_steps=3, save_image_steps=100, weight_decay=0.1,
-                                lr_warmup_steps=0, learning_rate=1e-2))
+    run = new(
+        runs_dir,
+        tiny_of(
+            kind,
+            trainable=trainable,
+            max_train_steps=3,
+            checkpointing_steps=3,
+            save_image_steps=100,
+            weight_decay=0.1,
+            lr_warmup_steps=0,
+            learning_rate=1e-2,
+        ),
+    )
     train(run)
     first, last = map(read, run.checkpoints)
     wanted = of_sections(first, trainable)
@@ -97,14 +124,23 @@ def test_only_what_may_learn_moves(runs_dir, tiny_of, kind, trainable):
 
 
 def test_muon_leaves_frozen_convolutions(runs_dir, tiny_of):
-    run = new(runs_dir, tiny_of("pixels", trainable=("mid",), optimizer="muon", max_train_steps=3, checkpointing_steps=3, lr_warmup_steps=0))
+    run = new(
+        runs_dir,
+        tiny_of(
+            "pixels", trainable=("mid",), optimizer="muon", max_train_steps=3, checkpointing_steps=3, lr_warmup_steps=0
+        ),
+    )
     train(run)
     first, last = map(read, run.checkpoints)
     assert moved(first, last) == of_sections(first, ("mid",))
-    assert len(torch.load(run.checkpoints[-1] / "training.pt", weights_only=True)["optimizers"]) == 2, "there is a convolution for Muon"
+    assert len(torch.load(run.checkpoints[-1] / "training.pt", weights_only=True)["optimizers"]) == 2, (
+        "there is a convolution for Muon"
+    )
 
 
-@pytest.mark.parametrize(("kind", "trainable"), [("pixels", ("attention",)), ("words", ("up",)), ("autoencoder", ("decoder",))])
+@pytest.mark.parametrize(
+    ("kind", "trainable"), [("pixels", ("attention",)), ("words", ("up",)), ("autoencoder", ("decoder",))]
+)
 def test_frozen_has_no_gradient_and_no_optimiser(tiny_of, kind, trainable):
     here = untrained(dict(kind=kind, trainable=trainable), tiny_of)
     learns = {id(p) for p in learning(here.module)}
@@ -112,7 +148,11 @@ def test_frozen_has_no_gradient_and_no_optimiser(tiny_of, kind, trainable):
     it = here.objective
     batches = loop.Batches(it.config, it.pictures, it.device, training_tensors=it.training_tensors)
     it.losses(here.network, *it.batch(batches, 0, 0, batches.indices(0)[0])).sum().backward()
-    assert {id(p) for p in here.module.parameters() if p.grad is not None} == learns < {id(p) for p in here.module.parameters()}
+    assert (
+        {id(p) for p in here.module.parameters() if p.grad is not None}
+        == learns
+        < {id(p) for p in here.module.parameters()}
+    )
 
 
 def test_all_parts_learn_by_default(trained):
@@ -132,30 +172,45 @@ def caught(monkeypatch):
     def spied(self, config, objective, *rest):
         make(self, config, objective, *rest)
         beside = {name: part for name, part in objective.parts().items() if part is not self.module}
-        here.append((self, beside, {name: {k: v.clone() for k, v in part.state_dict().items()} for name, part in beside.items()}))
+        here.append(
+            (
+                self,
+                beside,
+                {name: {k: v.clone() for k, v in part.state_dict().items()} for name, part in beside.items()},
+            )
+        )
 
     monkeypatch.setattr(state.TrainState, "__init__", spied)
     return here
 
 
-@pytest.mark.parametrize(("kind", "beside"), [
-    ("latents", {"vae"}), ("words", {"vae", "text_encoder"}), ("words-in-pixels", {"text_encoder"}), ("tuned-words", {"vae", "text_encoder"}),
-    ("pixels", set()), ("autoencoder", set()),
-])
+@pytest.mark.parametrize(
+    ("kind", "beside"),
+    [
+        ("latents", {"vae"}),
+        ("words", {"vae", "text_encoder"}),
+        ("words-in-pixels", {"text_encoder"}),
+        ("tuned-words", {"vae", "text_encoder"}),
+        ("pixels", set()),
+        ("autoencoder", set()),
+    ],
+)
 def test_the_other_parts_are_frozen_and_stay_as_they_were(runs_dir, tiny_of, caught, kind, beside):
     def look(event, hand):
-        (_, parts, _), = caught or [(None, {}, None)]
+        ((_, parts, _),) = caught or [(None, {}, None)]
         for part in parts.values():
             assert not part.training and not any(p.requires_grad or p.grad is not None for p in part.parameters())
 
     run = new(runs_dir, tiny_of(kind, max_train_steps=3))
     train(run, act=look)
-    (_, parts, before), = caught
+    ((_, parts, before),) = caught
     assert set(parts) == beside
     for name, part in parts.items():
         assert not moved(before[name], part.state_dict())
         folder = run.pipeline / ("vqvae" if kind == "latents" and name == "vae" else name)
-        saved = load_file(folder / ("model.safetensors" if name == "text_encoder" else "diffusion_pytorch_model.safetensors"))
+        saved = load_file(
+            folder / ("model.safetensors" if name == "text_encoder" else "diffusion_pytorch_model.safetensors")
+        )
         assert set(saved) == set(before[name]) and not moved(before[name], saved)
 
 
@@ -164,9 +219,15 @@ def mode(module) -> list:
     return [part.training for part in module.modules()] + [p.requires_grad for p in module.parameters()]
 
 
-@pytest.mark.parametrize(("kind", "trainable"), [
-    ("pixels", ("up",)), ("words", ("attention",)), ("latents", ("all",)), ("autoencoder", ("decoder",)),
-])
+@pytest.mark.parametrize(
+    ("kind", "trainable"),
+    [
+        ("pixels", ("up",)),
+        ("words", ("attention",)),
+        ("latents", ("all",)),
+        ("autoencoder", ("decoder",)),
+    ],
+)
 def test_previews_validation_and_saving_leave_the_mode(runs_dir, tiny_of, caught, kind, trainable):
     seen = []
 
@@ -175,12 +236,21 @@ def test_previews_validation_and_saving_leave_the_mode(runs_dir, tiny_of, caught
             seen.append((type(event).__name__, mode(caught[0][0].module)))
             assert torch.is_grad_enabled()
 
-    run = new(runs_dir, tiny_of(kind, trainable=trainable, max_train_steps=2, save_image_steps=1, checkpointing_steps=1, dropout=0.1))
+    run = new(
+        runs_dir,
+        tiny_of(kind, trainable=trainable, max_train_steps=2, save_image_steps=1, checkpointing_steps=1, dropout=0.1),
+    )
     train(run, act=look)
     here = caught[0][0]
-    assert {name for name, _ in seen} == {"Stepped", "Sampled", "Validated", "Saved"} and all(now == seen[0][1] for _, now in seen)
-    assert all(part.training for part in here.module.modules()) and 0 < len(learning(here.module)) <= len(list(here.module.parameters()))
-    assert not any(part.training for part in here.drawing.modules()) and not any(p.requires_grad for p in here.drawing.parameters())
+    assert {name for name, _ in seen} == {"Stepped", "Sampled", "Validated", "Saved"} and all(
+        now == seen[0][1] for _, now in seen
+    )
+    assert all(part.training for part in here.module.modules()) and 0 < len(learning(here.module)) <= len(
+        list(here.module.parameters())
+    )
+    assert not any(part.training for part in here.drawing.modules()) and not any(
+        p.requires_grad for p in here.drawing.parameters()
+    )
 
 
 def test_sampling_beside_leaves_the_mode(runs_dir, tiny_of, caught):
@@ -207,6 +277,12 @@ def test_rehearsal_leaves_everything_as_it_was(tiny_of, monkeypatch, kind):
     torch.manual_seed(3)
     measured = rehearse(config, it, it.pictures, lambda: False)
     assert not moved(before, it.module.state_dict()) and mode(it.module) == was
-    assert measured["parameters"] == count_parameters(it.module) and measured["preview_passes"] == (1 if kind == "autoencoder" else 2)
-    assert measured["step_seconds"] > 0 and measured["forward_seconds"] > 0 and (measured["precision"], measured["threads"]) == ("no", 1)
+    assert measured["parameters"] == count_parameters(it.module) and measured["preview_passes"] == (
+        1 if kind == "autoencoder" else 2
+    )
+    assert (
+        measured["step_seconds"] > 0
+        and measured["forward_seconds"] > 0
+        and (measured["precision"], measured["threads"]) == ("no", 1)
+    )
     assert plan.make_plan(config, it.pictures, measured, "cpu")["total_steps"] == 12

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
-from kits.engine import MEASURED, Hand, losses, new, objective, outcome, rows, train
+from kits.engine import MEASURED, Hand, distance, losses, new, objective, outcome, rows, train, weights
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -28,14 +28,6 @@ def kinds(told) -> list[str]:
     return [type(event).__name__ for event in told]
 
 
-def weights(folder) -> dict[str, torch.Tensor]:
-    return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
-
-
-def distance(one, other) -> float:
-    return max(float((one[k] - other[k]).abs().max()) for k in one)
-
-
 def steps_of(told, kind) -> list[int]:
     return [event.step for event in told if isinstance(event, kind)]
 
@@ -51,7 +43,12 @@ def test_story_of_a_run(runs_dir, tiny):
     assert steps_of(told, events.Stepped) == list(range(1, 13))
     assert steps_of(told, events.Sampled) == [0, 5, 10, 12]
     assert steps_of(told, events.Saved) == [0, 4, 8, 12]
-    assert [p.name for p in run.samples] == ["step-0000000.png", "step-0000005.png", "step-0000010.png", "step-0000012.png"]
+    assert [p.name for p in run.samples] == [
+        "step-0000000.png",
+        "step-0000005.png",
+        "step-0000010.png",
+        "step-0000012.png",
+    ]
     assert [p.name for p in run.checkpoints] == ["step-0000008", "step-0000012"]
     assert [row["step"] for row in rows(run, "step")] == list(range(1, 13))
     assert [row["step"] for row in rows(run, "validation")] == steps_of(told, events.Validated)
@@ -61,7 +58,8 @@ def test_story_of_a_run(runs_dir, tiny):
 def test_steps_tell_what_the_metrics_say(undisturbed, runs_dir, tiny):
     told = [e for e in train(new(runs_dir, tiny())) if isinstance(e, events.Stepped)]
     assert [(e.step, e.loss, e.learning_rate, e.grad_norm) for e in told] == [
-        (r["step"], r["loss"], r["lr"], r["grad_norm"]) for r in rows(undisturbed, "step")]
+        (r["step"], r["loss"], r["lr"], r["grad_norm"]) for r in rows(undisturbed, "step")
+    ]
     assert {e.total for e in told} == {12} and [e.images for e in told] == [4, 4, 4, 4, 2] * 2 + [4, 4]
 
 
@@ -113,8 +111,14 @@ def by_hand(config, pictures, steps):
         (indices,) = loader.indices(step)
         clean_images, noise, timesteps = loader.load(step, 0, indices)
         noisy_images = noise_scheduler.add_noise(clean_images, noise, timesteps)
-        wanted = {"epsilon": noise, "sample": clean_images, "v_prediction": noise_scheduler.get_velocity(clean_images, noise, timesteps)}
-        loss = torch.nn.functional.mse_loss(unet(noisy_images, timesteps, return_dict=False)[0], wanted[config.prediction_type])
+        wanted = {
+            "epsilon": noise,
+            "sample": clean_images,
+            "v_prediction": noise_scheduler.get_velocity(clean_images, noise, timesteps),
+        }
+        loss = torch.nn.functional.mse_loss(
+            unet(noisy_images, timesteps, return_dict=False)[0], wanted[config.prediction_type]
+        )
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(unet.parameters(), config.max_grad_norm)
         rate = lr_scheduler.get_last_lr()[0]
@@ -171,16 +175,32 @@ def noise_by_picture(monkeypatch):
 def test_accumulated_batches_are_one_batch(runs_dir, tiny, monkeypatch, weighting):
     """18 training pictures: steps of 8, 8 and 2; as two batches the last step has only one."""
     noise_by_picture(monkeypatch)
-    def one(name, size, parts, steps):
-        return new(runs_dir, tiny(output_dir=name, train_batch_size=size, gradient_accumulation_steps=parts, max_train_steps=steps,
-                                  loss_weighting=weighting))
 
-    whole, halves, nines, thirds = one("whole", 8, 1, 6), one("halves", 4, 2, 6), one("nines", 9, 1, 4), one("thirds", 3, 3, 4)
+    def one(name, size, parts, steps):
+        return new(
+            runs_dir,
+            tiny(
+                output_dir=name,
+                train_batch_size=size,
+                gradient_accumulation_steps=parts,
+                max_train_steps=steps,
+                loss_weighting=weighting,
+            ),
+        )
+
+    whole, halves, nines, thirds = (
+        one("whole", 8, 1, 6),
+        one("halves", 4, 2, 6),
+        one("nines", 9, 1, 4),
+        one("thirds", 3, 3, 4),
+    )
     for run in (whole, halves, nines, thirds):
         train(run)
     for one, other in ((whole, halves), (nines, thirds)):
         assert losses(one) == pytest.approx(losses(other), rel=1e-4)
-        assert [r["grad_norm"] for r in rows(one, "step")] == pytest.approx([r["grad_norm"] for r in rows(other, "step")], rel=1e-3)
+        assert [r["grad_norm"] for r in rows(one, "step")] == pytest.approx(
+            [r["grad_norm"] for r in rows(other, "step")], rel=1e-3
+        )
         assert distance(weights(one.checkpoints[-1]), weights(other.checkpoints[-1])) < 2e-4
 
 
@@ -202,8 +222,19 @@ def test_overfits_four_pictures(runs_dir, tiny, drawn, tmp_path):
     folder.mkdir()
     for picture in sorted(drawn.iterdir())[:4]:
         shutil.copy(picture, folder)
-    run = new(runs_dir, tiny(dataset_name=str(folder), prediction_type="sample", max_train_steps=150, learning_rate=1e-2, lr_warmup_steps=5,
-                             random_flip=False, checkpointing_steps=1000, save_image_steps=1000))
+    run = new(
+        runs_dir,
+        tiny(
+            dataset_name=str(folder),
+            prediction_type="sample",
+            max_train_steps=150,
+            learning_rate=1e-2,
+            lr_warmup_steps=5,
+            random_flip=False,
+            checkpointing_steps=1000,
+            save_image_steps=1000,
+        ),
+    )
     measured = [e for e in train(run) if isinstance(e, events.Validated)]
     assert measured[-1].train_loss < measured[0].train_loss / 3
     assert measured[-1].bands[0] < measured[0].bands[0] / 4, "with little noise there is nothing to guess"
@@ -216,9 +247,13 @@ def test_muon_takes_the_matrices_and_adamw_the_rest(tiny):
     unet = build_unet(config)
     adamw, muon = optimizer.make_optimizers(config, unet.parameters(), fused=False)
     rest = {id(p) for p in adamw.param_groups[0]["params"]}
-    assert {id(p) for p in unet.parameters()} == rest | {id(w) for w in muon.weights} and not rest & {id(w) for w in muon.weights}
+    assert {id(p) for p in unet.parameters()} == rest | {id(w) for w in muon.weights} and not rest & {
+        id(w) for w in muon.weights
+    }
     assert all(w.ndim == 4 and min(len(w), w[0].numel()) >= optimizer.MATRIX_SIDE for w in muon.weights)
-    assert all(p.ndim != 4 or min(len(p), p[0].numel()) < optimizer.MATRIX_SIDE for p in adamw.param_groups[0]["params"])
+    assert all(
+        p.ndim != 4 or min(len(p), p[0].numel()) < optimizer.MATRIX_SIDE for p in adamw.param_groups[0]["params"]
+    )
     assert len(optimizer.make_optimizers(tiny(), unet.parameters(), fused=False)) == 1
 
 
@@ -226,7 +261,10 @@ def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix():
     key = torch.Generator().manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(16, 4, 3, 3, generator=key))
     matrix = torch.nn.Parameter(weight.detach().clone().reshape(16, 36))
-    ours, theirs = optimizer.ConvMuon([weight], 0.02, 0.1), torch.optim.Muon([matrix], lr=0.02, weight_decay=0.1, momentum=0.95)
+    ours, theirs = (
+        optimizer.ConvMuon([weight], 0.02, 0.1),
+        torch.optim.Muon([matrix], lr=0.02, weight_decay=0.1, momentum=0.95),
+    )
     for _ in range(3):
         weight.grad = torch.randn(16, 4, 3, 3, generator=key)
         matrix.grad = weight.grad.clone().reshape(16, 36)
@@ -256,7 +294,9 @@ def test_only_the_network_runs_in_bf16(runs_dir, tiny, monkeypatch):
 
     def watched(config, **sizes):
         unet = build(config, **sizes)
-        unet.conv_in.register_forward_hook(lambda module, args, out: (seen["in"].add(args[0].dtype), seen["conv"].add(out.dtype)) and None)
+        unet.conv_in.register_forward_hook(
+            lambda module, args, out: (seen["in"].add(args[0].dtype), seen["conv"].add(out.dtype)) and None
+        )
         return unet
 
     def spied(x0, eps, abar):
@@ -321,7 +361,9 @@ def test_a_wish_is_met_once(runs_dir, tiny):
 
 
 def test_a_wish_at_a_step_that_is_due_is_met_by_it(runs_dir, tiny):
-    act = lambda event, hand: hand.request("sample", "save") if isinstance(event, events.Stepped) and event.step == 4 else None  # noqa: E731
+    act = lambda event, hand: (
+        hand.request("sample", "save") if isinstance(event, events.Stepped) and event.step == 4 else None
+    )  # noqa: E731
     told = train(new(runs_dir, tiny()), act=act)
     assert steps_of(told, events.Sampled) == [0, 4, 8, 12] and steps_of(told, events.Saved) == [0, 4, 8, 12]
 
@@ -412,7 +454,9 @@ def test_stop_while_drawing_a_preview(runs_dir, tiny, undisturbed):
     run, told = stopped_run(runs_dir, tiny, lambda hand: hand.request(stop=hand.phases.count("preview") == 2))
     assert told[-1].step == 4 and steps_of(told, events.Sampled) == [0], "the preview is given up"
     goes_on(run, undisturbed)
-    assert [p.read_bytes() for p in run.samples] == [p.read_bytes() for p in undisturbed.samples], "and drawn when the run goes on"
+    assert [p.read_bytes() for p in run.samples] == [p.read_bytes() for p in undisturbed.samples], (
+        "and drawn when the run goes on"
+    )
 
 
 def test_stop_while_saving(runs_dir, tiny, undisturbed):
@@ -455,9 +499,15 @@ def poisoned(monkeypatch):
     return here
 
 
-@pytest.mark.parametrize("how", [
-    lambda loss: loss * float("nan"), lambda loss: loss / 0, lambda loss: loss + (loss * 0).sqrt(),
-], ids=["nan", "infinite", "gradient"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda loss: loss * float("nan"),
+        lambda loss: loss / 0,
+        lambda loss: loss + (loss * 0).sqrt(),
+    ],
+    ids=["nan", "infinite", "gradient"],
+)
 def test_one_bad_step_is_gone_back_from(runs_dir, tiny, poisoned, undisturbed, how):
     poisoned.when, poisoned.how = (lambda step, factor: step == 6 and factor == 1), how
     run = new(runs_dir, tiny())
@@ -486,7 +536,12 @@ def test_second_bad_step_ends_the_run(runs_dir, tiny, poisoned):
     with pytest.raises(Problem) as caught:
         train(run)
     problem = caught.value
-    assert (problem.code, problem.field, problem.values["step"], problem.values["value"]) == ("diverged", "learning_rate", 6, 1e-3)
+    assert (problem.code, problem.field, problem.values["step"], problem.values["value"]) == (
+        "diverged",
+        "learning_rate",
+        6,
+        1e-3,
+    )
     assert "learning_rate" in problem_text(problem)
     assert run.checkpoints[-1].name == "step-0000004"
 
@@ -515,8 +570,17 @@ def planned(config, images=950, **measured) -> dict:
 
 
 def test_epochs(tiny):
-    got = planned(tiny(max_train_steps=None, num_epochs=3, train_batch_size=16, save_image_steps=None, save_image_epochs=2,
-                       checkpointing_steps=None, save_model_epochs=3))
+    got = planned(
+        tiny(
+            max_train_steps=None,
+            num_epochs=3,
+            train_batch_size=16,
+            save_image_steps=None,
+            save_image_epochs=2,
+            checkpointing_steps=None,
+            save_model_epochs=3,
+        )
+    )
     assert (got["total_steps"], got["steps_per_epoch"]) == (180, 60)
     assert (got["save_image_every"], got["checkpoint_every"]) == (120, 180)
 
@@ -530,7 +594,13 @@ def test_steps_replace_epochs(tiny):
 @pytest.mark.parametrize("step_seconds", [0.001, 0.05, 3])
 def test_minutes_become_steps(tiny, minutes, step_seconds):
     """They count the loop with its previews, checkpoints and validations."""
-    config = tiny(max_train_steps=None, max_train_minutes=minutes, save_image_steps=50, checkpointing_steps=100, preview_inference_steps=20)
+    config = tiny(
+        max_train_steps=None,
+        max_train_minutes=minutes,
+        save_image_steps=50,
+        checkpointing_steps=100,
+        preview_inference_steps=20,
+    )
     passes = config.preview_inference_steps
     got = planned(config, step_seconds=step_seconds, forward_seconds=step_seconds, preview_passes=passes)
     assert got["total_steps"] >= 1
@@ -544,13 +614,21 @@ def test_batch_larger_than_the_set_is_reduced_and_said(runs_dir, tiny):
     run = new(runs_dir, tiny(train_batch_size=64, max_train_steps=2, lr_warmup_steps=0))
     told = train(run)
     notice = next(e for e in told if isinstance(e, events.Notice))
-    assert notice == events.Notice("batch_reduced", {"value": 64, "pictures": 18}) and t("notice.batch_reduced", **notice.values)
+    assert notice == events.Notice("batch_reduced", {"value": 64, "pictures": 18}) and t(
+        "notice.batch_reduced", **notice.values
+    )
     assert run.plan["batch_size"] == 18 and {e.images for e in told if isinstance(e, events.Stepped)} == {18}
 
 
-@pytest.mark.parametrize("changes", [
-    dict(mixed_precision="fp16"), dict(push_to_hub=True), dict(num_train_timesteps=300), dict(lr_warmup_steps=500),
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(mixed_precision="fp16"),
+        dict(push_to_hub=True),
+        dict(num_train_timesteps=300),
+        dict(lr_warmup_steps=500),
+    ],
+)
 def test_what_is_done_otherwise_is_said(runs_dir, tiny, changes):
     run = new(runs_dir, tiny(max_train_steps=1, **changes))
     told = train(run)
@@ -586,8 +664,18 @@ def test_previews_grow(undisturbed):
 def test_preview_does_not_depend_on_the_batch(runs_dir, tiny, name):
     grids = []
     for size in (1, 3, 16):
-        run = new(runs_dir, tiny(output_dir=f"by{size}", preview_sampler=name, eval_batch_size=size, preview_images=4, max_train_steps=1,
-                                 learning_rate=1e-12, prediction_type="sample"))
+        run = new(
+            runs_dir,
+            tiny(
+                output_dir=f"by{size}",
+                preview_sampler=name,
+                eval_batch_size=size,
+                preview_images=4,
+                max_train_steps=1,
+                learning_rate=1e-12,
+                prediction_type="sample",
+            ),
+        )
         train(run)
         grids.append(np.asarray(Image.open(run.samples[0])).astype(int))
     assert np.abs(grids[0] - grids[1]).max() <= 1 and np.abs(grids[0] - grids[2]).max() <= 1
@@ -618,9 +706,15 @@ def test_validation_uses_pictures_of_its_kind(tiny, monkeypatch):
         return real(indices, flips)
 
     monkeypatch.setattr(pictures, "tensors", watched)
-    evaluate.FixedNoiseEvaluator(config, pictures, pictures, Nothing(), DDPMScheduler().alphas_cumprod).measure(build_unet(config), 0)
+    evaluate.FixedNoiseEvaluator(config, pictures, pictures, Nothing(), DDPMScheduler().alphas_cumprod).measure(
+        build_unet(config), 0
+    )
     (train_set, no_flips), (held_out, none) = asked
-    assert train_set <= set(pictures.train.tolist()) and held_out <= set(pictures.held_out.tolist()) and not train_set & held_out
+    assert (
+        train_set <= set(pictures.train.tolist())
+        and held_out <= set(pictures.held_out.tolist())
+        and not train_set & held_out
+    )
     assert no_flips is None and none is None
 
 

@@ -1,4 +1,5 @@
 """What is learnt: the autoencoder's loss, diffusion in latents and by label, and that learning happens."""
+
 import colorsys
 
 import numpy as np
@@ -67,8 +68,14 @@ def test_noise_of_a_latent_depends_on_its_key_alone(tiny_of):
     it = objective(tiny_of("autoencoder"))
     (x, one), indices = it.batch(loader(it), 3, 0, it.pictures.train[:4]), it.pictures.train[:4]
     torch.rand(3)
-    assert torch.equal(one, it.batch(loader(it), 3, 0, indices)[1]) and one.shape == (4, 4, 4, 4) and x.shape == (4, 3, 8, 8)
-    assert not torch.equal(one, it.batch(loader(it), 4, 0, indices)[1]) and not torch.equal(one, it.batch(loader(it), 3, 1, indices)[1])
+    assert (
+        torch.equal(one, it.batch(loader(it), 3, 0, indices)[1])
+        and one.shape == (4, 4, 4, 4)
+        and x.shape == (4, 3, 8, 8)
+    )
+    assert not torch.equal(one, it.batch(loader(it), 4, 0, indices)[1]) and not torch.equal(
+        one, it.batch(loader(it), 3, 1, indices)[1]
+    )
 
 
 def test_validation_of_an_autoencoder(trained, tiny_of):
@@ -78,11 +85,16 @@ def test_validation_of_an_autoencoder(trained, tiny_of):
     for kind, among in (("train_loss", it.pictures.train), ("held_out_loss", it.pictures.held_out)):
         x = it.pictures.tensors(among[np.linspace(0, len(among) - 1, min(16, len(among))).round().astype(int)])
         with torch.no_grad():
-            wanted = autoencoding.reconstruction_losses(x, it.module.decode(it.module.encode(x).latent_dist.mean).sample).mean()
+            wanted = autoencoding.reconstruction_losses(
+                x, it.module.decode(it.module.encode(x).latent_dist.mean).sample
+            ).mean()
         assert getattr(measured, kind) == pytest.approx(float(wanted), rel=1e-5)
     first = rows(run, "validation")[0]
     assert (first["train_loss"], first["held_out_loss"], first["bands"]) == (
-        pytest.approx(measured.train_loss, rel=1e-4), pytest.approx(measured.held_out_loss, rel=1e-4), [])
+        pytest.approx(measured.train_loss, rel=1e-4),
+        pytest.approx(measured.held_out_loss, rel=1e-4),
+        [],
+    )
     assert objective(tiny_of("autoencoder", validation_share=0.0)).measure(it.module, 0).held_out_loss is None
 
 
@@ -127,7 +139,12 @@ def test_the_first_loss_of_labels_in_latents_by_hand(trained):
         x0 = vae.encode(flipped).latent_dist.mean * 0.6
         key = diffusion.generator(config.seed, "noise", 0, 0, 0)
         eps, t = torch.randn(x0.shape, generator=key), torch.randint(0, 1000, (len(indices),), generator=key)
-        labels = torch.tensor([3 if gone else it.pictures.labels[i] for i, gone in zip(indices, batches.dropped(0, 0, len(indices)), strict=True)])
+        labels = torch.tensor(
+            [
+                3 if gone else it.pictures.labels[i]
+                for i, gone in zip(indices, batches.dropped(0, 0, len(indices)), strict=True)
+            ]
+        )
         a = pipeline.DDPMScheduler().alphas_cumprod[t].view(-1, 1, 1, 1)
         loss = (it.module(a.sqrt() * x0 + (1 - a).sqrt() * eps, t, labels).sample - eps).square().mean()
     assert losses(run)[0] == pytest.approx(float(loss), rel=1e-4)
@@ -137,7 +154,9 @@ def test_validation_drops_nothing(tiny_of):
     """The ruler asks each picture for its own label, whatever share is left out in training."""
     seen = []
     it = objective(tiny_of("labels", condition_dropout=1.0))
-    it.module.register_forward_pre_hook(lambda module, args, named: seen.append(named["class_labels"]), with_kwargs=True)
+    it.module.register_forward_pre_hook(
+        lambda module, args, named: seen.append(named["class_labels"]), with_kwargs=True
+    )
     it.measure(it.module.eval(), 0)
     asked = torch.cat(seen)
     assert len(asked) == 32 and 3 not in asked
@@ -150,7 +169,9 @@ def test_validation_drops_nothing(tiny_of):
 def test_validation_does_not_depend_on_the_batch(tiny_of, kind):
     whole, parts = (objective(tiny_of(kind, eval_batch_size=size)) for size in (16, 5))
     one, other = whole.measure(whole.module.eval(), 0), parts.measure(parts.module.eval(), 0)
-    assert other.train_loss == pytest.approx(one.train_loss, rel=1e-5) and other.held_out_loss == pytest.approx(one.held_out_loss, rel=1e-5)
+    assert other.train_loss == pytest.approx(one.train_loss, rel=1e-5) and other.held_out_loss == pytest.approx(
+        one.held_out_loss, rel=1e-5
+    )
     assert other.bands == pytest.approx(one.bands, rel=1e-4)
 
 
@@ -158,7 +179,10 @@ def test_validation_does_not_depend_on_the_batch(tiny_of, kind):
 def test_cut_texts_and_unfit_autoencoders_are_said(runs_dir, tiny_of):
     run = new(runs_dir, tiny_of("words", caption_template="a very long tale of a {caption}", max_train_steps=1))
     told = {event.code: event for event in train(run) if isinstance(event, events.Notice)}
-    assert told["texts_cut"].values == {"count": 24, "longest": parts_kit.LONGEST} and float(told["vae_unfit"].values["psnr"]) < 20
+    assert (
+        told["texts_cut"].values == {"count": 24, "longest": parts_kit.LONGEST}
+        and float(told["vae_unfit"].values["psnr"]) < 20
+    )
     assert all(t(f"notice.{code}", **event.values) for code, event in told.items())
     assert "24" in t("notice.texts_cut", **told["texts_cut"].values)
 
@@ -189,18 +213,31 @@ def test_estimate_counts_the_network_that_is_trained(trained, tiny_of, kind):
     labels = len(it.pictures.label_names or ())
     found = estimate(config, len(it.pictures.train), labels)
     assert found["parameters"] == found["trainable"] == count_parameters(it.module)
-    assert found["steps_per_epoch"] == run.plan["steps_per_epoch"] and found["flops"] > 0 and found["memory_bytes"] > 16 * found["parameters"]
-    some = estimate(tiny_of(kind, trainable=("decoder",) if kind == "autoencoder" else ("mid",)), len(it.pictures.train), labels)
+    assert (
+        found["steps_per_epoch"] == run.plan["steps_per_epoch"]
+        and found["flops"] > 0
+        and found["memory_bytes"] > 16 * found["parameters"]
+    )
+    some = estimate(
+        tiny_of(kind, trainable=("decoder",) if kind == "autoencoder" else ("mid",)), len(it.pictures.train), labels
+    )
     freeze(it.module, ("decoder",) if kind == "autoencoder" else ("mid",))
     assert some["trainable"] == sum(p.numel() for p in learning(it.module)) < some["parameters"] == found["parameters"]
     assert some["memory_bytes"] < found["memory_bytes"]
 
 
-@pytest.mark.parametrize("changes", [
-    dict(vae="someone/nowhere"), dict(init_from="someone/nowhere"), dict(conditioning="text", text_encoder="nothing"),
-    dict(objective="autoencoder", init_from="nothing"), dict(vae="{parts}/ddpm/unet"), dict(init_from="{parts}/vae"),
-    dict(conditioning="text", text_encoder="{parts}/vae"),
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(vae="someone/nowhere"),
+        dict(init_from="someone/nowhere"),
+        dict(conditioning="text", text_encoder="nothing"),
+        dict(objective="autoencoder", init_from="nothing"),
+        dict(vae="{parts}/ddpm/unet"),
+        dict(init_from="{parts}/vae"),
+        dict(conditioning="text", text_encoder="{parts}/vae"),
+    ],
+)
 def test_no_estimate_of_what_is_not_here(tiny, parts, changes):
     asked = {name: value.format(parts=parts) for name, value in changes.items()}
     assert estimate(tiny(**asked), 18) is None
@@ -208,13 +245,23 @@ def test_no_estimate_of_what_is_not_here(tiny, parts, changes):
 
 def test_estimate_of_a_run_by_its_name(trained, tiny_of):
     runs_dir = trained("latents").path.parent
-    for changes in (dict(vae="autoencoder"), dict(init_from="latents"), dict(objective="autoencoder", init_from="autoencoder")):
+    for changes in (
+        dict(vae="autoencoder"),
+        dict(init_from="latents"),
+        dict(objective="autoencoder", init_from="autoencoder"),
+    ):
         assert estimate(tiny_of("pixels", **changes), 18, runs_dir=runs_dir)["parameters"] > 0
         assert estimate(tiny_of("pixels", **changes), 18) is None
 
 
 # ---- learning --------------------------------------------------------------------------------------------------------
-LONG = dict(checkpointing_steps=1000, save_image_steps=1000, lr_warmup_steps=5, learning_rate=5e-3, beta_schedule="squaredcos_cap_v2")
+LONG = dict(
+    checkpointing_steps=1000,
+    save_image_steps=1000,
+    lr_warmup_steps=5,
+    learning_rate=5e-3,
+    beta_schedule="squaredcos_cap_v2",
+)
 
 
 def validations(run) -> list[events.Validated]:
@@ -223,12 +270,18 @@ def validations(run) -> list[events.Validated]:
 
 def test_an_autoencoder_learns(runs_dir, tiny_of):
     measured = validations(new(runs_dir, tiny_of("autoencoder", max_train_steps=60, **LONG)))
-    assert measured[-1].held_out_loss < measured[0].held_out_loss * 0.7 and measured[-1].train_loss < measured[0].train_loss * 0.7
+    assert (
+        measured[-1].held_out_loss < measured[0].held_out_loss * 0.7
+        and measured[-1].train_loss < measured[0].train_loss * 0.7
+    )
 
 
 def test_a_latent_run_learns(runs_dir, tiny_of):
     measured = validations(new(runs_dir, tiny_of("latents", prediction_type="sample", max_train_steps=60, **LONG)))
-    assert measured[-1].train_loss < measured[0].train_loss * 0.6 and measured[-1].held_out_loss < measured[0].held_out_loss * 0.8
+    assert (
+        measured[-1].train_loss < measured[0].train_loss * 0.6
+        and measured[-1].held_out_loss < measured[0].held_out_loss * 0.8
+    )
 
 
 HUES = {"red": 0.0, "green": 1 / 3, "blue": 2 / 3}
@@ -241,15 +294,27 @@ def coloured(tmp_path_factory):
     for name, hue in HUES.items():
         (folder / name).mkdir()
         for k in range(4):
-            Image.new("RGB", (8, 8), tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 1, 0.7 + 0.1 * k))).save(folder / name / f"{k}.png")
+            Image.new("RGB", (8, 8), tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 1, 0.7 + 0.1 * k))).save(
+                folder / name / f"{k}.png"
+            )
     return folder
 
 
-@pytest.mark.parametrize("changes", [dict(conditioning="labels"), dict(conditioning="text", caption_template="a {label} butterfly")], ids=str)
+@pytest.mark.parametrize(
+    "changes", [dict(conditioning="labels"), dict(conditioning="text", caption_template="a {label} butterfly")], ids=str
+)
 def test_what_is_asked_for_is_learnt(runs_dir, tiny, coloured, changes):
     """The colour that a label, or a text that the shipped text encoder reads, asks for is drawn."""
-    config = tiny(dataset_name=str(coloured), prediction_type="sample", max_train_steps=150, train_batch_size=12, validation_share=0.0,
-                  random_flip=False, optimizer="muon", **changes | LONG)
+    config = tiny(
+        dataset_name=str(coloured),
+        prediction_type="sample",
+        max_train_steps=150,
+        train_batch_size=12,
+        validation_share=0.0,
+        random_flip=False,
+        optimizer="muon",
+        **changes | LONG,
+    )
     run = new(runs_dir, config)
     train(run)
     it = loaded.load_model(run.path)

@@ -78,12 +78,21 @@ def test_left_and_resumed(undisturbed, runs_dir, tiny, step):
     assert outcome(run) == outcome(undisturbed)
 
 
-@pytest.mark.parametrize("changes", [
-    dict(dropout=0.3), dict(optimizer="muon"), dict(gradient_accumulation_steps=2, train_batch_size=2, use_ema=False),
-    dict(random_flip=False, loss_weighting="min_snr", prediction_type="v_prediction", preview_sampler="ddpm"),
-], ids=repr)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(dropout=0.3),
+        dict(optimizer="muon"),
+        dict(gradient_accumulation_steps=2, train_batch_size=2, use_ema=False),
+        dict(random_flip=False, loss_weighting="min_snr", prediction_type="v_prediction", preview_sampler="ddpm"),
+    ],
+    ids=repr,
+)
 def test_of_other_settings_too(runs_dir, tiny, changes):
-    whole, broken = new(runs_dir, tiny(output_dir="whole", **changes)), new(runs_dir, tiny(output_dir="broken", **changes))
+    whole, broken = (
+        new(runs_dir, tiny(output_dir="whole", **changes)),
+        new(runs_dir, tiny(output_dir="broken", **changes)),
+    )
     train(whole)
     leave_at(broken, 7)
     torch.manual_seed(5)
@@ -132,7 +141,9 @@ def doomed(path: str, where: str, cache: str) -> None:
         conditioning.BATCH = 2
     elif where == "between the old pipeline and the new":
         replace, old = os.replace, run.path / ".pipeline.old"
-        os.replace = lambda one, other: die() if str(other).endswith("/pipeline") and old.exists() else replace(one, other)
+        os.replace = lambda one, other: (
+            die() if str(other).endswith("/pipeline") and old.exists() else replace(one, other)
+        )
     elif where == "half a line of metrics":
         add = MetricsWriter.add
 
@@ -158,19 +169,33 @@ def stage():
     return context
 
 
-@pytest.mark.parametrize(("where", "step"), [
-    ("planned", None), ("step 1", 0), ("step 7", 4), ("half a checkpoint 4", 0), ("half a checkpoint 12", 8),
-    ("between the old pipeline and the new", 4), ("half a line of metrics", 4),
-])
+@pytest.mark.parametrize(
+    ("where", "step"),
+    [
+        ("planned", None),
+        ("step 1", 0),
+        ("step 7", 4),
+        ("half a checkpoint 4", 0),
+        ("half a checkpoint 12", 8),
+        ("between the old pipeline and the new", 4),
+        ("half a line of metrics", 4),
+    ],
+)
 def test_killed_and_resumed(undisturbed, runs_dir, tiny, stage, where, step):
     killed_and_resumed(new(runs_dir, tiny()), undisturbed, stage, where, step)
     assert loaded.load_model(runs_dir / "tiny").shape == (3, 8, 8)
 
 
-@pytest.mark.parametrize(("kind", "where", "step"), [
-    ("latents", "half of the latents", None), ("latents", "step 7", 4), ("words", "half of the texts", None), ("words", "half a checkpoint 8", 4),
-    ("autoencoder", "step 7", 4),
-])
+@pytest.mark.parametrize(
+    ("kind", "where", "step"),
+    [
+        ("latents", "half of the latents", None),
+        ("latents", "step 7", 4),
+        ("words", "half of the texts", None),
+        ("words", "half a checkpoint 8", 4),
+        ("autoencoder", "step 7", 4),
+    ],
+)
 def test_killed_and_resumed_of_every_kind(trained, runs_dir, tiny_of, stage, monkeypatch, tmp_path, kind, where, step):
     """With a cache of their own: what was encoded or embedded before is not there."""
     whole = trained(kind)
@@ -258,7 +283,9 @@ def test_damaged_metrics(runs_dir, tiny, undisturbed, damage):
     run.metrics_path.write_bytes(damage)
     train(run)
     assert [r["step"] for r in rows(run, "step")] == list(range(5, 13))
-    assert {k: v for k, v in outcome(run).items() if k != "metrics"} == {k: v for k, v in outcome(undisturbed).items() if k != "metrics"}
+    assert {k: v for k, v in outcome(run).items() if k != "metrics"} == {
+        k: v for k, v in outcome(undisturbed).items() if k != "metrics"
+    }
 
 
 def test_rest_of_a_half_checkpoint_is_no_checkpoint(runs_dir, tiny, undisturbed):
@@ -291,7 +318,10 @@ def test_other_parts_are_refused(runs_dir, tiny_of, parts, tmp_path):
         shutil.copytree(parts / name, tmp_path / name)
     run = new(runs_dir, tiny_of("words", vae=str(tmp_path / "vae"), text_encoder=str(tmp_path / "words")))
     leave_at(run, 5)
-    for field, name, other in (("vae", "vae", parts_kit.vae(seed=1)), ("text_encoder", "words/text_encoder", parts_kit.text(seed=1)[1])):
+    for field, name, other in (
+        ("vae", "vae", parts_kit.vae(seed=1)),
+        ("text_encoder", "words/text_encoder", parts_kit.text(seed=1)[1]),
+    ):
         kept = tmp_path / "kept"
         shutil.copytree(tmp_path / name, kept)
         other.save_pretrained(tmp_path / name)
@@ -308,7 +338,11 @@ def test_other_labels_or_captions_are_refused(trained, runs_dir, tiny_of, told, 
     run = new(runs_dir, tiny_of(kind, dataset_name=str(folder)))
     leave_at(run, 5)
     listed = (folder / "metadata.jsonl").read_text()
-    spoilt = listed.replace("green", "grey") if column is None else listed.replace(f'"{column}": "red', f'"{column}": "blue', 1)
+    spoilt = (
+        listed.replace("green", "grey")
+        if column is None
+        else listed.replace(f'"{column}": "red', f'"{column}": "blue', 1)
+    )
     assert spoilt != listed
     (folder / "metadata.jsonl").write_text(spoilt)
     assert refused("part_changed", train, run).field == "dataset_name"
@@ -343,10 +377,17 @@ def test_trained_longer(finished, runs_dir, longer, undisturbed):
     run = jobs.prepare_resume(runs_dir, "tiny", **longer)
     assert run.plan["total_steps"] == 20 and {k: getattr(run.config, k) for k in longer} == longer
     told = train(run)
-    assert [e.step for e in told if isinstance(e, events.Stepped)] == list(range(13, 21)) and told[-1] == events.Ended(20, "finished")
+    assert [e.step for e in told if isinstance(e, events.Stepped)] == list(range(13, 21)) and told[-1] == events.Ended(
+        20, "finished"
+    )
     assert losses(run)[:12] == losses(undisturbed) and [r["step"] for r in rows(run, "step")] == list(range(1, 21))
     assert len({r["step"] for r in rows(run, "validation")}) == len(rows(run, "validation"))
-    refused("run_finished" if run.update_status(state="finished", step=20) is None else "", jobs.prepare_resume, runs_dir, "tiny")
+    refused(
+        "run_finished" if run.update_status(state="finished", step=20) is None else "",
+        jobs.prepare_resume,
+        runs_dir,
+        "tiny",
+    )
 
 
 def test_trained_minutes_longer(finished, runs_dir):
@@ -358,7 +399,11 @@ def test_trained_minutes_longer(finished, runs_dir):
 def test_not_longer_is_refused(finished, runs_dir, longer):
     problem = refused("already_longer", jobs.prepare_resume, runs_dir, "tiny", **longer)
     assert problem.values["done"] == 12
-    assert finished.status["state"] == "finished" and finished.plan["total_steps"] == 12 and finished.config.max_train_steps == 12
+    assert (
+        finished.status["state"] == "finished"
+        and finished.plan["total_steps"] == 12
+        and finished.config.max_train_steps == 12
+    )
 
 
 def test_longer_by_a_bad_value(finished, runs_dir):

@@ -1,4 +1,5 @@
 """Who may come in, and what strangers may do."""
+
 import pytest
 from kits import page as ui_kit
 from kits.fabricated_runs import at_work, make_run
@@ -36,7 +37,15 @@ def test_the_page_is_private_by_default():
 
 
 @pytest.mark.parametrize(
-    "argv", [["--share"], ["--host", "0.0.0.0"], ["--host", "192.168.1.5"], ["--auth", "nobody"], ["--auth", ":x"], ["--port", "0"]]
+    "argv",
+    [
+        ["--share"],
+        ["--host", "0.0.0.0"],
+        ["--host", "192.168.1.5"],
+        ["--auth", "nobody"],
+        ["--auth", ":x"],
+        ["--port", "0"],
+    ],
 )
 def test_an_open_page_has_to_be_asked_for(argv, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -45,13 +54,19 @@ def test_an_open_page_has_to_be_asked_for(argv, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("argv", [["--share", "--auth", "me:a:b"], ["--host", "0.0.0.0", "--public"], ["--host", "localhost"]])
+@pytest.mark.parametrize(
+    "argv", [["--share", "--auth", "me:a:b"], ["--host", "0.0.0.0", "--public"], ["--host", "localhost"]]
+)
 def test_an_open_page_that_is_asked_for(argv):
     app.options(argv)
 
 
 def test_a_space_is_public_and_sets_its_address(monkeypatch):
-    for name, value in (("SPACE_ID", "someone/studio"), ("GRADIO_SERVER_NAME", "0.0.0.0"), ("GRADIO_SERVER_PORT", "7861")):
+    for name, value in (
+        ("SPACE_ID", "someone/studio"),
+        ("GRADIO_SERVER_NAME", "0.0.0.0"),
+        ("GRADIO_SERVER_PORT", "7861"),
+    ):
         monkeypatch.setenv(name, value)
     asked = app.options([])
     assert (asked.public, asked.host, asked.port) == (True, "0.0.0.0", 7861)
@@ -64,17 +79,30 @@ def test_this_machine_is_let_in(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:7860", "localhost.evil.example", "x.gradio.live", "192.168.1.5", "", "127.0.0.1.nip.io"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:7860",
+        "localhost.evil.example",
+        "x.gradio.live",
+        "192.168.1.5",
+        "",
+        "127.0.0.1.nip.io",
+    ],
 )
 def test_a_rebound_name_is_not(host):
     assert not HostCheck(None).allowed(host)
 
 
-@pytest.mark.parametrize("argv", [["--public"], ["--auth", "me:a"], ["--share", "--auth", "me:a"], ["--host", "0.0.0.0", "--auth", "me:a"]])
+@pytest.mark.parametrize(
+    "argv", [["--public"], ["--auth", "me:a"], ["--share", "--auth", "me:a"], ["--host", "0.0.0.0", "--auth", "me:a"]]
+)
 def test_an_open_page_answers_to_any_name(argv):
     """A proxy or a domain of one's own: who comes in is up to the password, or to the rules of public mode."""
     assert launch.host_check(launch.options(argv).open_to_others) == []
-    assert [check.cls for check in launch.host_check(launch.options(["--host", "localhost"]).open_to_others)] == [HostCheck]
+    assert [check.cls for check in launch.host_check(launch.options(["--host", "localhost"]).open_to_others)] == [
+        HostCheck
+    ]
 
 
 def test_an_unknown_host_gets_no_page():
@@ -95,12 +123,16 @@ def refused(studio, visitor="me", **changes):
     return caught.value.code, caught.value.field
 
 
-@pytest.mark.parametrize("name", ["first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "fine-tune"])
+@pytest.mark.parametrize(
+    "name", ["first-butterflies", "butterflies-64", "latent-128", "species-64", "words-128", "fine-tune"]
+)
 def test_small_presets_run_in_public(public, name):
     assert public.access.check_config(presets.build(name), "me") == presets.build(name)
 
 
-@pytest.mark.parametrize("name", [name for name in CAPS if name not in ("num_train_timesteps", "threads", "image_size")])
+@pytest.mark.parametrize(
+    "name", [name for name in CAPS if name not in ("num_train_timesteps", "threads", "image_size")]
+)
 def test_every_cap_holds(public, name):
     most = CAPS[name]
     assert refused(public, **{name: most + 1}) == ("public_cap", name)
@@ -111,7 +143,10 @@ def test_size_length_width_and_hub_are_capped(public):
     assert refused(public, num_epochs=1) == ("public_needs", "max_train_minutes")
     assert refused(public, max_train_steps=60) == ("public_needs", "max_train_minutes")  # each may take long
     assert refused(public, checkpoints_total_limit=None) == ("public_needs", "checkpoints_total_limit")
-    assert refused(public, unet="medium", block_out_channels=[512, 512], norm_num_groups=32) == ("public_cap", "block_out_channels")
+    assert refused(public, unet="medium", block_out_channels=[512, 512], norm_num_groups=32) == (
+        "public_cap",
+        "block_out_channels",
+    )
     assert refused(public, push_to_hub=True) == ("public_hub", "push_to_hub")
 
 
@@ -120,16 +155,24 @@ def test_latents_and_autoencoders_may_be_larger(public):
         config = presets.build("first-butterflies", image_size=access.LATENT_SIZE, **light)
         assert public.access.check_config(config, "me") == config
         assert refused(public, image_size=access.LATENT_SIZE + 32, **light) == ("public_cap", "image_size")
-        assert refused(public, max_train_minutes=CAPS["max_train_minutes"] + 1, **light) == ("public_cap", "max_train_minutes")
+        assert refused(public, max_train_minutes=CAPS["max_train_minutes"] + 1, **light) == (
+            "public_cap",
+            "max_train_minutes",
+        )
         assert refused(public, num_epochs=1, **light) == ("public_needs", "max_train_minutes")
     wide = {"objective": "autoencoder", "vae_channels": (16, 2 * access.MAX_VAE_CHANNELS)}
     assert refused(public, **wide) == ("public_cap", "vae_channels")
     # the model to go on from decides, not the idle autoencoder beside it
-    assert refused(public, image_size=128, init_from="butterflies-64", vae="butterflies-vae") == ("public_cap", "image_size")
+    assert refused(public, image_size=128, init_from="butterflies-64", vae="butterflies-vae") == (
+        "public_cap",
+        "image_size",
+    )
 
 
 @pytest.mark.parametrize("field", ["vae", "init_from", "text_encoder"])
-@pytest.mark.parametrize("value", ["somebody/something", "/etc", "../models/butterflies-vae", ".", "a-run", "assets/models/butterflies-vae"])
+@pytest.mark.parametrize(
+    "value", ["somebody/something", "/etc", "../models/butterflies-vae", ".", "a-run", "assets/models/butterflies-vae"]
+)
 def test_only_models_that_ship_in_public(public, home, runs_dir, field, value):
     make_run(runs_dir, "a-run", steps=0)
     assert refused(public, **{field: value}) == ("public_model", field)
@@ -196,7 +239,11 @@ def start(studio, demo, **typed):
 def test_in_public_a_typed_name_throws_no_run_away(runs_dir, monkeypatch):
     demo, studio = ui_kit.build(runs_dir, public=True)
     made = []
-    monkeypatch.setattr(studio.jobs, "start", lambda config, owner: made.append(config) or make_run(runs_dir, config.output_dir, steps=0))
+    monkeypatch.setattr(
+        studio.jobs,
+        "start",
+        lambda config, owner: made.append(config) or make_run(runs_dir, config.output_dir, steps=0),
+    )
     make_run(runs_dir, "theirs", steps=0)
     start(studio, demo, output_dir="theirs")
     assert [config.output_dir for config in made] == ["theirs-2"] and not registry.trash(runs_dir)
@@ -213,7 +260,11 @@ def test_in_public_nobody_pauses(runs_dir):
     at_work(run := make_run(runs_dir, "mine", steps=0))
     run.request(owner="me")
     studio.monitor.refresh()
-    clicks = [fn.fn for fn in demo.fns.values() if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.act.<locals>.click"]
+    clicks = [
+        fn.fn
+        for fn in demo.fns.values()
+        if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.act.<locals>.click"
+    ]
     acts = dict(zip(header.BUTTONS[1:], clicks, strict=True))
     assert "switched off" in acts["pause"]("mine", "me", "en") and not run.requests["pause"]
     assert "note bad" not in acts["stop"]("mine", "me", "en") and run.requests["stop"]
@@ -223,11 +274,19 @@ def test_in_public_nobody_pauses(runs_dir):
 
 
 def test_an_error_tells_strangers_no_paths(public, home):
-    error = {"code": "folder_missing", "field": "dataset_name", "values": {"value": "/srv/my runs/.uploads/ab/upload-1"}}
+    error = {
+        "code": "folder_missing",
+        "field": "dataset_name",
+        "values": {"value": "/srv/my runs/.uploads/ab/upload-1"},
+    }
     shot = {"error": error, "traceback": "/srv"}
     assert home.access.redact_snapshot(shot) == shot
-    assert "/srv" not in str(public.access.redact_snapshot(shot)) and "upload-1" in str(public.access.redact_snapshot(shot))
-    problem = Problem("crash", reason="OSError: no such file: '/srv/a/b.png', see https://a.example/b/c of huggan/butterflies")
+    assert "/srv" not in str(public.access.redact_snapshot(shot)) and "upload-1" in str(
+        public.access.redact_snapshot(shot)
+    )
+    problem = Problem(
+        "crash", reason="OSError: no such file: '/srv/a/b.png', see https://a.example/b/c of huggan/butterflies"
+    )
     told = public.access.redact(problem).values["reason"]
     assert told == "OSError: no such file: 'b.png', see https://a.example/b/c of huggan/butterflies"
     assert home.access.redact(problem) is problem

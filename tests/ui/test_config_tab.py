@@ -1,4 +1,5 @@
 """The form is the dataclass: every field goes in and comes out, and what is wrong is said under its field."""
+
 import contextlib
 import re
 import shlex
@@ -15,7 +16,9 @@ from ddpm_app.ui.tabs import config as tab
 from ddpm_app.ui.tabs import config_form, config_summary
 from ddpm_app.ui.tabs.config_form import Form
 
-BASE = from_dict({"unet": "tiny", "norm_num_groups": 8, "attention_levels": [0], "image_size": 64, "mixed_precision": "no"}).to_dict()
+BASE = from_dict(
+    {"unet": "tiny", "norm_num_groups": 8, "attention_levels": [0], "image_size": 64, "mixed_precision": "no"}
+).to_dict()
 CANDIDATES = [False, True, 1, 2, 7, 8, 64, 0.25, 0.75, "something else", [32, 64], [2]]
 
 
@@ -86,7 +89,9 @@ def test_every_finding_names_its_field():
 
 
 def test_only_fields_whose_message_changed_are_sent():
-    updates = dict(zip(FIELDS, tab._infos({"image_size": "wrong", "seed": "old"}, {"seed": "old", "split": "gone"}), strict=True))
+    updates = dict(
+        zip(FIELDS, tab._infos({"image_size": "wrong", "seed": "old"}, {"seed": "old", "split": "gone"}), strict=True)
+    )
     assert updates["image_size"]["info"] == "wrong" and "wrong" in updates["image_size"]["elem_classes"]
     assert updates["split"]["info"].key == "field.split" and "wrong" not in updates["split"]["elem_classes"]
     assert "info" not in updates["seed"] and "info" not in updates["unet"]
@@ -117,11 +122,23 @@ def test_the_command_line_says_the_same(changes):
 def test_what_the_browser_kept_is_checked():
     kept = {
         "preset": "first-butterflies",
-        "values": {"image_size": "33", "random_flip": False, "unknown": "1", "seed": 5, "use_ema": "yes", "unet": "huge", "trainable": ["up"]},
+        "values": {
+            "image_size": "33",
+            "random_flip": False,
+            "unknown": "1",
+            "seed": 5,
+            "use_ema": "yes",
+            "unet": "huge",
+            "trainable": ["up"],
+        },
     }
     # a wrong value stays, what no form can hold goes
     assert tab.restored(kept) == {"image_size": "33", "random_flip": False, "trainable": ["up"]}
-    assert tab.restored({"values": {"trainable": ["up", "sideways"]}}) == tab.restored({"values": {"trainable": "up"}}) == {}
+    assert (
+        tab.restored({"values": {"trainable": ["up", "sideways"]}})
+        == tab.restored({"values": {"trainable": "up"}})
+        == {}
+    )
     assert tab.restored(None) == tab.restored([]) == tab.restored({}) == {}
 
 
@@ -137,7 +154,9 @@ def test_a_new_run_gets_a_free_name(form, tmp_path):
 
 def test_help_lines_are_those_of_the_dataclass():
     table = i18n.text_table("en")
-    assert {key[6:]: told for key, told in table.items() if key.startswith("field.")} == {name: info.help for name, info in FIELDS.items()}
+    assert {key[6:]: told for key, told in table.items() if key.startswith("field.")} == {
+        name: info.help for name, info in FIELDS.items()
+    }
 
 
 def test_the_speed_is_of_the_newest_run_that_can_be_read(runs_dir, monkeypatch):
@@ -145,7 +164,9 @@ def test_the_speed_is_of_the_newest_run_that_can_be_read(runs_dir, monkeypatch):
     for name, parts in (("settings", {"config": {"from_the_future": 1}}), ("plan", {"plan": {"from_the_future": 1}})):
         make_run(runs_dir, name, steps=1, previews=0).update_record(**parts)
     make_run(runs_dir, "not-here", steps=1, previews=0)  # it stands on a part that isn't on this machine
-    monkeypatch.setattr(config_summary, "_estimate", lambda config, *rest: {} if config.output_dir == "not-here" else {"flops": 3.0})
+    monkeypatch.setattr(
+        config_summary, "_estimate", lambda config, *rest: {} if config.output_dir == "not-here" else {"flops": 3.0}
+    )
     studio = App(runs_dir)
     assert config_summary._speed(studio) == pytest.approx(3.0 / 0.03)
 
@@ -175,15 +196,33 @@ def test_only_what_matters_is_shown(form, studio):
     words = gone(studio, values_of(form, "words-128"))
     assert not words & {"group-conditioning", "field-text_encoder", "field-caption_column", "fit"}
     labels = gone(studio, values_of(form, "species-64"))
-    assert {"field-caption_template", "field-text_encoder"} <= labels and not labels & {"group-conditioning", "field-condition_dropout"}
+    assert {"field-caption_template", "field-text_encoder"} <= labels and not labels & {
+        "group-conditioning",
+        "field-condition_dropout",
+    }
     coder = gone(studio, values_of(form, "autoencoder-128"))
-    assert {"field-vae", "field-conditioning", "group-model", "group-diffusion", "group-conditioning", "fit", "down"} <= coder
+    assert {
+        "field-vae",
+        "field-conditioning",
+        "group-model",
+        "group-diffusion",
+        "group-conditioning",
+        "fit",
+        "down",
+    } <= coder
     assert not coder & {"group-autoencoder", "field-init_from", "encoder"}
 
 
 def test_what_a_model_brings_is_not_asked(form, studio, parts):
     tuned = gone(studio, values_of(form, "fine-tune"))
-    assert {"field-vae", "field-conditioning", "group-model", "field-prediction_type", "group-conditioning", "fit"} <= tuned
+    assert {
+        "field-vae",
+        "field-conditioning",
+        "group-model",
+        "field-prediction_type",
+        "group-conditioning",
+        "fit",
+    } <= tuned
     assert "group-diffusion" not in tuned  # the loss's weighting is still one's own
     words = gone(studio, values_of(form, "fine-tune", init_from=str(parts / "stable-diffusion")))
     assert not words & {"group-conditioning", "field-caption_template", "fit"}
@@ -203,7 +242,9 @@ def test_an_answer_and_back_keeps_what_was_typed(form):
     given = dict(zip(form.components, form.fill(config), strict=True))
     there = form.read(list((given | {"objective": "autoencoder"}).values()))
     assert there.trainable == ("all",) and there.vae == "somewhere/else"
-    assert form.read(list((given | {"objective": "autoencoder", "trainable": ["up", "decoder"]}).values())).trainable == ("decoder",)
+    assert form.read(
+        list((given | {"objective": "autoencoder", "trainable": ["up", "decoder"]}).values())
+    ).trainable == ("decoder",)
     assert form.read(list(given.values())) == config
     with pytest.raises(Problem, match="too_short"):
         form.read(list((given | {"trainable": []}).values()))
@@ -217,7 +258,10 @@ def test_an_emptied_choice_is_none(form):
 
 def test_runs_can_be_chosen_once_they_are_saved(studio):
     def names(objective="diffusion"):
-        return {field: [value for _, value in choices] for field, choices in config_form.offers(studio, "en", objective).items()}
+        return {
+            field: [value for _, value in choices]
+            for field, choices in config_form.offers(studio, "en", objective).items()
+        }
 
     before = names()
     assert before["vae"][0] == before["init_from"][0] == "" and "butterflies-64" in before["init_from"]
@@ -235,7 +279,11 @@ def test_runs_can_be_chosen_once_they_are_saved(studio):
 
 def test_the_sections_are_those_of_the_config():
     for objective in ("diffusion", "autoencoder"):
-        known = [s for s in FIELDS["trainable"].choices if s == "all" or (s in AUTOENCODER_SECTIONS) == (objective == "autoencoder")]
+        known = [
+            s
+            for s in FIELDS["trainable"].choices
+            if s == "all" or (s in AUTOENCODER_SECTIONS) == (objective == "autoencoder")
+        ]
         assert from_dict(BASE | {"objective": objective, "trainable": known}).trainable == tuple(known)
         for section in {*FIELDS["trainable"].choices} - {*known}:
             with pytest.raises(Problem, match="trainable_kind"):

@@ -1,4 +1,5 @@
 """The Dataset tab: opening, paging, searching, looking, uploading."""
+
 import re
 import types
 import zipfile
@@ -79,7 +80,10 @@ def test_opening_can_be_stopped(studio, drawn):
 
 
 def test_the_shelf_keeps_a_few(studio, drawn):
-    keys = [studio.datasets.ask(from_dict({"dataset_name": str(drawn), "image_size": size, "unet": "tiny"})) for size in (8, 12, 16, 20, 24)]
+    keys = [
+        studio.datasets.ask(from_dict({"dataset_name": str(drawn), "image_size": size, "unet": "tiny"}))
+        for size in (8, 12, 16, 20, 24)
+    ]
     assert len(set(keys)) == 5 and studio.datasets.get(keys[0]) is None and studio.datasets.get(keys[-1]) is not None
     assert studio.datasets.ask(from_dict({"dataset_name": str(drawn), "image_size": 24, "unet": "tiny"})) == keys[-1]
     for key in keys[1:]:
@@ -162,7 +166,11 @@ def test_a_caption_and_a_label_of_an_upload_change(browser, wings):
     assert "b/03.png" in message and new != key
     after = browser.datasets.get(new)
     assert after.ended.wait(60) and after.problem is None and browser.datasets.get(key) is None
-    assert (after.source.captions[row], after.source.label_names, after.pictures.captions[row]) == ("a red wing", ("a", "b", "c"), "a red wing")
+    assert (after.source.captions[row], after.source.label_names, after.pictures.captions[row]) == (
+        "a red wing",
+        ("a", "b", "c"),
+        "a red wing",
+    )
     assert [after.source.label_names[k] for k in after.source.labels] == ["a", "a", "b", "c"]
     assert after.pictures.fingerprint == entry.pictures.fingerprint  # the same pixels
     assert browser.turn(new, "en", "red", 0)[1].endswith("1 pictures")
@@ -174,8 +182,14 @@ def test_what_was_on_show_stays_after_an_edit(browser, wings):
     shown = browser.first_show(key, "en", "", "", 0, 0)[3]
     new = browser.save(key, "en", 2, "me", "spotted", "a")[1]
     assert browser.datasets.get(new).opened.wait(60)
-    kept, fresh = browser.first_show(new, "en", shown, "spotted", 0, 2), browser.first_show(new, "en", "other", "spotted", 0, 2)
-    assert (kept[4], kept[6]) == (2, "page 1 of 1 · 1 pictures") and (fresh[4], fresh[6]) == (0, "page 1 of 1 · 4 pictures")
+    kept, fresh = (
+        browser.first_show(new, "en", shown, "spotted", 0, 2),
+        browser.first_show(new, "en", "other", "spotted", 0, 2),
+    )
+    assert (kept[4], kept[6]) == (2, "page 1 of 1 · 1 pictures") and (fresh[4], fresh[6]) == (
+        0,
+        "page 1 of 1 · 4 pictures",
+    )
 
 
 def test_only_own_uploads_can_be_changed(browser, wings, drawn):
@@ -236,7 +250,11 @@ def test_in_public_the_cache_stays_bounded(browser, monkeypatch):
     monkeypatch.setattr(cache, "caches", lambda: [("a", access.CACHE_BYTES + 1, "a")])
     monkeypatch.setattr(cache, "clear_cache", lambda: cleared.append(1))
     monkeypatch.setattr(browser.datasets, "ask", lambda config, again: "")
-    monkeypatch.setattr(browser.datasets, "get", lambda key: open_datasets.OpenDataset(None, opened=types.SimpleNamespace(wait=lambda seconds: None)))
+    monkeypatch.setattr(
+        browser.datasets,
+        "get",
+        lambda key: open_datasets.OpenDataset(None, opened=types.SimpleNamespace(wait=lambda seconds: None)),
+    )
     browser.ask(False, "me", "en", *given())
     assert cleared == [1]
     browser.studio.public = False

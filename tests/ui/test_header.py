@@ -1,4 +1,5 @@
 """The header: buttons that fit the state, words that fit the run, nothing of a run's name read as HTML."""
+
 import pytest
 
 from ddpm_app.errors import Problem
@@ -30,7 +31,9 @@ def test_buttons_of_each_state(state, buttons):
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("phase", ["start", "download", "decode", "rehearsal", "training", "paused", "preview", "saving", "publishing", None])
+@pytest.mark.parametrize(
+    "phase", ["start", "download", "decode", "rehearsal", "training", "paused", "preview", "saving", "publishing", None]
+)
 def test_every_state_and_phase_has_words(state, phase):
     now = {
         "name": NASTY,
@@ -50,7 +53,12 @@ def test_progress_is_of_the_phase_then_of_the_run():
     preparing = {"name": "a", "active": True, "state": "preparing", "done": 1, "total": 4}
     assert "width:25.0%" in header.status_of(preparing, "en")["bar"]
     assert 'class="bar open"' in header.status_of(preparing | {"total": None}, "en")["bar"]
-    assert "width:50.0%" in header.status_of({"name": "a", "active": True, "state": "training", "step": 5, "total_steps": 10}, "en")["bar"]
+    assert (
+        "width:50.0%"
+        in header.status_of({"name": "a", "active": True, "state": "training", "step": 5, "total_steps": 10}, "en")[
+            "bar"
+        ]
+    )
     assert 'class="bar still"' in header.status_of({}, "en")["bar"]
 
 
@@ -67,14 +75,28 @@ def test_an_error_is_plain_and_its_traceback_folded():
 
 def test_a_long_run_asks():
     told = header.notes_html(
-        {"name": "tutorial", "state": "waiting", "active": True, "estimate_seconds": 52 * 3600, "plan": {"device": "cpu"}}, "en", {"go"}
+        {
+            "name": "tutorial",
+            "state": "waiting",
+            "active": True,
+            "estimate_seconds": 52 * 3600,
+            "plan": {"device": "cpu"},
+        },
+        "en",
+        {"go"},
     )
     assert "52 h" in told and "butterflies-64" in told
 
 
 def test_an_interrupted_run_offers_to_go_on():
-    now = {"name": "a", "state": "interrupted", "notices": [{"code": "left_out", "values": {"count": 1, "names": NASTY}}]}
-    assert "checkpoint" in header.notes_html(now, "en", {"resume"}) and "<img" not in header.notes_html(now, "en", {"resume"})
+    now = {
+        "name": "a",
+        "state": "interrupted",
+        "notices": [{"code": "left_out", "values": {"count": 1, "names": NASTY}}],
+    }
+    assert "checkpoint" in header.notes_html(now, "en", {"resume"}) and "<img" not in header.notes_html(
+        now, "en", {"resume"}
+    )
 
 
 def test_outcomes():

@@ -24,7 +24,10 @@ def client():
     async def plain(request):
         return PlainTextResponse(PAGE)
 
-    app = Starlette(routes=[Route("/page", page), Route("/pieces", pieces), Route("/plain", plain)], middleware=[language.middleware()])
+    app = Starlette(
+        routes=[Route("/page", page), Route("/pieces", pieces), Route("/plain", plain)],
+        middleware=[language.middleware()],
+    )
     return TestClient(app)
 
 

@@ -1,4 +1,5 @@
 """What the page tells of a model before it is made is what is made."""
+
 import re
 
 import pytest
@@ -53,12 +54,16 @@ def test_the_parts_are_those_of_the_run(kind, tiny_of, runs_dir):
     assert {part.name: part.parameters for part in made.parts if part.kind} == {
         name: sum(p.numel() for p in network.parameters()) for name, network in real.parts().items()
     }
-    assert {part.name: part.kind for part in made.parts if part.kind} == {name: type(part).__name__ for name, part in real.parts().items()}
+    assert {part.name: part.kind for part in made.parts if part.kind} == {
+        name: type(part).__name__ for name, part in real.parts().items()
+    }
     assert [part.name for part in made.parts if part.learning] == [real.part]
     assert made.problem is None
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "muon"}, {"trainable": "up"}, {"trainable": "attention,ends", "optimizer": "muon"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "muon"}, {"trainable": "up"}, {"trainable": "attention,ends", "optimizer": "muon"}]
+)
 def test_memory_is_what_a_real_step_keeps(changes, tiny, runs_dir):
     from ddpm_app.model.unet import build_unet, freeze, learning
     from ddpm_app.train.optimizer import make_optimizers
@@ -72,7 +77,13 @@ def test_memory_is_what_a_real_step_keeps(changes, tiny, runs_dir):
     optimizers = make_optimizers(config, learning(unet), fused=False)
     for optimizer in optimizers:
         optimizer.step()
-    kept = sum(value.nbytes for o in optimizers for state in o.state.values() for value in state.values() if torch.is_tensor(value))
+    kept = sum(
+        value.nbytes
+        for o in optimizers
+        for state in o.state.values()
+        for value in state.values()
+        if torch.is_tensor(value)
+    )
     assert trained.optimizer == kept > 0
     assert (trained.weights, trained.gradients) == (4 * trained.parameters, sum(p.nbytes for p in learning(unet)))
     assert copies.weights == 2 * trained.weights  # the average, and the copy that draws
@@ -128,7 +139,10 @@ def test_what_is_no_such_part_is_said_before_the_start(changes, code, field, tin
 
 def test_what_is_still_on_the_hub_is_known_later(tiny, studio, opened):
     config = opened(tiny(init_from="somebody/something", vae="an idle one"))
-    assert summary.summarize(config, 0, studio.runs_dir) is None and summary.unusable_model(config, studio.runs_dir) is None
+    assert (
+        summary.summarize(config, 0, studio.runs_dir) is None
+        and summary.unusable_model(config, studio.runs_dir) is None
+    )
     assert "after the download" in shown(studio, config)
     assert "after the download" in model_parts.drawn(None, "en")
 
@@ -153,7 +167,9 @@ def test_a_size_that_does_not_fit_is_refused_as_training_would(kind, changes, co
 
 def test_an_autoencoder_to_go_on_from_has_its_sizes_too(tiny, parts, studio, opened):
     config = opened(tiny(objective="autoencoder", init_from=str(parts / "vae"), image_size=9))
-    assert summary.summarize(config, 0, studio.runs_dir).problem.code == "vae_factor" and "use 8" in shown(studio, config)
+    assert summary.summarize(config, 0, studio.runs_dir).problem.code == "vae_factor" and "use 8" in shown(
+        studio, config
+    )
 
 
 # ---- the panels -----------------------------------------------------------------------------------------------------------
@@ -168,7 +184,9 @@ def test_the_panel_tells_every_kind(kind, tiny_of, studio, opened):
 def test_cut_texts_are_counted(tiny_of, studio, opened):
     config = opened(tiny_of("words"))
     source = studio.datasets.found(config).source
-    assert summary.truncated_captions(config, source, studio.runs_dir) == summary.TruncatedCaptions(0, 24, parts_kit.LONGEST)
+    assert summary.truncated_captions(config, source, studio.runs_dir) == summary.TruncatedCaptions(
+        0, 24, parts_kit.LONGEST
+    )
     longer = from_dict(config.to_dict() | {"caption_template": "{caption} with wings"})
     real = engine_kit.objective(longer, studio.runs_dir)
     assert summary.truncated_captions(longer, source, studio.runs_dir).cut == real.conditions.cut > 0
@@ -186,7 +204,9 @@ def test_the_parts_panel_says_what_many_get_wrong(tiny_of, studio, opened):
     values = {name: to_form_value(FIELDS[name], value) for name, value in config.to_dict().items()}
     html = model_parts.of_form(studio, values, "me", "en")
     assert "eval() freezes nothing" in html and "requires_grad=False" in html
-    assert html.count("train()") == 1 and html.count("<td class=\"mode\"") == 4  # UNet, its copies, autoencoder, text encoder
+    assert (
+        html.count("train()") == 1 and html.count('<td class="mode"') == 4
+    )  # UNet, its copies, autoencoder, text encoder
     assert html.count("frozen") >= 3 and "CLIPTextModel" in html and "AutoencoderKL" in html
     assert model_parts.of_form(studio, values | {"vae": "nonsense"}, "me", "en") == ""
 

@@ -21,7 +21,12 @@ def handler(demo, name):
 
 def ask(demo, name, *prints):
     fn = handler(demo, name)
-    return fn.fn("", "en", *prints, *(component.value if not component.stateful else "" for component in fn.inputs[2 + len(prints) :]))
+    return fn.fn(
+        "",
+        "en",
+        *prints,
+        *(component.value if not component.stateful else "" for component in fn.inputs[2 + len(prints) :]),
+    )
 
 
 def is_skip(value):
@@ -99,7 +104,9 @@ def test_no_heavy_library_is_imported_to_build_the_page():
     import sys
 
     heavy = "torch", "torchvision", "diffusers", "datasets", "accelerate", "transformers"
-    code = f"import sys, ddpm_app.ui.page as p; p.build('runs-nowhere'); print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        f"import sys, ddpm_app.ui.page as p; p.build('runs-nowhere'); print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -109,7 +116,9 @@ def test_after_a_start_the_next_tick_sends_everything(built, runs_dir, monkeypat
     demo, studio = built
     [start] = [fn for fn in demo.fns.values() if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.start"]
     seen = handler(demo, "tick").outputs[1]
-    monkeypatch.setattr(studio.jobs, "start", lambda config, owner: make_run(runs_dir, "gone", steps=0, previews=0, state="failed"))
+    monkeypatch.setattr(
+        studio.jobs, "start", lambda config, owner: make_run(runs_dir, "gone", steps=0, previews=0, state="failed")
+    )
     spare = [component.value if not component.stateful else "" for component in start.inputs]
     shown = dict(zip(start.outputs, start.fn(*spare), strict=True))
     names = {part.elem_id: part for part in start.outputs}

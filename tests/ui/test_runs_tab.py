@@ -27,7 +27,7 @@ def test_trash_and_back(studio):
     message, chosen = do(studio, actions.throw_away)
     assert "one" in message and chosen == ""
     assert studio.monitor.names() == []
-    thrown, = registry.trash(studio.runs_dir)
+    (thrown,) = registry.trash(studio.runs_dir)
     assert tab.thrown_label(thrown.name).startswith("one (20")
     actions.restorer(studio)(thrown.name, "en")
     assert studio.monitor.names() == ["one"]
@@ -66,7 +66,9 @@ def test_an_unknown_run_is_said(studio):
     assert "bad" in do(studio, actions.throw_away, name="../one")[0]
 
 
-@pytest.mark.parametrize(("act", "given"), [(actions.throw_away, ()), (actions.rename, ("two",)), (actions.publish, ("me/it",))])
+@pytest.mark.parametrize(
+    ("act", "given"), [(actions.throw_away, ()), (actions.rename, ("two",)), (actions.publish, ("me/it",))]
+)
 def test_in_public_nobody_throws_away_renames_or_publishes(studio, act, given):
     studio.public = True
     with pytest.raises(Problem, match="public_off"):
@@ -87,7 +89,11 @@ def test_resume_and_longer_go_through_the_jobs(studio, monkeypatch):
     do(studio, actions.resume, visitor="me")
     do(studio, actions.resume, "max_train_minutes", 1.5, visitor="me")
     do(studio, actions.resume, "max_train_steps", 40.0, visitor="me")
-    assert asked == [("one", "me", {}), ("one", "me", {"max_train_minutes": 1.5}), ("one", "me", {"max_train_steps": 40})]
+    assert asked == [
+        ("one", "me", {}),
+        ("one", "me", {"max_train_minutes": 1.5}),
+        ("one", "me", {"max_train_steps": 40}),
+    ]
 
 
 def test_in_public_only_the_owner_resumes_and_within_the_caps(studio, monkeypatch):
@@ -126,7 +132,9 @@ def test_strangers_see_an_upload_s_name_and_no_folders(studio):
     lines = tab.card(studio.monitor.summaries()[0], "en")["lines"]
     assert "upload-1" in lines[0] and ".uploads" not in lines[0]
     copied = []
-    shared = types.SimpleNamespace(form=types.SimpleNamespace(fill=lambda config: copied.append(config.dataset_name) or []))
+    shared = types.SimpleNamespace(
+        form=types.SimpleNamespace(fill=lambda config: copied.append(config.dataset_name) or [])
+    )
     for studio.public in (True, False):
         do(studio, actions.copier(shared))
     assert copied == ["upload-1", place]  # in public the guard knows an own upload by its name
@@ -144,9 +152,9 @@ def test_the_pipeline_goes_into_a_zip(studio):
 
 
 def test_a_run_without_pipeline_says_so(studio):
-    (message, _), = actions.zipper(studio)("one", "en")
+    ((message, _),) = actions.zipper(studio)("one", "en")
     assert "saved nothing yet" in message
-    (message, _), = actions.zipper(studio)("../one", "en")
+    ((message, _),) = actions.zipper(studio)("../one", "en")
     assert "bad" in message
 
 
@@ -185,7 +193,7 @@ def test_longer_without_a_number_is_said(studio, kind):
 
 
 def test_cards_leave_out_what_changes_with_every_step(studio):
-    idle, = studio.monitor.summaries()
+    (idle,) = studio.monitor.summaries()
     assert any("step 20" in line for line in tab.card(idle, "en")["lines"])
     run = registry.find(studio.runs_dir, "one")
     at_work(run)
@@ -197,8 +205,15 @@ def test_cards_leave_out_what_changes_with_every_step(studio):
 
 
 def test_buttons_follow_the_state(studio):
-    brief, = studio.monitor.summaries()
-    assert tab.able(brief) == {"resume": False, "longer": True, "zip": False, "rename": True, "publish": False, "trash": True}
+    (brief,) = studio.monitor.summaries()
+    assert tab.able(brief) == {
+        "resume": False,
+        "longer": True,
+        "zip": False,
+        "rename": True,
+        "publish": False,
+        "trash": True,
+    }
     assert tab.able(brief | {"state": "interrupted", "saved": True})["resume"]
     assert tab.able(brief | {"saved": True})["publish"]
     assert [name for name, possible in tab.able(brief | {"active": True, "saved": True}).items() if possible] == ["zip"]
@@ -206,13 +221,13 @@ def test_buttons_follow_the_state(studio):
 
 
 def test_facts_are_escaped(studio):
-    brief, = studio.monitor.summaries()
+    (brief,) = studio.monitor.summaries()
     assert "<b>" not in tab.facts_of(brief | {"name": "<b>"}, "en")
 
 
 def test_two_runs_are_compared(studio):
     make_run(studio.runs_dir, "two", steps=30)
-    chart, = actions.comparer(studio)("en", "one", "two")["charts"]
+    (chart,) = actions.comparer(studio)("en", "one", "two")["charts"]
     assert [line["label"] for line in chart["lines"]] == ["one", "one, held out", "two", "two, held out"]
     assert actions.comparer(studio)("en", "one", None) is None
 

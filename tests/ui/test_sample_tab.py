@@ -21,14 +21,28 @@ from ddpm_app.ui.state import App
 from ddpm_app.ui.tabs import sample, sample_handlers
 
 SETTINGS = {
-    "source": "run:tiny", "other": "", "prompt": "", "negative_prompt": "", "labels": [], "guidance_scale": 3.0, "num_images": 2,
-    "sampler": "dpmpp_2m", "num_inference_steps": 3, "eta": 0.0, "seed": 11, "weights": "ema",
+    "source": "run:tiny",
+    "other": "",
+    "prompt": "",
+    "negative_prompt": "",
+    "labels": [],
+    "guidance_scale": 3.0,
+    "num_images": 2,
+    "sampler": "dpmpp_2m",
+    "num_inference_steps": 3,
+    "eta": 0.0,
+    "seed": 11,
+    "weights": "ema",
 }
 COLOURS = tuple(sorted(parts_kit.COLOURS))
 KINDS = {
-    "pixels": ModelInfo(), "latents": ModelInfo(latent=True), "labels": ModelInfo("labels", COLOURS, own=True),
-    "labels-in-latents": ModelInfo("labels", COLOURS, latent=True, own=True), "words": ModelInfo("text", latent=True),
-    "words-in-pixels": ModelInfo("text", own=True), "tuned-words": ModelInfo("text", latent=True),
+    "pixels": ModelInfo(),
+    "latents": ModelInfo(latent=True),
+    "labels": ModelInfo("labels", COLOURS, own=True),
+    "labels-in-latents": ModelInfo("labels", COLOURS, latent=True, own=True),
+    "words": ModelInfo("text", latent=True),
+    "words-in-pixels": ModelInfo("text", own=True),
+    "tuned-words": ModelInfo("text", latent=True),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -65,7 +79,11 @@ def outcomes(studio, cancels=None, locked=True, session="one", sheet="", **chang
     request = types.SimpleNamespace(session_hash=session)
     draw = sample_handlers.drawer(studio, {} if cancels is None else cancels, images)
     for news in draw("", "en", locked, request, *(SETTINGS | changes).values()):
-        told = {name: value for name, value in zip(sample_handlers.OUTPUTS, news, strict=True) if value != {"__type__": "update"}}
+        told = {
+            name: value
+            for name, value in zip(sample_handlers.OUTPUTS, news, strict=True)
+            if value != {"__type__": "update"}
+        }
         for name in ("as_png", "as_zip"):
             if "value" in told.get(name, ()):
                 with open(told[name]["value"], "rb") as file:
@@ -88,7 +106,9 @@ def test_drawing_ends_in_pictures_files_and_a_film(studio):
     assert archive.namelist() == ["0000.png", "0001.png", "grid.png"]
     assert not ImageChops.difference(Image.open(archive.open("0001.png")), expected[1]).getbbox()
     assert Image.open(io.BytesIO(done["as_png"])).size == (34, 16)
-    assert [frame["caption"].split(" · ")[0] for frame in done["film"]["frames"]] == [f"step {k} of 3" for k in (1, 2, 3)]
+    assert [frame["caption"].split(" · ")[0] for frame in done["film"]["frames"]] == [
+        f"step {k} of 3" for k in (1, 2, 3)
+    ]
     assert told[0]["cancel"]["visible"] and not told[-1]["cancel"]["visible"] and told[-1]["go"]["visible"]
 
 
@@ -143,7 +163,9 @@ def test_the_last_models_are_kept_while_they_are_small_together(monkeypatch, tmp
     monkeypatch.setattr(film, "_loaded", {})
     monkeypatch.setattr(film, "KEPT_MODELS", 2)
     monkeypatch.setattr(film, "KEPT_BYTES", 100)
-    monkeypatch.setattr(engine, "load", lambda place, *_: loads.append(place.name) or model(place, 20 if place.name == "large" else 4))
+    monkeypatch.setattr(
+        engine, "load", lambda place, *_: loads.append(place.name) or model(place, 20 if place.name == "large" else 4)
+    )
     for name in ("a", "b", "a", "c", "b", "a", "large", "large", "c"):
         (tmp_path / name).mkdir(exist_ok=True)
         loaded.load(tmp_path / name, "ema")
@@ -181,17 +203,20 @@ def test_a_visitor_who_leaves_frees_the_device(studio):
     assert not DEVICE._queue
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"source": None}, "Choose a model"),
-    ({"source": "other", "other": None}, "Choose a model"),
-    ({"source": "run:../tiny"}, "no run"),
-    ({"source": "shipped:../../runs"}, "no model"),
-    ({"source": "other", "other": "/nowhere/at/all"}, "no model"),
-    ({"num_images": None}, "num_images is 0"),
-    ({"num_inference_steps": 5000}, "at most 1000"),
-    ({"sampler": "euler"}, "sampler"),
-    ({"seed": -1}, "seed is -1"),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"source": None}, "Choose a model"),
+        ({"source": "other", "other": None}, "Choose a model"),
+        ({"source": "run:../tiny"}, "no run"),
+        ({"source": "shipped:../../runs"}, "no model"),
+        ({"source": "other", "other": "/nowhere/at/all"}, "no model"),
+        ({"num_images": None}, "num_images is 0"),
+        ({"num_inference_steps": 5000}, "at most 1000"),
+        ({"sampler": "euler"}, "sampler"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
 def test_what_cannot_be_drawn_is_said(studio, changes, words):
     told = list(outcomes(studio, **changes))
     assert words in told[-1]["status"] and 'role="alert"' in told[-1]["status"]
@@ -231,10 +256,14 @@ def test_the_shown_lines_draw_the_same_pictures(studio_with, kind, sampler, tmp_
     theirs = drawn_by(snippet.diffusers_snippet(studio, asked), tmp_path, monkeypatch)
     ours = [image for image, _ in list(outcomes(studio, **asked))[-1]["pictures"]["value"]]
     assert len(theirs) == 3
-    if sampler == "ddpm" and (KINDS[kind].own or kind == "latents"):  # these pipelines add noise of their own on the way
+    if sampler == "ddpm" and (
+        KINDS[kind].own or kind == "latents"
+    ):  # these pipelines add noise of their own on the way
         return  # the solver's 3 + 1 intervals divide the 1,000 timesteps: so there is nothing to round
     for one, other in zip(theirs, ours, strict=True):
-        assert max(high for _, high in ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()) <= 1
+        assert (
+            max(high for _, high in ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()) <= 1
+        )
 
 
 def test_the_shown_lines_name_the_folder_of_a_typed_run(studio_with, tmp_path, monkeypatch):
@@ -247,7 +276,9 @@ def test_the_shown_lines_name_the_folder_of_a_typed_run(studio_with, tmp_path, m
 
 @pytest.mark.parametrize(("count", "labels"), [(2, [1]), (5, [0, 2]), (1, []), (7, [])])
 def test_the_shown_lines_take_labels_in_turn(studio_with, count, labels):
-    code = snippet.diffusers_snippet(studio_with("labels"), SETTINGS | {"source": "run:labels", "labels": labels, "num_images": count})
+    code = snippet.diffusers_snippet(
+        studio_with("labels"), SETTINGS | {"source": "run:labels", "labels": labels, "num_images": count}
+    )
     wanted = eval(code.partition("labels=")[2].partition(", guidance")[0])
     names = [COLOURS[k] for k in labels] or COLOURS
     assert wanted == [names[k % len(names)] for k in range(count)]
@@ -259,7 +290,9 @@ def test_any_text_is_quoted_as_python_reads_it(text):
 
 
 def test_lines_for_nothing_chosen_name_a_placeholder(studio):
-    assert 'DDPMPipeline.from_pretrained("user/name")' in snippet.diffusers_snippet(studio, SETTINGS | {"source": None, "other": None})
+    assert 'DDPMPipeline.from_pretrained("user/name")' in snippet.diffusers_snippet(
+        studio, SETTINGS | {"source": None, "other": None}
+    )
 
 
 def test_a_running_run_is_asked_to_save_first(tmp_path, monkeypatch):
@@ -327,7 +360,9 @@ def size_of(uri):
 def test_small_sheets_travel_without_loss():
     image = Image.effect_noise((64, 64), 90).convert("RGB")
     uri = data_uri(image, small=True)
-    assert not ImageChops.difference(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"), image).getbbox()
+    assert not ImageChops.difference(
+        Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"), image
+    ).getbbox()
 
 
 # ---- what a model is asked by ----------------------------------------------------------------------------------------
@@ -341,7 +376,12 @@ def test_a_kind_is_read_from_the_folder(studio_with, kind):
 
 def test_nothing_readable_is_asked_by_nothing(studio, tmp_path):
     (tmp_path / "model_index.json").write_text("[1]")
-    assert describe.describe_folder(tmp_path) == studio.models.info(None, None) == studio.models.info("run:nobody", "") == ModelInfo()
+    assert (
+        describe.describe_folder(tmp_path)
+        == studio.models.info(None, None)
+        == studio.models.info("run:nobody", "")
+        == ModelInfo()
+    )
     assert studio.models.info("other", "some one/model") == studio.models.info("other", "plain") == ModelInfo()
 
 
@@ -373,22 +413,36 @@ def test_an_autoencoder_draws_nothing_and_is_not_offered(studio_with):
     assert "autoencoder" in list(outcomes(studio, source="run:autoencoder"))[-1]["status"]
 
 
-@pytest.mark.parametrize(("kind", "seen"), [
-    (ModelInfo(), set()), (ModelInfo("labels", ("a", "b")), {"labels", "guidance_scale", "by_labels", "by_scales"}),
-    (ModelInfo("text"), {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
-    (describe.UNKNOWN, {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
-])
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [
+        (ModelInfo(), set()),
+        (ModelInfo("labels", ("a", "b")), {"labels", "guidance_scale", "by_labels", "by_scales"}),
+        (ModelInfo("text"), {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
+        (describe.UNKNOWN, {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
+    ],
+)
 def test_only_what_matters_is_seen(kind, seen):
     assert {name for name, visible in sample.shown_for(kind).items() if visible} == seen
     updates = dict(zip(sample.ASKING, sample.fitted(kind, [1, 7]), strict=True))
     assert {name for name, update in updates.items() if update["visible"]} == seen
-    assert updates["labels"]["value"] == ([1] if kind.labels else []) and [k for _, k in updates["labels"]["choices"]] == [0, 1][: len(kind.labels)]
+    assert (
+        updates["labels"]["value"] == ([1] if kind.labels else [])
+        and [k for _, k in updates["labels"]["choices"]] == [0, 1][: len(kind.labels)]
+    )
 
 
 # ---- sheets ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("kind", "sheet", "rows"), [
-    ("labels", "labels", 3), ("labels-in-latents", "labels", 3), ("words", "prompts", 2), ("words-in-pixels", "scales", 4), ("labels", "scales", 4),
-])
+@pytest.mark.parametrize(
+    ("kind", "sheet", "rows"),
+    [
+        ("labels", "labels", 3),
+        ("labels-in-latents", "labels", 3),
+        ("words", "prompts", 2),
+        ("words-in-pixels", "scales", 4),
+        ("labels", "scales", 4),
+    ],
+)
 def test_a_sheet_has_a_row_for_each(studio_with, kind, sheet, rows):
     told = list(outcomes(studio_with(kind), sheet=sheet, source=f"run:{kind}", prompt="red bug\nblue bug"))
     done = told[-1]
@@ -408,16 +462,26 @@ def test_rows_share_their_noise_and_differ_in_one_thing(studio_with):
     studio = studio_with("labels")
     sheet = pictures_of(list(outcomes(studio, sheet="scales", source="run:labels", labels=[1]))[-1])
     for row, scale in enumerate((0, 1, 3, 7)):
-        alone = pictures_of(list(outcomes(studio, source="run:labels", labels=[1], num_images=4, guidance_scale=scale))[-1])
+        alone = pictures_of(
+            list(outcomes(studio, source="run:labels", labels=[1], num_images=4, guidance_scale=scale))[-1]
+        )
         assert sheet[4 * row : 4 * row + 4] == alone
     by_label = pictures_of(list(outcomes(studio, sheet="labels", source="run:labels", labels=[2, 0]))[-1])
-    assert by_label == [p for k in (2, 0) for p in pictures_of(list(outcomes(studio, source="run:labels", labels=[k], num_images=4))[-1])]
+    assert by_label == [
+        p
+        for k in (2, 0)
+        for p in pictures_of(list(outcomes(studio, source="run:labels", labels=[k], num_images=4))[-1])
+    ]
 
 
-@pytest.mark.parametrize(("sheet", "changes", "said"), [
-    ("prompts", {"prompt": " \n"}, "one text per line"), ("prompts", {"prompt": "x" * 9000}, "too long"),
-    ("prompts", {"prompt": "\n".join(map(str, range(1025)))}, "at most 1024"),
-])
+@pytest.mark.parametrize(
+    ("sheet", "changes", "said"),
+    [
+        ("prompts", {"prompt": " \n"}, "one text per line"),
+        ("prompts", {"prompt": "x" * 9000}, "too long"),
+        ("prompts", {"prompt": "\n".join(map(str, range(1025)))}, "at most 1024"),
+    ],
+)
 def test_a_sheet_that_cannot_be_drawn_is_said(studio_with, sheet, changes, said):
     assert said in list(outcomes(studio_with("words"), sheet=sheet, source="run:words", **changes))[-1]["status"]
 
@@ -425,10 +489,14 @@ def test_a_sheet_that_cannot_be_drawn_is_said(studio_with, sheet, changes, said)
 def test_in_public_a_sheet_holds_as_many_pictures_as_one_may_draw():
     asked = SETTINGS | {"prompt": "a\nb"}
     for names, rows, columns in ((3, 3, 4), (16, 16, 1), (20, 20, 1)):
-        found = sample_handlers.rows_of(asked, "labels", ModelInfo("labels", tuple(map(str, range(names)))), "en", most=16)
+        found = sample_handlers.rows_of(
+            asked, "labels", ModelInfo("labels", tuple(map(str, range(names)))), "en", most=16
+        )
         assert (len(found), found[0][1]["num_images"]) == (rows, columns)
     public = types.SimpleNamespace(public=True)
-    sample_handlers._check(public, sample_handlers.rows_of(asked, "labels", ModelInfo("labels", tuple("abcdefghijklmnop")), "en", most=16))
+    sample_handlers._check(
+        public, sample_handlers.rows_of(asked, "labels", ModelInfo("labels", tuple("abcdefghijklmnop")), "en", most=16)
+    )
     with pytest.raises(Problem, match="public_cap"):
         sample_handlers._check(public, found)
 
@@ -448,7 +516,9 @@ def test_a_film_of_latents_shows_them_raw_and_decoded(studio_with):
 
     done = list(outcomes(studio_with("latents"), source="run:latents", num_images=3))[-1]
     reel = done["film"]
-    assert [label for label, _ in reel["rows"]] == ["latents", "noisy", "guess"] and "first 3 of 4 channels" in reel["note"]
+    assert [label for label, _ in reel["rows"]] == ["latents", "noisy", "guess"] and "first 3 of 4 channels" in reel[
+        "note"
+    ]
     assert size_of(reel["frames"][-1]["src"]) == (3 * 9 - 1, 3 * 9 - 1)
     model = loaded.load_model(studio_with("latents").runs_dir / "latents")
     import torch
@@ -479,20 +549,31 @@ def test_a_film_of_great_latents_shows_fewer_pictures():
 @pytest.mark.parametrize("side", [16, 128, 300])
 def test_a_captioned_sheet_is_legible_and_bounded(side):
     images = [Image.new("RGB", (side, side), colour) for colour in ("red", "green")]
-    made = captioned_grid([("monarch", images), ("a very long caption that goes on and on " * 9, images[:1]), ("", images)])
+    made = captioned_grid(
+        [("monarch", images), ("a very long caption that goes on and on " * 9, images[:1]), ("", images)]
+    )
     tile = min(max(side, 96), 256)
     assert made.height == 3 * (tile + 4) - 4 and tile * 2 < made.width < tile * 2 + 190
-    assert made.getpixel((made.width - 20, 20)) == (0, 128, 0) and made.getpixel((made.width - 20, tile + 24)) == (255, 255, 255)
-    assert made.crop((0, 0, made.width - 2 * (tile + 4) - 4, tile)).convert("L").getextrema()[0] < 100  # dark letters beside the first row
+    assert made.getpixel((made.width - 20, 20)) == (0, 128, 0) and made.getpixel((made.width - 20, tile + 24)) == (
+        255,
+        255,
+        255,
+    )
+    assert (
+        made.crop((0, 0, made.width - 2 * (tile + 4) - 4, tile)).convert("L").getextrema()[0] < 100
+    )  # dark letters beside the first row
     assert made.crop((0, 0, 2, made.height)).getextrema() == ((255, 255),) * 3  # and none cut off at the edge
 
 
-@pytest.mark.parametrize(("kind", "changes", "captions"), [
-    ("labels", {"labels": [2, 0]}, ["red · seed 11", "blue · seed 12", "red · seed 13"]),
-    ("labels", {}, ["blue · seed 11", "green · seed 12", "red · seed 13"]),
-    ("words", {"prompt": "one\ntwo"}, ["one · seed 11", "two · seed 12", "one · seed 13"]),
-    ("words", {"prompt": "one"}, ["seed 11", "seed 12", "seed 13"]),
-])
+@pytest.mark.parametrize(
+    ("kind", "changes", "captions"),
+    [
+        ("labels", {"labels": [2, 0]}, ["red · seed 11", "blue · seed 12", "red · seed 13"]),
+        ("labels", {}, ["blue · seed 11", "green · seed 12", "red · seed 13"]),
+        ("words", {"prompt": "one\ntwo"}, ["one · seed 11", "two · seed 12", "one · seed 13"]),
+        ("words", {"prompt": "one"}, ["seed 11", "seed 12", "seed 13"]),
+    ],
+)
 def test_each_picture_tells_what_was_asked(studio_with, kind, changes, captions):
     done = list(outcomes(studio_with(kind), source=f"run:{kind}", num_images=3, **changes))[-1]
     assert [caption for _, caption in done["pictures"]["value"]] == captions

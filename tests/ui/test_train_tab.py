@@ -55,7 +55,10 @@ def test_figures_of_a_young_run_are_dashes(studio):
 def test_figures_of_a_training_run(studio):
     run = make_run(studio.runs_dir, steps=60, total=90)
     at_work(run)
-    figures = {name: (value, note) for name, value, note in train.figures_of(studio.monitor.snapshot(), studio.monitor.series(), "en")}
+    figures = {
+        name: (value, note)
+        for name, value, note in train.figures_of(studio.monitor.snapshot(), studio.monitor.series(), "en")
+    }
     assert figures["figure_step"] == ("60", "of 90")
     assert figures["figure_epoch"][0] == "2.0"
     assert figures["figure_seen"][0] == "1,920"
@@ -153,7 +156,9 @@ def test_a_run_without_held_out_pictures_is_drawn(studio):
     writer.close()
     series = studio.monitor.series()
     assert series["held_out"] == ([], []) and series["bands"] == []
-    assert [line["label"] for line in plots.training(series, {}, 1000, "en", True)["charts"][0]["lines"]] == ["training pictures"]
+    assert [line["label"] for line in plots.training(series, {}, 1000, "en", True)["charts"][0]["lines"]] == [
+        "training pictures"
+    ]
 
 
 def test_an_autoencoder_shows_originals_beside_reconstructions(coder):
@@ -162,7 +167,9 @@ def test_an_autoencoder_shows_originals_beside_reconstructions(coder):
     shown = train.comparison(shot, "en")
     assert (shown["name"], shown["step"], shown["caption"]) == ("autoencoder", 12, "step 12")
     assert "reconstruction" in train.previews_heading(shot, "en")
-    assert "figure_size_autoencoder" in [name for name, _, _ in train.figures_of(shot, studio.monitor.series(run.name), "en")]
+    assert "figure_size_autoencoder" in [
+        name for name, _, _ in train.figures_of(shot, studio.monitor.series(run.name), "en")
+    ]
     pair = train.compared_pictures(studio)({"name": "autoencoder", "key": "12"})
     assert set(pair) == {"before", "after"} and all(uri.startswith("data:image/png;base64,") for uri in pair.values())
     assert pair["before"] == train.compared_pictures(studio)({"name": "autoencoder", "key": "0"})["before"]

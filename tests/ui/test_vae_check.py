@@ -1,4 +1,5 @@
 """An autoencoder that doesn't fit the pictures is seen before anything is trained."""
+
 import dataclasses
 import re
 
@@ -59,7 +60,11 @@ def test_a_model_to_go_on_from_brings_its_autoencoder(studio, tiny_of, no_rehear
 
 @pytest.mark.parametrize(
     "changes, code",
-    [({"image_size": 9}, "vae_factor"), ({"vae": "nonsense"}, "model_missing"), ({"dataset_name": "/no"}, "folder_missing")],
+    [
+        ({"image_size": 9}, "vae_factor"),
+        ({"vae": "nonsense"}, "model_missing"),
+        ({"dataset_name": "/no"}, "folder_missing"),
+    ],
 )
 def test_what_stands_in_the_way_is_said(studio, tiny_of, no_rehearsal, changes, code):
     with pytest.raises(Problem, match=code):
@@ -75,7 +80,11 @@ def test_an_upload_is_looked_at_in_public_by_its_name(runs_dir, tiny, drawn, no_
     parts_kit.vae().save_pretrained(tmp_path / "shipped" / "small-vae")
     for place in ("ddpm_app.ui.guard.SHIPPED", "ddpm_app.model.places.SHIPPED"):
         monkeypatch.setattr(place, tmp_path / "shipped")
-    [look] = [fn for fn in demo.fns.values() if getattr(fn.fn, "__module__", "") == vae_check.__name__ and fn.fn.__name__ == "look"]
+    [look] = [
+        fn
+        for fn in demo.fns.values()
+        if getattr(fn.fn, "__module__", "") == vae_check.__name__ and fn.fn.__name__ == "look"
+    ]
     names = [component.elem_id.removeprefix("field-") for component in look.inputs[2:]]
 
     def click(visitor, **typed):

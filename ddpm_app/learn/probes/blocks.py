@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 MAPS = 16
 """Feature maps kept of each block: its first channels."""
-GROUPS = {"conv_norm_out": "out", "conv_act": "out", "conv_out": "out", "time_proj": "time", "time_embedding": "time", "mid_block": "mid"}
+GROUPS = {
+    "conv_norm_out": "out",
+    "conv_act": "out",
+    "conv_out": "out",
+    "time_proj": "time",
+    "time_embedding": "time",
+    "mid_block": "mid",
+}
 """diffusers' names of the children of a UNet and the blocks they belong to here, where that is another name."""
 SIDES = {"down_blocks": "down", "up_blocks": "up"}
 
@@ -54,7 +61,14 @@ def parts(unet: nn.Module) -> dict[str, list[nn.Module]]:
         inside = [(f"{name}.{k}", block) for k, block in enumerate(child)] if name in SIDES else [(name, child)]
         for at, module in inside:
             found.setdefault(block_of(at), []).append(module)
-    order = ["conv_in", "time", *(n for n in found if n.startswith("down")), "mid", *(n for n in found if n.startswith("up")), "out"]
+    order = [
+        "conv_in",
+        "time",
+        *(n for n in found if n.startswith("down")),
+        "mid",
+        *(n for n in found if n.startswith("up")),
+        "out",
+    ]
     beside = [name for name in found if name not in order and next(found[name][0].parameters(), None) is not None]
     return {name: found[name] for name in [*order[:2], *beside, *order[2:]] if name in found}
 

@@ -41,7 +41,9 @@ def difference(average: nn.Module, raw: nn.Module) -> float:
     return math.sqrt(apart / sum(float(b.double().square().sum()) for _, b in pairs))
 
 
-def go_on(config: TrainConfig, unet: nn.Module, abar: Tensor, batches: Iterable[Batch]) -> Iterator[tuple[nn.Module, nn.Module] | None]:
+def go_on(
+    config: TrainConfig, unet: nn.Module, abar: Tensor, batches: Iterable[Batch]
+) -> Iterator[tuple[nn.Module, nn.Module] | None]:
     """Train a copy of ``unet`` by one step per batch at the run's peak learning rate: None after each slice of work, then (average, raw), both
     in eval mode. The average is the plain mean of the weights after each step (a window of 1); ``unet`` stays as it is."""
     trial = Trial(dataclasses.replace(config, use_ema=True, ema_window=1.0, trainable=("all",)), unet, abar)

@@ -25,8 +25,16 @@ def coefficients(prediction_type: str, abar: float) -> dict[str, tuple[float, fl
     r, s = math.sqrt(abar), math.sqrt(1 - abar)
     nothing = math.nan, math.nan
     return {
-        "epsilon": lambda: {"epsilon": (0.0, 1.0), "sample": (1 / r, -s / r) if r else nothing, "v_prediction": (-s / r, 1 / r) if r else nothing},
-        "sample": lambda: {"epsilon": (1 / s, -r / s) if s else nothing, "sample": (0.0, 1.0), "v_prediction": (r / s, -1 / s) if s else nothing},
+        "epsilon": lambda: {
+            "epsilon": (0.0, 1.0),
+            "sample": (1 / r, -s / r) if r else nothing,
+            "v_prediction": (-s / r, 1 / r) if r else nothing,
+        },
+        "sample": lambda: {
+            "epsilon": (1 / s, -r / s) if s else nothing,
+            "sample": (0.0, 1.0),
+            "v_prediction": (r / s, -1 / s) if s else nothing,
+        },
         "v_prediction": lambda: {"epsilon": (s, r), "sample": (r, -s), "v_prediction": (0.0, 1.0)},
     }[prediction_type]()
 
@@ -35,7 +43,9 @@ def convert(output: Tensor, prediction_type: str, x_t: Tensor, abar: float) -> d
     """The output [B, C, H, W] of a network at one noise level as each of KINDS, in float32; computed in float64, because near abar 0
     and 1 large numbers cancel."""
     x, y = x_t.double(), output.double()
-    return {kind: (p * x + q * y if p else q * y).float() for kind, (p, q) in coefficients(prediction_type, abar).items()}
+    return {
+        kind: (p * x + q * y if p else q * y).float() for kind, (p, q) in coefficients(prediction_type, abar).items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,9 @@ def latents(codec: Vae, x: Tensor) -> Latents:
 
 
 @torch.no_grad()
-def missized(model: Model, scaled: Tensor, times: float, eps: Tensor, timestep: int, condition: dict[str, Tensor]) -> Tensor:
+def missized(
+    model: Model, scaled: Tensor, times: float, eps: Tensor, timestep: int, condition: dict[str, Tensor]
+) -> Tensor:
     """The UNet's guess of latents that reach it ``times`` as large as it learnt them, brought back to their right size [1, c, h, w]."""
     abar = model.scheduler.alphas_cumprod[timestep].to(scaled.device)
     x_t = diffusion.add_noise(scaled * times, eps, abar)

@@ -22,7 +22,9 @@ def shrink(pictures: Tensor) -> Tensor:
     return functional.interpolate(pictures, size=(side, side), mode="area").flatten(1)
 
 
-def search(queries: Tensor, parts: Iterable[Tensor], own: Sequence[int] | Tensor = ()) -> Iterator[tuple[Tensor, Tensor]]:
+def search(
+    queries: Tensor, parts: Iterable[Tensor], own: Sequence[int] | Tensor = ()
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The nearest picture of each query so far, after each of ``parts``: (index over all parts [Q], distance [Q]).
 
     ``queries`` [Q, C, H, W] and each part [N, C, H, W] are in [-1, 1]. The distance is the root mean square difference of the shrunk pictures (0 to

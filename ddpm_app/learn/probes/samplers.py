@@ -22,13 +22,17 @@ def network(model: Model, condition: dict[str, Tensor], scale: float = sample.Re
     return CFGDenoiser(model.unet, condition, blank, scale)
 
 
-def walks(model: Model, network: Callable, noise: Tensor, steps: int, eta: float, seed: int) -> Iterator[tuple[str, Frame]]:
+def walks(
+    model: Model, network: Callable, noise: Tensor, steps: int, eta: float, seed: int
+) -> Iterator[tuple[str, Frame]]:
     """Each step of each of SAMPLERS in turn, all from the same noise [1, c, h, w]; ``network`` as the function of that name gives it.
     The fresh noise of DDPM, and of DDIM with ``eta`` > 0, comes from ``seed``."""
     frames = []
     for name in SAMPLERS:
         generators = [diffusion.generator(seed, "walk")]
-        frames.append(sample.denoise(network, noise, sample.make_sampler(name, model.scheduler), steps, generators, eta))
+        frames.append(
+            sample.denoise(network, noise, sample.make_sampler(name, model.scheduler), steps, generators, eta)
+        )
     for _ in range(steps):
         for name, walk in zip(SAMPLERS, frames, strict=True):
             yield name, next(walk)
@@ -46,7 +50,9 @@ class Measured:
     picture: Tensor
 
 
-def measure(model: Model, network: Callable, noise: Tensor, few: tuple[int, ...] = FEW, many: int = MANY) -> Iterator[Measured | None]:
+def measure(
+    model: Model, network: Callable, noise: Tensor, few: tuple[int, ...] = FEW, many: int = MANY
+) -> Iterator[Measured | None]:
     """DPM++ 2M and DDIM (eta 0), the samplers whose end the noise alone decides, in ``many`` steps (distance 0) and then in ``few``;
     None after each step that ends nothing."""
     for name in ("dpmpp_2m", "ddim"):

@@ -17,7 +17,9 @@ def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     u = share.to(a).reshape(-1, 1)
     long_a, long_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
     a, b = a / long_a.clamp(min=1e-300), b / long_b.clamp(min=1e-300)
-    angle = 2 * torch.atan2((a - b).norm(dim=1, keepdim=True), (a + b).norm(dim=1, keepdim=True))  # exact where acos of the product isn't
+    angle = 2 * torch.atan2(
+        (a - b).norm(dim=1, keepdim=True), (a + b).norm(dim=1, keepdim=True)
+    )  # exact where acos of the product isn't
     sine = angle.sin()
     straight = sine < 1e-9
     if (straight & (angle > 1)).any():
@@ -37,7 +39,9 @@ def lerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
 Condition = dict[str, Tensor]
 
 
-def blended(unet: nn.Module, first: Condition, second: Condition, blank: Condition, shares: Tensor) -> tuple[nn.Module, Condition, Condition]:
+def blended(
+    unet: nn.Module, first: Condition, second: Condition, blank: Condition, shares: Tensor
+) -> tuple[nn.Module, Condition, Condition]:
     """(UNet, its arguments, those that ask for nothing) for ``shares`` [K] of the way from what ``first`` asks for to what ``second`` does.
 
     ``first``, ``second`` and ``blank`` are for one picture. Texts are blended in their embeddings [1, L, D]. Labels are numbers, so the network comes

@@ -1,4 +1,5 @@
 """Training steps on a copy of a model, one at a time, with everything that a step does to be seen."""
+
 import copy
 import dataclasses
 import math
@@ -31,7 +32,12 @@ class Batch:
 
     def part(self, some: slice) -> "Batch":
         """A few pictures of it."""
-        return Batch(self.x0[some], self.eps[some], self.timesteps[some], {name: value[some] for name, value in self.condition.items()})
+        return Batch(
+            self.x0[some],
+            self.eps[some],
+            self.timesteps[some],
+            {name: value[some] for name, value in self.condition.items()},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +87,9 @@ class Trial:
         for k, first in enumerate(range(0, count, PART)):
             some = batch.part(slice(first, first + PART))
             with forked_rng(self.abar.device, self.config.seed, "dropout", self.step, k, 0):
-                found = picture_losses(self.config, watched, some.x0, some.eps, some.timesteps, self.abar, some.condition)
+                found = picture_losses(
+                    self.config, watched, some.x0, some.eps, some.timesteps, self.abar, some.condition
+                )
                 (found.sum() / count).backward()
             losses.append(found.detach())
             if first + PART < count:
@@ -113,7 +121,10 @@ class Trial:
 
     def distance(self) -> float:
         """How far the average is from the weights, as a share of their length. Only with ``ema``."""
-        apart = sum(float((mine - p.detach()).square().sum()) for mine, p in zip(self.ema.shadow_params, self.network.parameters(), strict=True))
+        apart = sum(
+            float((mine - p.detach()).square().sum())
+            for mine, p in zip(self.ema.shadow_params, self.network.parameters(), strict=True)
+        )
         return math.sqrt(apart / sum(length**2 for length in self.lengths().values()))
 
     @torch.no_grad()
@@ -123,7 +134,9 @@ class Trial:
         losses = []
         for first in range(0, len(batch.x0), PART):
             some = batch.part(slice(first, first + PART))
-            losses.append(picture_losses(self.config, self.drawing, some.x0, some.eps, some.timesteps, self.abar, some.condition))
+            losses.append(
+                picture_losses(self.config, self.drawing, some.x0, some.eps, some.timesteps, self.abar, some.condition)
+            )
             if first + PART < len(batch.x0):
                 yield None
         yield float(torch.cat(losses).mean())

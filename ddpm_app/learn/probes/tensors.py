@@ -22,7 +22,14 @@ def facts(tensor: Tensor) -> Facts:
     """Shape, dtype and range of ``tensor`` (not empty)."""
     values = tensor.detach().double()
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return Facts(tuple(tensor.shape), dtype, float(values.min()), float(values.max()), float(values.mean()), float(values.std(correction=0)))
+    return Facts(
+        tuple(tensor.shape),
+        dtype,
+        float(values.min()),
+        float(values.max()),
+        float(values.mean()),
+        float(values.std(correction=0)),
+    )
 
 
 def histogram(tensor: Tensor, low: float, high: float, bins: int) -> tuple[list[float], list[float]]:

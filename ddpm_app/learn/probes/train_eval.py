@@ -37,7 +37,11 @@ def copied(unet: nn.Module, dropout: float = 0.0) -> nn.Module:
 def layers(unet: nn.Module) -> tuple[Counter, float]:
     """How many layers of each kind there are that a mode could change, or that people take for such: "Dropout", "BatchNorm",
     "GroupNorm", "LayerNorm"; and the largest share that is dropped."""
-    found = Counter("BatchNorm" if isinstance(m, NORMS[0]) else type(m).__name__ for m in unet.modules() if isinstance(m, (nn.Dropout, *NORMS)))
+    found = Counter(
+        "BatchNorm" if isinstance(m, NORMS[0]) else type(m).__name__
+        for m in unet.modules()
+        if isinstance(m, (nn.Dropout, *NORMS))
+    )
     return found, max((m.p for m in unet.modules() if isinstance(m, nn.Dropout)), default=0.0)
 
 
@@ -58,7 +62,11 @@ def kept_bytes(network: nn.Module, given: Given, training: bool, gradients: bool
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with torch.set_grad_enabled(gradients), forked_rng(given.x.device, 0, "modes"), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+    with (
+        torch.set_grad_enabled(gradients),
+        forked_rng(given.x.device, 0, "modes"),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
+    ):
         result = network(given.x, given.t, **given.condition).sample
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
     del result  # until here it holds what was kept, so that no memory was used twice
@@ -85,8 +93,17 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def gradients(config: TrainConfig, unet: nn.Module, x0: Tensor, eps: Tensor, t: int, abar: Tensor, condition: dict[str, Tensor], training: bool,
-              trainable: tuple[str, ...]) -> dict[str, tuple[int, float | None]]:
+def gradients(
+    config: TrainConfig,
+    unet: nn.Module,
+    x0: Tensor,
+    eps: Tensor,
+    t: int,
+    abar: Tensor,
+    condition: dict[str, Tensor],
+    training: bool,
+    trainable: tuple[str, ...],
+) -> dict[str, tuple[int, float | None]]:
     """By section: parameters that require a gradient, and after one backward pass of a copy the length of the section's gradient, None where
     it got none. Only the sections ``trainable`` learn, as ``TrainConfig.trainable`` names them. "attention" overlaps the others."""
     network = copied(unet).train(training)

@@ -4,7 +4,22 @@ import importlib
 
 from ddpm_app.learn.station import Station
 
-ORDER = ("tensor", "latent", "noise", "unet", "guess", "loss", "step", "epoch", "modes", "walk", "ema", "words", "memory", "between")
+ORDER = (
+    "tensor",
+    "latent",
+    "noise",
+    "unet",
+    "guess",
+    "loss",
+    "step",
+    "epoch",
+    "modes",
+    "walk",
+    "ema",
+    "words",
+    "memory",
+    "between",
+)
 """The path of a picture: PNG, tensor, latent, noise, the UNet's guess, loss, step, and the way back."""
 
 

@@ -64,9 +64,13 @@ def _walked(bench: LearnContext, noise: Any, shares: Any, said: list[Any] | None
         unet, wanted = model.unet, bench.condition(count)
         blank = {name: value.to(bench.device) for name, value in model.conditioning.unconditional(count).items()}
     else:
-        unet, wanted, blank = blended(model.unet, *(condition_of(bench, one) for one in (*said, None)), shares.to(bench.device))
+        unet, wanted, blank = blended(
+            model.unet, *(condition_of(bench, one) for one in (*said, None)), shares.to(bench.device)
+        )
     guided = sample.CFGDenoiser(unet, wanted, blank, GUIDANCE)
-    for frame in sample.denoise(guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)):
+    for frame in sample.denoise(
+        guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)
+    ):
         x = frame.x
         yield None
     return x
@@ -85,18 +89,49 @@ def _seen(bench: LearnContext, x: Any) -> list[Image.Image]:
     return [image.resize((side, side), Image.Resampling.NEAREST) for image in _images(panels.seen(bench.model, x))]
 
 
-def _panels(bench: LearnContext, asked: StationRequest, noise: Any, seen: list[Image.Image], drawn: dict[int, Image.Image], said: list[Any] | None) -> list[Panel]:
-    ends = [name_of(bench, one) for one in said] if said else [asked.say("seed", seed=seed) for seed in (asked.seed, asked["second"])]
-    told = [asked.say("frame", share=f"{100 * k / (FRAMES - 1):.0f}", first=ends[0], last=ends[1]) for k in range(FRAMES)]
+def _panels(
+    bench: LearnContext,
+    asked: StationRequest,
+    noise: Any,
+    seen: list[Image.Image],
+    drawn: dict[int, Image.Image],
+    said: list[Any] | None,
+) -> list[Panel]:
+    ends = (
+        [name_of(bench, one) for one in said]
+        if said
+        else [asked.say("seed", seed=seed) for seed in (asked.seed, asked["second"])]
+    )
+    told = [
+        asked.say("frame", share=f"{100 * k / (FRAMES - 1):.0f}", first=ends[0], last=ends[1]) for k in range(FRAMES)
+    ]
     frames = [(told[k], [[seen[k]], [drawn[k]]]) for k in range(FRAMES)]
     rows = [(asked.say("noise"), "noise"), (asked.say("drawn"), "prediction")]
     done = sum(drawn[k] is not seen[k] for k in range(FRAMES))
-    strip = [panels.image(_thumb(drawn[k]), f"{100 * k / (FRAMES - 1):.0f} %", colour="noise" if drawn[k] is seen[k] else "prediction") for k in STRIP]
+    strip = [
+        panels.image(
+            _thumb(drawn[k]), f"{100 * k / (FRAMES - 1):.0f} %", colour="noise" if drawn[k] is seen[k] else "prediction"
+        )
+        for k in STRIP
+    ]
     half = noise[FRAMES // 2 : FRAMES // 2 + 1]
-    flow = [(ends[0] if not said else asked.say("noise"), noise[:1], "noise"), (asked.say("half"), half, "noise"), (ends[1], noise[-1:], "noise")]
+    flow = [
+        (ends[0] if not said else asked.say("noise"), noise[:1], "noise"),
+        (asked.say("half"), half, "noise"),
+        (ends[1], noise[-1:], "noise"),
+    ]
     same = not said and asked.seed == asked["second"]
     return [
-        panels.film("between", frames, asked.lang, rows, pace=220, autoplay=done == FRAMES, made=done, note=asked.say("same") if same else ""),
+        panels.film(
+            "between",
+            frames,
+            asked.lang,
+            rows,
+            pace=220,
+            autoplay=done == FRAMES,
+            made=done,
+            note=asked.say("same") if same else "",
+        ),
         panels.pictures("strip", [panels.row("", strip)], size="small"),
         panels.note(asked.say(f"told_{asked['way']}")),
         *([] if said else [panels.charts("length", [_length(bench, asked)], asked.lang)]),
@@ -119,14 +154,23 @@ def _length(bench: LearnContext, asked: StationRequest) -> dict[str, Any]:
     lines = []
     for key, colour, way in (("line_arc", "prediction", slerp.slerp), ("line_straight", "noise", slerp.lerp)):
         long = way(*ends, shares).flatten(1).norm(dim=1) / math.sqrt(ends[0][0].numel())
-        lines.append(plots.line(asked.say(key), colour, ([100 * float(u) for u in shares], [float(f"{v:.4g}") for v in long]), "line"))
+        lines.append(
+            plots.line(
+                asked.say(key), colour, ([100 * float(u) for u in shares], [float(f"{v:.4g}") for v in long]), "line"
+            )
+        )
     return plots.chart("length", asked.say("chart"), asked.say("axis"), lines, x_max=100)
 
 
 STATION = Station(
     "between",
     show,
-    controls=(Choice("way", ("slerp", "line", "asked")), Slider("second", 0, 99, 1, 1), Words("first", asking=True), Words("last", asking=True)),
+    controls=(
+        Choice("way", ("slerp", "line", "asked")),
+        Slider("second", 0, 99, 1, 1),
+        Words("first", asking=True),
+        Words("last", asking=True),
+    ),
     maths=(
         r"\mathrm{slerp}(a,b,u)=\frac{\sin((1-u)\,\theta)}{\sin\theta}\,a+\frac{\sin(u\,\theta)}{\sin\theta}\,b",
         r"\cos\theta=\frac{a\cdot b}{\Vert a\Vert\,\Vert b\Vert}",

@@ -27,7 +27,12 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
         try:
             ema, raw = bench.model, _once(asked, "raw", bench.raw)
         except Problem as problem:
-            yield [panels.note(asked.say("no_average")) if not bench.config.use_ema else panels.note(i18n.problem_text(problem, asked.lang), "warn"), *window]
+            yield [
+                panels.note(asked.say("no_average"))
+                if not bench.config.use_ema
+                else panels.note(i18n.problem_text(problem, asked.lang), "warn"),
+                *window,
+            ]
             return
         told = []
     else:
@@ -41,7 +46,9 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
             yield None
             continue
         step += 1
-        flow = panels.flow([(asked.say("average"), both[0], "prediction"), (asked.say("raw"), both[1], "prediction")], asked.lang)
+        flow = panels.flow(
+            [(asked.say("average"), both[0], "prediction"), (asked.say("raw"), both[1], "prediction")], asked.lang
+        )
         yield [*_pair(bench, asked, both, step, (ema, raw)), *told, *window, flow]
 
 
@@ -58,7 +65,10 @@ def _try(bench: LearnContext, asked: StationRequest, below: list[Panel]) -> Iter
     from ddpm_app.learn.probes import ema, samplers
 
     frames = sample.denoise(
-        samplers.network(bench.model, bench.condition()), bench.noise(asked.seed), sample.make_sampler("dpmpp_2m", bench.model.scheduler), FIRST
+        samplers.network(bench.model, bench.condition()),
+        bench.noise(asked.seed),
+        sample.make_sampler("dpmpp_2m", bench.model.scheduler),
+        FIRST,
     )
     for frame in frames:
         x = frame.x
@@ -95,7 +105,9 @@ def _walk(bench: LearnContext, asked: StationRequest, average: Any, raw: Any) ->
 
     condition, noise, steps = bench.condition(), bench.noise(asked.seed), _steps(bench, asked)
     both = [
-        sample.denoise(samplers.network(model, condition), noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps)
+        sample.denoise(
+            samplers.network(model, condition), noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps
+        )
         for model in (average, raw)
     ]
     for _ in range(steps):
@@ -108,7 +120,9 @@ def _steps(bench: LearnContext, asked: StationRequest) -> int:
     return min(asked["steps"], bench.timesteps)
 
 
-def _pair(bench: LearnContext, asked: StationRequest, both: tuple[Any, Any], step: int, models: tuple[Any, Any]) -> list[Panel]:
+def _pair(
+    bench: LearnContext, asked: StationRequest, both: tuple[Any, Any], step: int, models: tuple[Any, Any]
+) -> list[Panel]:
     from ddpm_app.data.preprocess import to_images
     from ddpm_app.learn.probes.ema import difference
 

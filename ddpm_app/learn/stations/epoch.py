@@ -43,7 +43,11 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
 
 def _settings(bench: LearnContext, asked: StationRequest) -> Any:
     """The run's, with the viewer's own numbers put in."""
-    own = {"train_batch_size": asked["batch"], "gradient_accumulation_steps": asked["accumulation"], "num_epochs": asked["epochs"]}
+    own = {
+        "train_batch_size": asked["batch"],
+        "gradient_accumulation_steps": asked["accumulation"],
+        "num_epochs": asked["epochs"],
+    }
     changes = {name: value for name, value in own.items() if value}
     return dataclasses.replace(bench.config, **changes, **({"max_train_steps": None} if asked["epochs"] else {}))
 
@@ -68,7 +72,14 @@ def _where(planned: Any, done: int, active: bool, asked: StationRequest) -> str:
     values = {"done": f"{done:,}", "total": f"{planned.total_steps:,}", "times": times, "more": f"{more:,}"}
     if done >= planned.total_steps:
         return asked.say("finished", **values)
-    return asked.say("running" if active else "stopped", epoch=number + 1, epochs=f"{planned.epochs:.4g}", step=at + 1, steps=planned.steps, **values)
+    return asked.say(
+        "running" if active else "stopped",
+        epoch=number + 1,
+        epochs=f"{planned.epochs:.4g}",
+        step=at + 1,
+        steps=planned.steps,
+        **values,
+    )
 
 
 def _sums(planned: Any, processes: int, asked: StationRequest) -> Panel:
@@ -82,15 +93,28 @@ def _sums(planned: Any, processes: int, asked: StationRequest) -> Panel:
     rows = [
         ("pictures", planned.pictures, ""),
         ("batch", size, devices),
-        ("batches", batches, f"⌈{planned.pictures:,} / {size}⌉" + (", " + asked.say("last_batch", size=planned.last_batch) if smaller else "")),
+        (
+            "batches",
+            batches,
+            f"⌈{planned.pictures:,} / {size}⌉"
+            + (", " + asked.say("last_batch", size=planned.last_batch) if smaller else ""),
+        ),
         ("accumulation", planned.accumulation, asked.say("per_step", pictures=f"{planned.accumulation * size:,}")),
         ("steps", planned.steps, f"⌈{batches:,} / {planned.accumulation}⌉"),
         ("epochs", f"{planned.epochs:.4g}", ""),
         ("total", planned.total_steps, f"{planned.epochs:.4g} × {planned.steps:,}"),
-        ("training_tensors", times * planned.pictures + more, f"{times:,} × {planned.pictures:,}" + (f" + {more:,}" if more else "")),
+        (
+            "training_tensors",
+            times * planned.pictures + more,
+            f"{times:,} × {planned.pictures:,}" + (f" + {more:,}" if more else ""),
+        ),
     ]
-    cells = [[asked.say(f"row_{key}"), f"{value:,}" if isinstance(value, int) else value, told] for key, value, told in rows]
-    return panels.table("sums", [asked.say(f"head_{key}") for key in ("what", "number", "how")], cells, asked.say("sums"))
+    cells = [
+        [asked.say(f"row_{key}"), f"{value:,}" if isinstance(value, int) else value, told] for key, value, told in rows
+    ]
+    return panels.table(
+        "sums", [asked.say(f"head_{key}") for key in ("what", "number", "how")], cells, asked.say("sums")
+    )
 
 
 def _epoch(steps: list[list[Any]], number: int, at: int, active: bool, clock: str, asked: StationRequest) -> str:
@@ -103,7 +127,9 @@ def _epoch(steps: list[list[Any]], number: int, at: int, active: bool, clock: st
     parts = []
     for k in drawn:
         if k is None:
-            parts.append(f'<li class="epoch-more">{html.escape(asked.say("left_out", count=f"{len(steps) - fits:,}"))}</li>')
+            parts.append(
+                f'<li class="epoch-more">{html.escape(asked.say("left_out", count=f"{len(steps) - fits:,}"))}</li>'
+            )
             continue
         boxes = "".join(f'<i style="--full:{100 * len(batch) / full:.0f}%">{len(batch)}</i>' for batch in steps[k])
         state = "done" if k < at else "now" if active and k == at else ""
@@ -126,7 +152,9 @@ def _pictures(bench: LearnContext, step: list[Any], number: int, at: int, asked:
         if not len(some):
             break
         left -= len(some)
-        shown = [Image.fromarray(bench.pictures.images[i].squeeze()).resize((SIDE, SIDE), Image.Resampling.BOX) for i in some]
+        shown = [
+            Image.fromarray(bench.pictures.images[i].squeeze()).resize((SIDE, SIDE), Image.Resampling.BOX) for i in some
+        ]
         label = asked.say("batch_of", batch=k + 1, pictures=len(batch))
         rows.append(panels.row(label, [panels.image(picture, colour="data") for picture in shown], "data"))
     told = asked.say("pictures_of", epoch=number + 1, step=at + 1)
@@ -145,7 +173,9 @@ def _seen(planned: Any, asked: StationRequest) -> Panel:
         told = asked.say("once_more", more=f"{more:,}") if more else asked.say("all_alike")
         often = {"text": asked.say("times", times=f"{times:,}"), "bar": steps / planned.total_steps, "colour": "data"}
         rows.append([f"{steps:,}", f"{steps / planned.steps:.4g}", often, told])
-    return panels.table("seen", [asked.say(f"head_{key}") for key in ("after", "epoch", "seen", "more")], rows, asked.say("seen"))
+    return panels.table(
+        "seen", [asked.say(f"head_{key}") for key in ("after", "epoch", "seen", "more")], rows, asked.say("seen")
+    )
 
 
 STATION = Station(
@@ -162,7 +192,11 @@ STATION = Station(
         r"\mathrm{steps}=\mathrm{epochs}\cdot\mathrm{steps\ per\ epoch}",
         r"g=\frac{1}{n}\sum_{a=1}^{A}\sum_{i\in\mathrm{batch}_a}\nabla_\theta L_i,\quad n=\sum_{a=1}^{A}|\mathrm{batch}_a|",
     ),
-    code=("ddpm_app.train.batches:steps_per_epoch", "ddpm_app.train.batches:Batches.indices", "ddpm_app.learn.probes.epoch:seen"),
+    code=(
+        "ddpm_app.train.batches:steps_per_epoch",
+        "ddpm_app.train.batches:Batches.indices",
+        "ddpm_app.learn.probes.epoch:seen",
+    ),
     uses=(),
     network=False,
     whole=True,

@@ -40,11 +40,20 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
 
 def _at_t(bench: LearnContext, asked: StationRequest, found: Any) -> list[Panel]:
     errors = [
-        panels.heat((found.said[kind] - found.target[kind])[0].square().mean(dim=0).sqrt(), LIMIT, f"{name}: {_number(found.error(kind))}", "size")
+        panels.heat(
+            (found.said[kind] - found.target[kind])[0].square().mean(dim=0).sqrt(),
+            LIMIT,
+            f"{name}: {_number(found.error(kind))}",
+            "size",
+        )
         for kind, name in NAMES.items()
     ]
     rows = [
-        panels.row(asked.say("given"), [panels.image(panels.seen(bench.model, found.x_t[0]), f"x_t, t = {asked.t}", colour="noise")], "noise"),
+        panels.row(
+            asked.say("given"),
+            [panels.image(panels.seen(bench.model, found.x_t[0]), f"x_t, t = {asked.t}", colour="noise")],
+            "noise",
+        ),
         panels.row(asked.say("target"), _three(bench, found.target), "data"),
         panels.row(asked.say("said"), _three(bench, found.said), "prediction"),
         panels.row(asked.say("error"), errors, scale=panels.scale("size", LIMIT)),
@@ -56,7 +65,10 @@ def _at_t(bench: LearnContext, asked: StationRequest, found: Any) -> list[Panel]
 
 def _three(bench: LearnContext, named: dict[str, Any]) -> list[dict[str, Any]]:
     decoded = bench.model.codec.decode(named["sample"].nan_to_num())[0]
-    return [panels.image(decoded if kind == "sample" else panels.seen(bench.model, named[kind][0]), name) for kind, name in NAMES.items()]
+    return [
+        panels.image(decoded if kind == "sample" else panels.seen(bench.model, named[kind][0]), name)
+        for kind, name in NAMES.items()
+    ]
 
 
 def _number(value: float) -> str:
@@ -78,7 +90,9 @@ def _warning(bench: LearnContext, asked: StationRequest) -> Panel:
         return panels.note(asked.say("undefined", said=said, lost=lost), "bad")
     if wild := [kind for kind, value in growth.items() if value > WILD]:
         times = max(growth.values())
-        return panels.note(asked.say("wild", said=said, lost=", ".join(NAMES[kind] for kind in wild), times=f"{times:,.0f}"), "warn")
+        return panels.note(
+            asked.say("wild", said=said, lost=", ".join(NAMES[kind] for kind in wild), times=f"{times:,.0f}"), "warn"
+        )
     return panels.note(asked.say("calm", said=said), "good")
 
 
@@ -95,22 +109,43 @@ def _ways(bench: LearnContext, asked: StationRequest) -> Panel:
         output = NAMES[kind]
         now = asked.say("itself") if name == kind else f"{p:.4g} x_t {'-' if q < 0 else '+'} {abs(q):.4g} {output}"
         rows.append([NAMES[name], formulas.get(name, output), now if math.isfinite(q) else "-", f"x {_number(abs(q))}"])
-    return panels.table("ways", [asked.say(f"head_{key}") for key in ("name", "formula", "now", "growth")], rows, asked.say("ways"))
+    return panels.table(
+        "ways", [asked.say(f"head_{key}") for key in ("name", "formula", "now", "growth")], rows, asked.say("ways")
+    )
 
 
 def _curve(bench: LearnContext, asked: StationRequest, measured: dict[int, dict[str, float]]) -> Panel:
     lines = []
     for kind, name in NAMES.items():
         points = [(t, measured[t][kind]) for t in sorted(measured) if math.isfinite(measured[t][kind])]
-        lines.append(plots.line(asked.say("line", name=name), LINES[kind], ([t for t, _ in points], [float(f"{e:.4g}") for _, e in points]), "dots"))
-    chart = plots.chart("errors", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=bench.timesteps - 1, wide=True, at=asked.t)
+        lines.append(
+            plots.line(
+                asked.say("line", name=name),
+                LINES[kind],
+                ([t for t, _ in points], [float(f"{e:.4g}") for _, e in points]),
+                "dots",
+            )
+        )
+    chart = plots.chart(
+        "errors",
+        asked.say("chart"),
+        asked.say("axis"),
+        lines,
+        log=True,
+        x_max=bench.timesteps - 1,
+        wide=True,
+        at=asked.t,
+    )
     return panels.charts("errors", [chart], asked.lang)
 
 
 def _flow(asked: StationRequest, bench: LearnContext, found: Any) -> Panel:
     kind = bench.model.scheduler.config.prediction_type
     flows = [("x_t", found.x_t, "noise"), (asked.say("output", name=NAMES[kind]), found.said[kind], "prediction")]
-    targets = [(asked.say("target_of", name=name), found.target[k], "noise" if k == "epsilon" else "data") for k, name in NAMES.items()]
+    targets = [
+        (asked.say("target_of", name=name), found.target[k], "noise" if k == "epsilon" else "data")
+        for k, name in NAMES.items()
+    ]
     return panels.flow([*flows, *targets], asked.lang)
 
 

@@ -44,9 +44,20 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
 def _identity(bench: LearnContext, asked: StationRequest) -> list[Panel]:
     told = html.escape(asked.say("way_out"))
     return [
-        panels.pictures("picture", [panels.row("", [panels.image(bench.x[0], "x", colour="data"), panels.image(bench.x0[0], "x₀ = x", colour="data")])]),
+        panels.pictures(
+            "picture",
+            [
+                panels.row(
+                    "",
+                    [panels.image(bench.x[0], "x", colour="data"), panels.image(bench.x0[0], "x₀ = x", colour="data")],
+                )
+            ],
+        ),
         panels.note(asked.say("identity", shape=_shape(bench.x))),
-        panels.markup("out", f"<p><button type='button' class='soft' {panels.setting(model='shipped:butterflies-words')}>{told}</button></p>"),
+        panels.markup(
+            "out",
+            f"<p><button type='button' class='soft' {panels.setting(model='shipped:butterflies-words')}>{told}</button></p>",
+        ),
         panels.flow([("x", bench.x, "data"), ("x0", bench.x0, "data")], asked.lang),
     ]
 
@@ -55,8 +66,12 @@ def _shape(x: Any) -> str:
     return " x ".join(map(str, x.shape[1:]))
 
 
-def _panels(bench: LearnContext, asked: StationRequest, found: Any, back: Any, forgotten: list[dict[str, Any]]) -> list[Panel]:
-    channels = [panels.heat(values, SHOWN, asked.say("channel", number=k + 1)) for k, values in enumerate(found.scaled[0])]
+def _panels(
+    bench: LearnContext, asked: StationRequest, found: Any, back: Any, forgotten: list[dict[str, Any]]
+) -> list[Panel]:
+    channels = [
+        panels.heat(values, SHOWN, asked.say("channel", number=k + 1)) for k, values in enumerate(found.scaled[0])
+    ]
     row = panels.row("", channels, "data", panels.scale("signed", SHOWN))
     content = [
         panels.pictures("picture", [_there_and_back(bench, asked, back)]),
@@ -64,8 +79,14 @@ def _panels(bench: LearnContext, asked: StationRequest, found: Any, back: Any, f
         panels.pictures("channels", [row], asked.say("channels", shape=_shape(found.scaled))),
     ]
     if forgotten:
-        panels.append(panels.pictures("forgotten", forgotten, asked.say("forgotten"), asked.say("forgotten_told", t=_t(bench))))
-    spread = asked.say("no_spread") if found.spread is None else asked.say("spread", share=f"{100 * found.spread / float(found.mean.std()):.1f}")
+        panels.append(
+            panels.pictures("forgotten", forgotten, asked.say("forgotten"), asked.say("forgotten_told", t=_t(bench)))
+        )
+    spread = (
+        asked.say("no_spread")
+        if found.spread is None
+        else asked.say("spread", share=f"{100 * found.spread / float(found.mean.std()):.1f}")
+    )
     flows = [("x", bench.x, "data"), ("μ", found.mean, "data"), ("x0", found.scaled, "data")]
     if back is not None:
         flows.append(("x\u0302", back, "data"))
@@ -82,7 +103,10 @@ def _there_and_back(bench: LearnContext, asked: StationRequest, back: Any) -> di
     if back is None:
         return panels.row("", images, scale=panels.scale("size", WORST, asked.say("error_told")))
     error = (back.clamp(-1, 1) - bench.x)[0].abs().mean(dim=0)
-    images += [panels.image(back[0], asked.say("back"), colour="data"), panels.heat(error, WORST, asked.say("error"), "size")]
+    images += [
+        panels.image(back[0], asked.say("back"), colour="data"),
+        panels.heat(error, WORST, asked.say("error"), "size"),
+    ]
     return panels.row("", images, scale=panels.scale("size", WORST, asked.say("error_told")))
 
 
@@ -106,8 +130,10 @@ def _histograms(bench: LearnContext, asked: StationRequest, found: Any) -> list[
         middles, shares = histogram(values, -RANGE, RANGE, BINS)
         bell = [round(100 * width * math.exp(-m * m / 2) / math.sqrt(2 * math.pi), 3) for m in middles]
         told = asked.say(f"line_{name}", std=f"{float(values.std()):.2f}")
-        lines = [plots.line(told, "data", (middles, [round(100 * share, 3) for share in shares]), "bars"),
-                 plots.line(asked.say("line_noise"), "noise", (middles, bell))]
+        lines = [
+            plots.line(told, "data", (middles, [round(100 * share, 3) for share in shares]), "bars"),
+            plots.line(asked.say("line_noise"), "noise", (middles, bell)),
+        ]
         title = asked.say(f"chart_{name}", factor=f"{bench.model.codec.scale:.3g}")
         drawn.append(plots.chart(name, title, asked.say("axis"), lines, x_max=RANGE))
     return drawn
@@ -127,9 +153,14 @@ def _forgotten(bench: LearnContext, asked: StationRequest, found: Any) -> Iterat
     decoder, unet = [], []
     for factor in (1.0, codec.scale, STABLE_DIFFUSION):
         guess = missized(bench.model, found.scaled, 1 / factor, noise, _t(bench), bench.condition())
-        for images, latents, times, colour in ((decoder, found.scaled * factor, factor, "data"), (unet, guess, 1 / factor, "prediction")):
+        for images, latents, times, colour in (
+            (decoder, found.scaled * factor, factor, "data"),
+            (unet, guess, 1 / factor, "prediction"),
+        ):
             picture = codec.decode(latents)
-            name = asked.say("lost", factor=f"{factor:.3g}", times=f"{times:.3g}") if len(images) else asked.say("right")
+            name = (
+                asked.say("lost", factor=f"{factor:.3g}", times=f"{times:.3g}") if len(images) else asked.say("right")
+            )
             images.append(panels.image(picture[0], f"{name}: {psnr(bench.x, picture):.1f} dB", colour=colour))
         yield [panels.row(asked.say("decoder"), decoder, "data"), panels.row(asked.say("unet"), unet, "prediction")]
 

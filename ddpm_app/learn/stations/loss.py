@@ -56,7 +56,9 @@ def _measured(bench: LearnContext, count: int, found: dict[str, Any]) -> Iterato
     from ddpm_app.train.evaluate import FixedNoiseEvaluator
 
     known, config = _OnTheBench(bench), bench.config
-    if math.prod(bench.model.shape) % 16 == 0:  # then torch draws the same noise in smaller batches, which make shorter slices
+    if (
+        math.prod(bench.model.shape) % 16 == 0
+    ):  # then torch draws the same noise in smaller batches, which make shorter slices
         config = dataclasses.replace(config, eval_batch_size=AT_ONCE)
     ruler = FixedNoiseEvaluator(config, bench.pictures, known, known, bench.abar, count)
     for kind, _ in KINDS:
@@ -67,11 +69,21 @@ def _measured(bench: LearnContext, count: int, found: dict[str, Any]) -> Iterato
 
 
 # ---- what is shown ------------------------------------------------------------------------------------------------------
-def _panels(bench: LearnContext, asked: StationRequest, recorded: list[dict[str, Any]], found: dict[str, Any]) -> list[Panel]:
+def _panels(
+    bench: LearnContext, asked: StationRequest, recorded: list[dict[str, Any]], found: dict[str, Any]
+) -> list[Panel]:
     earlier = _earlier(asked, recorded)
-    notes = {"hides": (_hides(bench, asked, found), ""), "gap": _gap(bench, asked, found), "record": ("" if recorded else asked.say("no_record"), "")}
+    notes = {
+        "hides": (_hides(bench, asked, found), ""),
+        "gap": _gap(bench, asked, found),
+        "record": ("" if recorded else asked.say("no_record"), ""),
+    }
     told = [panels.note(text, tone) | {"name": name} for name, (text, tone) in notes.items() if text]
-    return [panels.charts("loss", [_chart(bench, asked, found, earlier)], asked.lang), *told, _table(asked, recorded, earlier, found)]
+    return [
+        panels.charts("loss", [_chart(bench, asked, found, earlier)], asked.lang),
+        *told,
+        _table(asked, recorded, earlier, found),
+    ]
 
 
 def _earlier(asked: StationRequest, recorded: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -82,7 +94,9 @@ def _earlier(asked: StationRequest, recorded: list[dict[str, Any]]) -> dict[str,
     return min(recorded, key=lambda row: abs(row["step"] - asked["back"] * last))
 
 
-def _chart(bench: LearnContext, asked: StationRequest, found: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
+def _chart(
+    bench: LearnContext, asked: StationRequest, found: dict[str, Any], earlier: dict[str, Any] | None
+) -> dict[str, Any]:
     from ddpm_app.learn.probes import timesteps
 
     total, lines = bench.timesteps, []
@@ -95,8 +109,17 @@ def _chart(bench: LearnContext, asked: StationRequest, found: dict[str, Any], ea
             mean = float(found[kind].mean())
             lines.append(plots.line(asked.say(f"mean_{kind}"), colour, ([0, total], [mean, mean]), "dashed"))
     if earlier:
-        lines.append(plots.line(asked.say("line_earlier", step=f"{earlier['step']:,}"), "noise", _points(earlier["bands"], total), "dashed"))
-    return plots.chart("loss", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=total, wide=True, at=asked.t)
+        lines.append(
+            plots.line(
+                asked.say("line_earlier", step=f"{earlier['step']:,}"),
+                "noise",
+                _points(earlier["bands"], total),
+                "dashed",
+            )
+        )
+    return plots.chart(
+        "loss", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=total, wide=True, at=asked.t
+    )
 
 
 def _points(values: list[float], total: int) -> tuple[list[float], list[float]]:
@@ -104,21 +127,40 @@ def _points(values: list[float], total: int) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _table(asked: StationRequest, recorded: list[dict[str, Any]], earlier: dict[str, Any] | None, found: dict[str, Any]) -> Panel:
+def _table(
+    asked: StationRequest, recorded: list[dict[str, Any]], earlier: dict[str, Any] | None, found: dict[str, Any]
+) -> Panel:
     """The one number beside what it is the mean of."""
     from ddpm_app.learn.probes import timesteps
 
-    rows = [_row(asked.say(kind), colour, float(found[kind].nanmean()) if kind in found else None,
-                 timesteps.bands(found[kind]) if kind in found else []) for kind, colour in KINDS if kind in found or not found]
+    rows = [
+        _row(
+            asked.say(kind),
+            colour,
+            float(found[kind].nanmean()) if kind in found else None,
+            timesteps.bands(found[kind]) if kind in found else [],
+        )
+        for kind, colour in KINDS
+        if kind in found or not found
+    ]
     records = [("recorded", recorded[-1]), ("earlier", earlier)] if recorded else []
     for key, row in records:
         rows.append(_row(asked.say(key, step=f"{row['step']:,}"), "noise", row["train_loss"], row["bands"]))
-    return panels.table("numbers", ["", *(asked.say(f"head_{key}") for key in ("mean", "least", "most", "times"))], rows, asked.say("table"))
+    return panels.table(
+        "numbers",
+        ["", *(asked.say(f"head_{key}") for key in ("mean", "least", "most", "times"))],
+        rows,
+        asked.say("table"),
+    )
 
 
 def _row(label: str, colour: str, mean: float | None, values: list[float]) -> list[Any]:
     known = [v for v in values if math.isfinite(v)]
-    told = [f"{mean:.4f}", f"{min(known):.4f}", f"{max(known):.4f}", f"{max(known) / max(min(known), 1e-12):,.0f} x"] if known else [""] * 4
+    told = (
+        [f"{mean:.4f}", f"{min(known):.4f}", f"{max(known):.4f}", f"{max(known) / max(min(known), 1e-12):,.0f} x"]
+        if known
+        else [""] * 4
+    )
     return [{"text": label, "colour": colour}, *told]
 
 
@@ -131,8 +173,15 @@ def _hides(bench: LearnContext, asked: StationRequest, found: dict[str, Any]) ->
     values = timesteps.bands(found["train"])
     total, edges = sum(values) or 1.0, [round(k * bench.timesteps / len(values)) for k in range(len(values) + 1)]
     most, least = values.index(max(values)), values.index(min(values))
-    return asked.say("hides", share=f"{100 * values[most] / total:.0f}", first=edges[most], last=edges[most + 1] - 1,
-                     low=f"{100 * values[least] / total:.1g}", low_first=edges[least], low_last=edges[least + 1] - 1)
+    return asked.say(
+        "hides",
+        share=f"{100 * values[most] / total:.0f}",
+        first=edges[most],
+        last=edges[most + 1] - 1,
+        low=f"{100 * values[least] / total:.1g}",
+        low_first=edges[least],
+        low_last=edges[least + 1] - 1,
+    )
 
 
 def _gap(bench: LearnContext, asked: StationRequest, found: dict[str, Any]) -> tuple[str, str]:
@@ -142,7 +191,11 @@ def _gap(bench: LearnContext, asked: StationRequest, found: dict[str, Any]) -> t
     if len(found) < len(KINDS) or not all(losses.isfinite().all() for losses in found.values()):
         return asked.say("comparing"), ""
     times = float(found["held_out"].mean() / found["train"].mean())
-    return (asked.say("overfits", times=f"{times:.1f}"), "warn") if times > WIDE_GAP else (asked.say("alike", times=f"{times:.2f}"), "good")
+    return (
+        (asked.say("overfits", times=f"{times:.1f}"), "warn")
+        if times > WIDE_GAP
+        else (asked.say("alike", times=f"{times:.2f}"), "good")
+    )
 
 
 STATION = Station(

@@ -75,12 +75,16 @@ def _drawn(bench: LearnContext, asked: StationRequest, first: int, train: np.nda
     key = np.random.default_rng(generator(asked.seed, "memory", first).initial_seed())
     condition = bench.conditions(key.choice(train, AT_ONCE))
     guided = sample.CFGDenoiser(model.unet, condition, condition, 1)
-    for frame in sample.denoise(guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)):
+    for frame in sample.denoise(
+        guided, noise, sample.make_sampler("dpmpp_2m", model.scheduler), min(STEPS, bench.timesteps)
+    ):
         shown = frame.step % SHOW_EVERY == 1 or frame.step == frame.total
         yield model.codec.decode(frame.x0).cpu().clamp(-1, 1) if shown else None
 
 
-def _searched(bench: LearnContext, queries: Any, train: np.ndarray, own: Any = ()) -> Generator[None, None, tuple[Any, Any]]:
+def _searched(
+    bench: LearnContext, queries: Any, train: np.ndarray, own: Any = ()
+) -> Generator[None, None, tuple[Any, Any]]:
     """(place in ``train``, distance) of each query's nearest training picture."""
     from ddpm_app.learn.probes import memorization
 
@@ -94,7 +98,14 @@ def _searched(bench: LearnContext, queries: Any, train: np.ndarray, own: Any = (
 
 
 # ---- what is shown ------------------------------------------------------------------------------------------------------
-def _pairs(bench: LearnContext, asked: StationRequest, drawn: list[Any], train: np.ndarray, found: Any, limit: float | None = None) -> Panel:
+def _pairs(
+    bench: LearnContext,
+    asked: StationRequest,
+    drawn: list[Any],
+    train: np.ndarray,
+    found: Any,
+    limit: float | None = None,
+) -> Panel:
     """The drawn pictures over their nearest ones."""
     known = bench.pictures
     above = [_image(x, len(drawn), "", "prediction") for x in drawn]
@@ -103,7 +114,10 @@ def _pairs(bench: LearnContext, asked: StationRequest, drawn: list[Any], train: 
         place, distance = train[int(found[0][k])], float(found[1][k])
         key = "distance" if limit is None else "copy" if distance < limit else "no_copy"
         below.append(_image(known.tensors([place])[0], len(drawn), asked.say(key, distance=f"{distance:.3f}"), "data"))
-    rows = [panels.row(asked.say("drawn"), above, "prediction"), panels.row(asked.say("nearest"), below or [_nothing(x) for x in above], "data")]
+    rows = [
+        panels.row(asked.say("drawn"), above, "prediction"),
+        panels.row(asked.say("nearest"), below or [_nothing(x) for x in above], "data"),
+    ]
     return panels.pictures("pairs", rows, note=asked.say("pairs_told"))
 
 
@@ -114,22 +128,41 @@ def _image(x: Any, count: int, told: str, colour: str) -> dict[str, Any]:
 
 def _nothing(image: dict[str, Any]) -> dict[str, Any]:
     """Holds the place of a picture of the same size."""
-    return image | {"src": "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7", "colour": ""}
+    return image | {
+        "src": "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7",
+        "colour": "",
+    }
 
 
-def _told(bench: LearnContext, asked: StationRequest, drawn: list[Any], found: Any, train: np.ndarray, unseen: np.ndarray, own: Any) -> list[Panel]:
+def _told(
+    bench: LearnContext,
+    asked: StationRequest,
+    drawn: list[Any],
+    found: Any,
+    train: np.ndarray,
+    unseen: np.ndarray,
+    own: Any,
+) -> list[Panel]:
     import torch
 
     from ddpm_app.learn.probes import memorization
 
     among, usual = asked.memory["usual"]
     button = f'<p><button type="button" class="soft" {panels.setting(preset="overfit-8")}>{asked.say("overfit")}</button></p>'
-    ends = [panels.markup("overfit", button), panels.flow([(asked.say("flow"), torch.stack(drawn), "prediction")], asked.lang)]
+    ends = [
+        panels.markup("overfit", button),
+        panels.flow([(asked.say("flow"), torch.stack(drawn), "prediction")], asked.lang),
+    ]
     if not usual.isfinite().all():
         return [_pairs(bench, asked, drawn, train, found), panels.note(asked.say("single"), "warn"), *ends]
     result = memorization.verdict(found[1], usual)
-    values = {"copies": sum(result.copies), "count": len(drawn), "limit": f"{result.limit:.3f}", "usual": f"{result.usual:.3f}",
-              "generated": f"{result.generated:.3f}"}
+    values = {
+        "copies": sum(result.copies),
+        "count": len(drawn),
+        "limit": f"{result.limit:.3f}",
+        "usual": f"{result.usual:.3f}",
+        "generated": f"{result.generated:.3f}",
+    }
     other = asked.say("among_themselves" if len(own) else "by_accident", copies=result.unseen_copies, count=len(usual))
     part = asked.say("some_only", compared=f"{len(train):,}", all=f"{len(bench.pictures.train):,}")
     return [
@@ -152,18 +185,42 @@ def _chart(asked: StationRequest, generated: Any, usual: Any, limit: float, them
     lines = []
     for (key, colour), distances in ((unseen, usual), (("line_drawn", "prediction"), generated)):
         middles, shares = histogram(distances, 0.0, high, BINS)
-        lines.append(plots.line(asked.say(key), colour, ([float(f"{x:.4g}") for x in middles], [round(100 * share, 1) for share in shares]), "bars"))
-    return plots.chart("distances", asked.say("chart", limit=f"{limit:.3f}"), asked.say("axis"), lines, x_max=high, at=limit)
+        lines.append(
+            plots.line(
+                asked.say(key),
+                colour,
+                ([float(f"{x:.4g}") for x in middles], [round(100 * share, 1) for share in shares]),
+                "bars",
+            )
+        )
+    return plots.chart(
+        "distances", asked.say("chart", limit=f"{limit:.3f}"), asked.say("axis"), lines, x_max=high, at=limit
+    )
 
 
-def _unseen(bench: LearnContext, asked: StationRequest, train: np.ndarray, unseen: np.ndarray, among: Any, usual: Any, themselves: bool) -> Panel:
+def _unseen(
+    bench: LearnContext,
+    asked: StationRequest,
+    train: np.ndarray,
+    unseen: np.ndarray,
+    among: Any,
+    usual: Any,
+    themselves: bool,
+) -> Panel:
     """Some unseen pictures beside their nearest: what mere likeness looks like."""
     chosen, known = _some(np.arange(len(unseen)), SHOWN), bench.pictures
     colour, key = ("data", "other_training") if themselves else ("held-out", "held_out")
     above = [_image(known.tensors([unseen[k]])[0], 2 * len(chosen), "", colour) for k in chosen]
     told = [asked.say("distance", distance=f"{float(usual[k]):.3f}") for k in chosen]
-    below = [_image(known.tensors([train[int(among[k])]])[0], 2 * len(chosen), text, "data") for k, text in zip(chosen, told, strict=True)]
-    return panels.pictures("unseen", [panels.row(asked.say(key), above, colour), panels.row(asked.say("nearest"), below, "data")], asked.say("unseen"))
+    below = [
+        _image(known.tensors([train[int(among[k])]])[0], 2 * len(chosen), text, "data")
+        for k, text in zip(chosen, told, strict=True)
+    ]
+    return panels.pictures(
+        "unseen",
+        [panels.row(asked.say(key), above, colour), panels.row(asked.say("nearest"), below, "data")],
+        asked.say("unseen"),
+    )
 
 
 STATION = Station(

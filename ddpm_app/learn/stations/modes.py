@@ -10,7 +10,12 @@ from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.station import Choice, Panel, Slider, Station, StationRequest
 
 SECTIONS = ("up", "mid", "down", "ends", "attention", "all")
-WAYS = {"train": (True, True, True), "eval": (False, True, True), "no_grad": (False, False, True), "frozen": (True, True, False)}
+WAYS = {
+    "train": (True, True, True),
+    "eval": (False, True, True),
+    "no_grad": (False, False, True),
+    "frozen": (True, True, False),
+}
 """Rows of the table of costs: train mode, gradients on, weights that require them."""
 SIDE = 64
 """Larger pictures are shown as means over some pixels."""
@@ -40,7 +45,15 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
     yield content
     found = []
     for training, trainable in ((False, "all"), (True, asked["trainable"])):
-        parts = bench.config, bench.model.unet, bench.x0, bench.noise(asked.seed), asked.t, bench.abar.float(), given.condition
+        parts = (
+            bench.config,
+            bench.model.unet,
+            bench.x0,
+            bench.noise(asked.seed),
+            asked.t,
+            bench.abar.float(),
+            given.condition,
+        )
         found.append(train_eval.gradients(*parts, training, (trainable,)))
         yield None
     content += [_verdict(asked, *found), _gradients(asked, *found)]
@@ -71,7 +84,10 @@ def _twice(asked: StationRequest, outputs: list[Any], guesses: list[Any]) -> Pan
     rows = []
     for k, mode in enumerate(("eval", "train")):
         pair = guesses[2 * k : 2 * k + 2]
-        images = [panels.image(guess, asked.say("turn", turn=turn + 1), colour="prediction") for turn, guess in enumerate(pair)]
+        images = [
+            panels.image(guess, asked.say("turn", turn=turn + 1), colour="prediction")
+            for turn, guess in enumerate(pair)
+        ]
         images.append(panels.heat(apart[k], limit, asked.say("apart", most=f"{float(apart[k].max()):.3g}"), "size"))
         bar = panels.scale("size", limit, asked.say("scale")) if k else None
         rows.append(panels.row(asked.say(f"mode_{mode}"), images, "prediction", bar))
@@ -82,16 +98,25 @@ def _why(asked: StationRequest, layers: Any, outputs: list[Any]) -> Panel:
     """What in this network a mode could change."""
     found, share = layers
     between = float((outputs[0] - outputs[2]).abs().max())
-    counts = {"dropouts": found["Dropout"], "groups": found["GroupNorm"] + found["LayerNorm"], "batches": found["BatchNorm"]}
+    counts = {
+        "dropouts": found["Dropout"],
+        "groups": found["GroupNorm"] + found["LayerNorm"],
+        "batches": found["BatchNorm"],
+    }
     key = "why_dropout" if share else "why_same" if not between else "why_other"
-    return panels.markup("why", f'<p class="remark">{html.escape(asked.say(key, share=f"{share:g}", between=f"{between:.3g}", **counts))}</p>')
+    return panels.markup(
+        "why",
+        f'<p class="remark">{html.escape(asked.say(key, share=f"{share:g}", between=f"{between:.3g}", **counts))}</p>',
+    )
 
 
 def _verdict(asked: StationRequest, whole: dict[str, tuple], chosen: dict[str, tuple]) -> Panel:
     """The reader's own question, answered by what was just measured."""
     disjoint = [name for name in whole if name != "attention"]
     total = sum(whole[name][0] for name in disjoint)
-    trained, learns = (f"{sum(found[name][0] for name in disjoint if found[name][1] is not None):,}" for found in (whole, chosen))
+    trained, learns = (
+        f"{sum(found[name][0] for name in disjoint if found[name][1] is not None):,}" for found in (whole, chosen)
+    )
     part = asked.say(f"trainable.{asked['trainable']}")
     return panels.note(asked.say("verdict", total=f"{total:,}", trained=trained, learns=learns, part=part), "good")
 
@@ -104,10 +129,14 @@ def _gradients(asked: StationRequest, whole: dict[str, tuple], chosen: dict[str,
         return "None" if norm is None else {"text": f"{norm:.3g}", "bar": norm / most}
 
     labels = {name: asked.say("within", section=name) if name == "attention" else name for name in whole}
-    rows = [[label, cell(whole[name][1]), cell(chosen[name][1]), f"{whole[name][0]:,}"] for name, label in labels.items()]
+    rows = [
+        [label, cell(whole[name][1]), cell(chosen[name][1]), f"{whole[name][0]:,}"] for name, label in labels.items()
+    ]
     head = ["section", "eval_all", "train_some", "parameters"]
     part = asked.say(f"trainable.{asked['trainable']}")
-    return panels.table("gradients", [asked.say(f"head_{key}", part=part) for key in head], rows, asked.say("gradients"))
+    return panels.table(
+        "gradients", [asked.say(f"head_{key}", part=part) for key in head], rows, asked.say("gradients")
+    )
 
 
 def _costs(asked: StationRequest, costs: dict[str, tuple]) -> Panel:
@@ -118,7 +147,12 @@ def _costs(asked: StationRequest, costs: dict[str, tuple]) -> Panel:
         memory = {"text": format_bytes(kept) if kept else "0", "bar": kept / most} if kept is not None else "…"
         times = [f"{1000 * time:.0f} ms" if time else "-" if name in costs else "…" for time in (forward, backward)]
         rows.append([asked.say(f"way_{name}"), memory, *times])
-    return panels.table("costs", [asked.say(f"head_{key}") for key in ("way", "memory", "forward", "backward")], rows, asked.say("costs"))
+    return panels.table(
+        "costs",
+        [asked.say(f"head_{key}") for key in ("way", "memory", "forward", "backward")],
+        rows,
+        asked.say("costs"),
+    )
 
 
 STATION = Station(
@@ -130,5 +164,9 @@ STATION = Station(
         r"\mathrm{eval:}\;\mathrm{Dropout}_p(h)=h",
         r"\mathrm{both:}\;\mathrm{GroupNorm}(h)=\gamma\,\frac{h-\mu_g}{\sqrt{\sigma_g^2+\varepsilon}}+\beta",
     ),
-    code=("ddpm_app.model.unet:freeze", "ddpm_app.learn.probes.train_eval:gradients", "ddpm_app.learn.probes.train_eval:kept_bytes"),
+    code=(
+        "ddpm_app.model.unet:freeze",
+        "ddpm_app.learn.probes.train_eval:gradients",
+        "ddpm_app.learn.probes.train_eval:kept_bytes",
+    ),
 )

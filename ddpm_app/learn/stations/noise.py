@@ -32,10 +32,14 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
         panels.image(panels.seen(bench.model, eps[0]), "ε", colour="noise"),
         panels.image(panels.seen(bench.model, x_t[0]), f"x_t, t = {t}", colour="noise"),
     ]
-    told = asked.say("mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.abar[t]:.3f}")
+    told = asked.say(
+        "mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.abar[t]:.3f}"
+    )
     share = (bench.timesteps - 1) / (len(abar) - 1)
     walk = [
-        panels.image(panels.seen(bench.model, x), f"t = {k}", colour="noise" if k else "data", set={"t": round(k * share)})
+        panels.image(
+            panels.seen(bench.model, x), f"t = {k}", colour="noise" if k else "data", set={"t": round(k * share)}
+        )
         for k, x in zip(times, mixed, strict=True)
     ]
     warning = asked.say("shows" if found.shows else "gone", left=f"{100 * found.left:.1f}", last=len(abar) - 1)
@@ -56,7 +60,11 @@ def _schedule(bench: LearnContext, asked: StationRequest) -> Any:
     if name == OWN and length == OWN:
         return bench.abar.cpu()
     timesteps = bench.timesteps if length == OWN else int(length)
-    return forward_process.stretched(bench.model.scheduler, timesteps) if name == OWN else forward_process.schedule(name, timesteps)
+    return (
+        forward_process.stretched(bench.model.scheduler, timesteps)
+        if name == OWN
+        else forward_process.schedule(name, timesteps)
+    )
 
 
 def _curves(found: Any, t: int, asked: StationRequest) -> list[dict[str, Any]]:
@@ -70,7 +78,9 @@ def _curves(found: Any, t: int, asked: StationRequest) -> list[dict[str, Any]]:
     unit = asked.say("axis")
     return [
         plots.chart("mixing", asked.say("chart_mixing"), unit, mixing, x_max=last, at=t),
-        plots.chart("snr", asked.say("chart_snr"), unit, [line("line_snr", "prediction", found.log_snr)], x_max=last, at=t),
+        plots.chart(
+            "snr", asked.say("chart_snr"), unit, [line("line_snr", "prediction", found.log_snr)], x_max=last, at=t
+        ),
     ]
 
 

@@ -22,6 +22,7 @@ BYTES = 28
 KEPT = 6
 """Copies that exist at once, all viewers together; the oldest are forgotten."""
 
+
 @dataclasses.dataclass
 class _Glass:
     """One viewer's copy, its four pictures, ``clean`` as they are shown, and what was seen: losses and averaged are (step, loss)."""
@@ -84,7 +85,9 @@ def _begin(bench: LearnContext, asked: StationRequest) -> Generator[None, None, 
     batch = Batch(x0, bench.noise(asked.seed, len(x0)), timesteps, bench.conditions(indices))
     clean = [panels.image(x, colour="data") for x in panels.small(bench.pictures.tensors(indices), SIDE)]
     yield
-    glass = asked.memory["glass"] = _Glass(asked.seed, Trial(bench.config, bench.model.unet, bench.abar.float()), batch, clean)
+    glass = asked.memory["glass"] = _Glass(
+        asked.seed, Trial(bench.config, bench.model.unet, bench.abar.float()), batch, clean
+    )
     _kept[:] = [memory for memory in _kept if memory is not asked.memory] + [asked.memory]
     if len(_kept) > KEPT:
         _kept.pop(0).pop("glass", None)
@@ -118,7 +121,15 @@ def _average(glass: _Glass) -> Iterator[None]:
 def _panels(bench: LearnContext, asked: StationRequest, glass: _Glass) -> list[Panel]:
     lost = [] if math.isfinite(glass.look.loss) else [panels.note(asked.say("lost"), "bad")]
     muon = [panels.note(asked.say("muon")) | {"name": "muon"}] if len(glass.trial.optimizers) > 1 else []
-    return [*lost, glass.pictures, _chart(asked, glass), _numbers(bench, asked, glass), *muon, _blocks(asked, glass), _flow(asked, glass)]
+    return [
+        *lost,
+        glass.pictures,
+        _chart(asked, glass),
+        _numbers(bench, asked, glass),
+        *muon,
+        _blocks(asked, glass),
+        _flow(asked, glass),
+    ]
 
 
 def _pictures(bench: LearnContext, asked: StationRequest, glass: _Glass) -> Panel:
@@ -148,11 +159,15 @@ def _chart(asked: StationRequest, glass: _Glass) -> Panel:
         return [step for step, _ in kept], [loss for _, loss in kept]
 
     lines = [
-        plots.line(asked.say("line_loss"), "prediction", points(glass.losses), "dots" if len(glass.losses) <= 30 else "line"),
+        plots.line(
+            asked.say("line_loss"), "prediction", points(glass.losses), "dots" if len(glass.losses) <= 30 else "line"
+        ),
         plots.line(asked.say("line_averaged"), "data", points(glass.averaged), "dashed"),
     ]
     most = max(10, glass.look.step)
-    return panels.charts("loss", [plots.chart("loss", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=most)], asked.lang)
+    return panels.charts(
+        "loss", [plots.chart("loss", asked.say("chart"), asked.say("axis"), lines, log=True, x_max=most)], asked.lang
+    )
 
 
 def _numbers(bench: LearnContext, asked: StationRequest, glass: _Glass) -> Panel:
@@ -167,7 +182,10 @@ def _numbers(bench: LearnContext, asked: StationRequest, glass: _Glass) -> Panel
         ("step", str(look.step)),
         ("loss", f"{look.loss:.5f}"),
         ("norm", f"{look.norm:.4g}"),
-        ("clip", asked.say("clipped" if clip < 1 else "unclipped", limit=f"{config.max_grad_norm:g}", factor=f"{clip:.3g}")),
+        (
+            "clip",
+            asked.say("clipped" if clip < 1 else "unclipped", limit=f"{config.max_grad_norm:g}", factor=f"{clip:.3g}"),
+        ),
         ("rates", rates),
         ("change", f"{100 * change:.3g} %" if trial.step else "-"),
         ("since", f"{100 * math.hypot(*trial.moved().values()) / length:.3g} %"),
@@ -182,7 +200,9 @@ def _numbers(bench: LearnContext, asked: StationRequest, glass: _Glass) -> Panel
             ("ema_loss", f"{glass.averaged[-1][1]:.5f}" if begun else "-"),
         ]
     rows.append(("seconds", f"{glass.seconds:.2f} s" if glass.seconds else "-"))
-    return panels.table("numbers", ["", ""], [[asked.say(f"row_{key}"), value] for key, value in rows], asked.say("numbers"))
+    return panels.table(
+        "numbers", ["", ""], [[asked.say(f"row_{key}"), value] for key, value in rows], asked.say("numbers")
+    )
 
 
 def _blocks(asked: StationRequest, glass: _Glass) -> Panel:
@@ -192,19 +212,32 @@ def _blocks(asked: StationRequest, glass: _Glass) -> Panel:
     trial, look = glass.trial, glass.look
     lengths, moved = trial.lengths(), trial.moved()
     last = {name: change / lengths[name] if lengths[name] else 0.0 for name, change in trial.changes.items()}
-    most = [max((value for value in found if value is not None), default=0) or 1 for found in (look.norms.values(), last.values())]
+    most = [
+        max((value for value in found if value is not None), default=0) or 1
+        for found in (look.norms.values(), last.values())
+    ]
     rows = []
     for name in parts(trial.network):
         norm = look.norms[name]
         gradient = asked.say("frozen") if norm is None else {"text": f"{norm:.3g}", "bar": norm / most[0]}
         change = {"text": f"{100 * last[name]:.3g} %", "bar": last[name] / most[1]} if name in last else "-"
         rows.append([name, gradient, change, f"{100 * moved[name] / lengths[name]:.3g} %" if lengths[name] else "-"])
-    return panels.table("blocks", [asked.say(f"head_{key}") for key in ("block", "gradient", "change", "since")], rows, asked.say("blocks"))
+    return panels.table(
+        "blocks",
+        [asked.say(f"head_{key}") for key in ("block", "gradient", "change", "since")],
+        rows,
+        asked.say("blocks"),
+    )
 
 
 def _flow(asked: StationRequest, glass: _Glass) -> Panel:
     batch, look = glass.batch, glass.look
-    told = [("x0", batch.x0, "data"), ("eps", batch.eps, "noise"), ("t", batch.timesteps, ""), ("output", look.output, "prediction")]
+    told = [
+        ("x0", batch.x0, "data"),
+        ("eps", batch.eps, "noise"),
+        ("t", batch.timesteps, ""),
+        ("output", look.output, "prediction"),
+    ]
     return panels.flow([*told, ("loss", look.losses, "")], asked.lang)
 
 
@@ -219,7 +252,11 @@ STATION = Station(
         r"\theta\leftarrow\theta-\eta\,(\hat m/(\sqrt{\hat v}+\varepsilon)+\lambda\theta)",
         r"\theta_{\mathrm{EMA}}\leftarrow d\,\theta_{\mathrm{EMA}}+(1-d)\,\theta",
     ),
-    code=("ddpm_app.train.evaluate:picture_losses", "ddpm_app.learn.probes.step:Trial.update", "ddpm_app.train.loop:_Work.step"),
+    code=(
+        "ddpm_app.train.evaluate:picture_losses",
+        "ddpm_app.learn.probes.step:Trial.update",
+        "ddpm_app.train.loop:_Work.step",
+    ),
     uses=("seed",),
     whole=True,
     model="butterflies-words",

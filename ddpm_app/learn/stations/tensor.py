@@ -36,11 +36,21 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
     back = preprocess.to_display(x)[0]
     apart = int(np.abs(back.astype(int) - pixels.astype(int)).max())
     yield [
-        panels.pictures("way", _way(bench, asked, pixels, x, back, mode), note=asked.say("trained", mode=asked.say(f"mode.{own}"))),
+        panels.pictures(
+            "way", _way(bench, asked, pixels, x, back, mode), note=asked.say("trained", mode=asked.say(f"mode.{own}"))
+        ),
         _verdict(asked, apart, x),
-        panels.charts("histograms", _histograms(asked, torch.from_numpy(pixels), x, torch.from_numpy(back)), asked.lang),
+        panels.charts(
+            "histograms", _histograms(asked, torch.from_numpy(pixels), x, torch.from_numpy(back)), asked.lang
+        ),
         _followed(asked),
-        panels.pictures("modes", [panels.row("", _modes(asked, squares, mode))], asked.say("modes"), _square_told(bench, asked), size="small"),
+        panels.pictures(
+            "modes",
+            [panels.row("", _modes(asked, squares, mode))],
+            asked.say("modes"),
+            _square_told(bench, asked),
+            size="small",
+        ),
         panels.flow([(asked.say("pixels"), torch.from_numpy(pixels), "data"), ("x", x, "data")], asked.lang),
     ]
 
@@ -110,7 +120,12 @@ def _byte(value: float) -> str:
 
 def _modes(asked: StationRequest, squares: dict[str, Any], mode: str) -> list[dict[str, Any]]:
     return [
-        panels.image(_image(square), asked.say(f"mode.{name}"), set={"mode": name}, **({"colour": "data"} if name == mode else {}))
+        panels.image(
+            _image(square),
+            asked.say(f"mode.{name}"),
+            set={"mode": name},
+            **({"colour": "data"} if name == mode else {}),
+        )
         for name, square in squares.items()
     ]
 
@@ -128,7 +143,11 @@ STATION = Station(
         r"x=\frac{p/255-0.5}{0.5}\in[-1,1],\quad p\in\{0,\dots,255\}",
         r"p=\mathrm{round}\left(255\cdot\mathrm{clamp}\left(\frac{x+1}{2},0,1\right)\right)",
     ),
-    code=("ddpm_app.data.preprocess:square", "ddpm_app.data.preprocess:to_tensors", "ddpm_app.data.preprocess:to_display"),
+    code=(
+        "ddpm_app.data.preprocess:square",
+        "ddpm_app.data.preprocess:to_tensors",
+        "ddpm_app.data.preprocess:to_display",
+    ),
     uses=("picture",),
     network=False,
 )

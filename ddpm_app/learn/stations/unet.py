@@ -32,12 +32,22 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
     x_t, found = _traced(bench, asked)
     wanted = asked["block"].strip() or FIRST
     chosen = found.get(wanted) or found.get(FIRST) or found["mid"]
-    content = [panels.markup("map", _map(list(found.values()), chosen.name, asked)), _maps(chosen, asked), _table(found, chosen.name, asked)]
+    content = [
+        panels.markup("map", _map(list(found.values()), chosen.name, asked)),
+        _maps(chosen, asked),
+        _table(found, chosen.name, asked),
+    ]
     if wanted not in found:
         panels.insert(0, panels.note(asked.say("unknown", block=wanted, known=", ".join(found)), "warn"))
     yield content
     waves, learned, strips = _embedding(bench, asked)
-    yield [*content, strips, panels.flow([("x_t", x_t, "noise"), *_output(chosen), ("sin/cos(t)", waves, ""), ("emb(t)", learned, "")], asked.lang)]
+    yield [
+        *content,
+        strips,
+        panels.flow(
+            [("x_t", x_t, "noise"), *_output(chosen), ("sin/cos(t)", waves, ""), ("emb(t)", learned, "")], asked.lang
+        ),
+    ]
 
 
 def _traced(bench: LearnContext, asked: StationRequest) -> tuple[Any, dict[str, Any]]:
@@ -68,9 +78,17 @@ def _count(parameters: int) -> str:
 def _maps(block: Any, asked: StationRequest) -> Panel:
     import torch
 
-    told = asked.say("chosen", kind=block.kind, shape=_spell(block.shape) or "-", parameters=_count(block.parameters), size=f"{block.size:.3g}")
+    told = asked.say(
+        "chosen",
+        kind=block.kind,
+        shape=_spell(block.shape) or "-",
+        parameters=_count(block.parameters),
+        size=f"{block.size:.3g}",
+    )
     if block.skips:
-        told += " " + asked.say("receives", skips=", ".join(f"{skip.source} ({_spell(skip.shape)})" for skip in block.skips))
+        told += " " + asked.say(
+            "receives", skips=", ".join(f"{skip.source} ({_spell(skip.shape)})" for skip in block.skips)
+        )
     maps, images, bar = block.maps, [], None
     if maps is None:
         told += " " + asked.say("vector")
@@ -84,7 +102,9 @@ def _maps(block: Any, asked: StationRequest) -> Panel:
         told_of = [asked.say("channel", channel=k, size=size) for k, size in enumerate(sizes)]
         images = [panels.heat(one, limit, words) for one, words in zip(maps, told_of, strict=True)]
         bar = panels.scale("signed", limit, asked.say("scale", share=f"{100 * SHARE:g}"))
-    return panels.pictures("maps", [panels.row("", images, "prediction", bar)], asked.say("maps", block=block.name), told, "small")
+    return panels.pictures(
+        "maps", [panels.row("", images, "prediction", bar)], asked.say("maps", block=block.name), told, "small"
+    )
 
 
 def _table(found: dict[str, Any], chosen: str, asked: StationRequest) -> Panel:
@@ -96,11 +116,15 @@ def _table(found: dict[str, Any], chosen: str, asked: StationRequest) -> Panel:
             _spell(block.shape),
             {"text": f"{block.parameters:,}", "bar": block.parameters / most},
             f"{block.size:.3g}",
-            ", ".join(asked.say(key, count=n) for key, n in zip(("to_itself", "to_words"), block.attention, strict=True) if n),
+            ", ".join(
+                asked.say(key, count=n) for key, n in zip(("to_itself", "to_words"), block.attention, strict=True) if n
+            ),
         ]
         for block in found.values()
     ]
-    return panels.table("blocks", head, rows, asked.say("table", parameters=f"{sum(block.parameters for block in found.values()):,}"))
+    return panels.table(
+        "blocks", head, rows, asked.say("table", parameters=f"{sum(block.parameters for block in found.values()):,}")
+    )
 
 
 # ---- the map --------------------------------------------------------------------------------------------------------
@@ -118,7 +142,10 @@ def _map(blocks: list[Any], chosen: str, asked: StationRequest) -> str:
     lines += [_arrow(*(place[name] for name in pair)) for way in ways for pair in zip(way, way[1:], strict=False)]
     if "mid" in at:
         (x, y), below = place["mid"], TOP + levels * PITCH + TALL
-        lines += [_path(f"M{LEFT + BOX / 2} {below}V{y + TALL / 2}H{x - 1}"), _path(f"M{x + BOX} {y + TALL / 2}H{RIGHT + BOX / 2}V{below + 1}")]
+        lines += [
+            _path(f"M{LEFT + BOX / 2} {below}V{y + TALL / 2}H{x - 1}"),
+            _path(f"M{x + BOX} {y + TALL / 2}H{RIGHT + BOX / 2}V{below + 1}"),
+        ]
     boxes = [_box(at[name], *spot, name == chosen, asked) for name, spot in place.items() if name in at]
     beside = [block for block in blocks if block.name not in place]
     boxes += [_pill(block, k, block.name == chosen, asked) for k, block in enumerate(beside)]
@@ -136,7 +163,11 @@ def _path(d: str, kind: str = "unet-way", told: str = "") -> str:
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
     """Down on the left, up on the right."""
     middle = start[0] + BOX / 2
-    return _path(f"M{middle} {start[1] + TALL}V{end[1] - 1}" if end[1] > start[1] else f"M{middle} {start[1]}V{end[1] + TALL + 1}")
+    return _path(
+        f"M{middle} {start[1] + TALL}V{end[1] - 1}"
+        if end[1] > start[1]
+        else f"M{middle} {start[1]}V{end[1] + TALL + 1}"
+    )
 
 
 def _skips(block: Any, place: dict[str, tuple[float, float]], chosen: str) -> str:
@@ -147,13 +178,21 @@ def _skips(block: Any, place: dict[str, tuple[float, float]], chosen: str) -> st
         here = y + TALL - 8 - k * (TALL - 16) / max(1, len(block.skips) - 1)
         across = place.get(skip.source, (LEFT, y))[1] == y
         start = f"M{LEFT + BOX} {here}" if across else f"M{LEFT + BOX / 2} {y - 9}H{LEFT + BOX + 12}V{here}"
-        drawn.append(_path(f"{start}H{RIGHT - 1}", f"unet-skip{lit}", f"{skip.source} → {block.name}: {_spell(skip.shape)}"))
+        drawn.append(
+            _path(f"{start}H{RIGHT - 1}", f"unet-skip{lit}", f"{skip.source} → {block.name}: {_spell(skip.shape)}")
+        )
     return "".join(drawn)
 
 
 def _box(block: Any, x: float, y: float, chosen: bool, asked: StationRequest) -> str:
-    words = [(block.name, 15, "name"), (_spell(block.shape), 28.5, ""), (asked.say("box", parameters=_count(block.parameters)), 40.5, "small")]
-    texts = "".join(f'<text class="{kind}" x="{x + 8}" y="{y + dy}">{html.escape(word)}</text>' for word, dy, kind in words)
+    words = [
+        (block.name, 15, "name"),
+        (_spell(block.shape), 28.5, ""),
+        (asked.say("box", parameters=_count(block.parameters)), 40.5, "small"),
+    ]
+    texts = "".join(
+        f'<text class="{kind}" x="{x + 8}" y="{y + dy}">{html.escape(word)}</text>' for word, dy, kind in words
+    )
     marks = [letter for letter, count in zip("AW", block.attention, strict=True) if count]
     marked = "".join(_mark(letter, x + BOX - 12 - 17 * k, y + 11) for k, letter in enumerate(reversed(marks)))
     return _button(block, chosen, f'<rect x="{x}" y="{y}" width="{BOX}" height="{TALL}" rx="6"/>{texts}{marked}')
@@ -192,9 +231,11 @@ def _embedding(bench: LearnContext, asked: StationRequest) -> tuple[Any, Any, Pa
         shown = values[:, :ROWS].T
         limit = float(shown.abs().max()) or 1.0
         told = asked.say(key, size=values.shape[1])
-        strips.append(_strip(panels.heat(shown, limit), panels.scale("signed", limit), 100 * asked.t / last, told, asked))
+        strips.append(
+            _strip(panels.heat(shown, limit), panels.scale("signed", limit), 100 * asked.t / last, told, asked)
+        )
     now = blocks.embedding(unet, torch.tensor([asked.t]))
-    head = f'<h4>{html.escape(asked.say("embedding"))}</h4>'
+    head = f"<h4>{html.escape(asked.say('embedding'))}</h4>"
     return *now, panels.markup("embedding", f'<div class="unet-time">{head}{"".join(strips)}</div>')
 
 
@@ -212,5 +253,9 @@ STATION = Station(
         r"\mathrm{emb}(t)=W_2\,\mathrm{SiLU}(W_1\,\gamma(t)),\quad\gamma(t)_{i}=\cos(t\,10000^{-i/(d/2)}),\;\gamma(t)_{d/2+i}=\sin(t\,10000^{-i/(d/2)})",
         r"h_{\mathrm{up}}=\mathrm{ResNet}(\,[\,h_{\mathrm{below}},\;h_{\mathrm{skip}}\,],\;\mathrm{emb}(t)\,)",
     ),
-    code=("ddpm_app.model.unet:unet_of", "ddpm_app.learn.probes.blocks:trace", "ddpm_app.learn.probes.blocks:embedding"),
+    code=(
+        "ddpm_app.model.unet:unet_of",
+        "ddpm_app.learn.probes.blocks:trace",
+        "ddpm_app.learn.probes.blocks:embedding",
+    ),
 )

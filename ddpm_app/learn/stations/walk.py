@@ -71,14 +71,18 @@ def _rows(bench: LearnContext, now: dict[str, Any]) -> list[list[Image.Image]]:
     codec, frames = bench.model.codec, now.values()
     x, x0 = torch.cat([frame.x for frame in frames]), torch.cat([frame.x0 for frame in frames])
     side = min(SIDE, bench.model.image_size)
-    return [[_sized(image, side) for image in to_images(part)] for part in (panels.seen(bench.model, x), codec.decode(x0))]
+    return [
+        [_sized(image, side) for image in to_images(part)] for part in (panels.seen(bench.model, x), codec.decode(x0))
+    ]
 
 
 def _sized(image: Image.Image, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.NEAREST if image.width < side else Image.Resampling.LANCZOS)
 
 
-def _film(bench: LearnContext, asked: StationRequest, frames: list[Any], noise: Any, now: dict[str, Any]) -> list[Panel]:
+def _film(
+    bench: LearnContext, asked: StationRequest, frames: list[Any], noise: Any, now: dict[str, Any]
+) -> list[Panel]:
     note = asked.say("latent_order" if bench.model.codec.vae is not None else "order", range=LATENT_RANGE)
     rows = [("x_t", "noise"), (asked.say("guessed"), "prediction")]
     flows = [("x_T", noise, "noise"), *((NAMES[name], frame.x, "prediction") for name, frame in now.items())]
@@ -107,7 +111,9 @@ def _measure(bench: LearnContext, asked: StationRequest, measured: list[Any]) ->
     measured.clear()
     few = tuple(dict.fromkeys(min(steps, bench.timesteps) for steps in samplers.FEW))
     network = samplers.network(bench.model, bench.condition())
-    for one in samplers.measure(bench.model, network, bench.noise(asked.seed), few, min(samplers.MANY, bench.timesteps)):
+    for one in samplers.measure(
+        bench.model, network, bench.noise(asked.seed), few, min(samplers.MANY, bench.timesteps)
+    ):
         if one:
             measured.append(one)
         yield one is not None
@@ -126,12 +132,21 @@ def _measured(bench: LearnContext, asked: StationRequest, measured: list[Any]) -
         lines.append(plots.line(asked.say("line", name=NAMES[name]), colour, (seconds, distances), "dots"))
     chart = plots.chart("quality", asked.say("chart"), asked.say("axis"), lines, log=True, wide=True)
     ordered = sorted(measured, key=lambda one: one.steps)
-    rows = [panels.row(NAMES[name], [_result(asked, one) for one in ordered if one.sampler == name], LINES[name]) for name in LINES]
-    return [told, panels.charts("quality", [chart], asked.lang), panels.pictures("results", [row for row in rows if row["images"]], size="small")]
+    rows = [
+        panels.row(NAMES[name], [_result(asked, one) for one in ordered if one.sampler == name], LINES[name])
+        for name in LINES
+    ]
+    return [
+        told,
+        panels.charts("quality", [chart], asked.lang),
+        panels.pictures("results", [row for row in rows if row["images"]], size="small"),
+    ]
 
 
 def _result(asked: StationRequest, one: Any) -> dict[str, Any]:
-    return panels.image(one.picture, asked.say("result", steps=one.steps, seconds=f"{one.seconds:.1f}", distance=f"{one.distance:.3f}"))
+    return panels.image(
+        one.picture, asked.say("result", steps=one.steps, seconds=f"{one.seconds:.1f}", distance=f"{one.distance:.3f}")
+    )
 
 
 STATION = Station(

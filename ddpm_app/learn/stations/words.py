@@ -40,7 +40,10 @@ def said_of(bench: LearnContext, asked: StationRequest, *controls: str) -> list[
     first, second = (asked[name] for name in controls)
     if asking.kind == "text":
         first = first or bench.text(mine)
-        return [first, second or next((bench.text(i) for i in range(min(TEXTS, len(known))) if bench.text(i) != first), "")]
+        return [
+            first,
+            second or next((bench.text(i) for i in range(min(TEXTS, len(known))) if bench.text(i) != first), ""),
+        ]
     from ddpm_app.learn.probes.words import label_of
 
     own = known.labels[mine] if known.labels and 0 <= known.labels[mine] < asking.none else 0
@@ -61,7 +64,13 @@ def called(bench: LearnContext, asked: StationRequest) -> list[str]:
 def condition_of(bench: LearnContext, said: Any) -> dict[str, Any]:
     """The UNet's arguments that ask for a text, for the number of a label, or, None, for nothing."""
     asking = bench.model.conditioning
-    found = asking.unconditional(1) if said is None else asking.conditional(1, (said,), ()) if isinstance(said, str) else asking.conditional(1, (), (said,))
+    found = (
+        asking.unconditional(1)
+        if said is None
+        else asking.conditional(1, (said,), ())
+        if isinstance(said, str)
+        else asking.conditional(1, (), (said,))
+    )
     return {name: value.to(bench.device) for name, value in found.items()}
 
 
@@ -91,10 +100,17 @@ def _texts(bench: LearnContext, asked: StationRequest, said: list[str]) -> list[
     captions = list(dict.fromkeys(bench.text(i) for i in range(min(OTHERS, len(bench.source)))))
     alike = words.similarity(asking, [*said, "", *captions])
     named = [*called(bench, asked), asked.say("nothing")]
-    table = [[{"text": name}, *({"text": f"{float(alike[i, k]):.3f}", "bar": float(alike[i, k])} for k in range(3))] for i, name in enumerate(named)]
+    table = [
+        [{"text": name}, *({"text": f"{float(alike[i, k]):.3f}", "bar": float(alike[i, k])} for k in range(3))]
+        for i, name in enumerate(named)
+    ]
     rest = alike[3:, 3:]
     count = len(captions)
-    usual = asked.say("usual", count=count, mean=f"{float((rest.sum() - count) / (count * (count - 1))):.3f}") if count > 1 else None
+    usual = (
+        asked.say("usual", count=count, mean=f"{float((rest.sum() - count) / (count * (count - 1))):.3f}")
+        if count > 1
+        else None
+    )
     return [
         panels.markup("tokens", "".join(rows)),
         panels.table("alike", ["", *named], table, asked.say("alike")),
@@ -115,9 +131,12 @@ def _labels(bench: LearnContext, asked: StationRequest, said: list[int]) -> Pane
     for key, title, chosen in zip(("prompt", "other"), called(bench, asked), said, strict=True):
         chips = "".join(
             f'<span class="chip{" chosen" if k == chosen else ""}" {panels.setting(**{key: name})}><b>{html.escape(name)}</b><small>{k}</small></span>'
-            for k, name in enumerate(names[:LABELS]))
+            for k, name in enumerate(names[:LABELS])
+        )
         rows.append(f'<h4>{html.escape(title)}</h4><p class="chips">{chips}</p>')
-    return panels.markup("tokens", "".join(rows) + f'<p class="remark">{html.escape(asked.say("no_tokens", count=len(names)))}</p>')
+    return panels.markup(
+        "tokens", "".join(rows) + f'<p class="remark">{html.escape(asked.say("no_tokens", count=len(names)))}</p>'
+    )
 
 
 # ---- what the network makes of it ---------------------------------------------------------------------------------------
@@ -138,11 +157,17 @@ def _guesses(bench: LearnContext, asked: StationRequest, said: list[Any]) -> lis
     told = [f"{names[1]} \u2212 {names[0]}", f"{names[2]} \u2212 {names[0]}", f"{names[1]} \u2212 {names[2]}"]
     guesses = [panels.image(x, name, colour="prediction") for x, name in zip(seen, names, strict=True)]
     apart = [panels.heat(each, limit, name, "size") for each, name in zip(maps, told, strict=True)]
-    rows = [panels.row(asked.say("guesses", t=asked.t), guesses, "prediction"),
-            panels.row(asked.say("apart"), apart, "", panels.scale("size", limit, asked.say("unit")))]
+    rows = [
+        panels.row(asked.say("guesses", t=asked.t), guesses, "prediction"),
+        panels.row(asked.say("apart"), apart, "", panels.scale("size", limit, asked.say("unit"))),
+    ]
     condition = next(iter(conditions[1].values()))
-    flows = [(asked.say("flow_condition"), condition, ""), ("x_t", x_t, "noise"), (asked.say("flow_guess"), x0[1:2], "prediction"),
-             (asked.say("flow_difference"), x0[1:2] - x0[:1], "prediction")]
+    flows = [
+        (asked.say("flow_condition"), condition, ""),
+        ("x_t", x_t, "noise"),
+        (asked.say("flow_guess"), x0[1:2], "prediction"),
+        (asked.say("flow_difference"), x0[1:2] - x0[:1], "prediction"),
+    ]
     return [panels.pictures("guesses", rows), panels.flow(flows, asked.lang)]
 
 
@@ -170,10 +195,19 @@ def _grown(bench: LearnContext, asked: StationRequest, said: list[Any]) -> Itera
 def _scales(bench: LearnContext, asked: StationRequest, said: list[Any], x0: Any, step: int, steps: int) -> Panel:
     seen = bench.model.codec.decode(x0)
     seen = seen if step else seen.expand(len(SCALES), -1, -1, -1)
-    shown = [panels.image(x, asked.say(f"scale_{scale}" if scale < 2 else "scale", scale=scale), colour="prediction" if step else "noise")
-             for x, scale in zip(seen, SCALES, strict=True)]
-    return panels.pictures("guidance", [panels.row(asked.say("guidance", name=name_of(bench, said[0])), shown, "prediction")],
-                          note=asked.say("grown", step=step, steps=steps))
+    shown = [
+        panels.image(
+            x,
+            asked.say(f"scale_{scale}" if scale < 2 else "scale", scale=scale),
+            colour="prediction" if step else "noise",
+        )
+        for x, scale in zip(seen, SCALES, strict=True)
+    ]
+    return panels.pictures(
+        "guidance",
+        [panels.row(asked.say("guidance", name=name_of(bench, said[0])), shown, "prediction")],
+        note=asked.say("grown", step=step, steps=steps),
+    )
 
 
 STATION = Station(
@@ -184,6 +218,10 @@ STATION = Station(
         r"\hat x_w=f_\theta(x_t,t,\varnothing)+w\left(f_\theta(x_t,t,c)-f_\theta(x_t,t,\varnothing)\right)",
         r"\cos(a,b)=\frac{a\cdot b}{\Vert a\Vert\,\Vert b\Vert}",
     ),
-    code=("ddpm_app.sample:CFGDenoiser", "ddpm_app.learn.probes.words:tokens", "ddpm_app.learn.probes.words:similarity"),
+    code=(
+        "ddpm_app.sample:CFGDenoiser",
+        "ddpm_app.learn.probes.words:tokens",
+        "ddpm_app.learn.probes.words:similarity",
+    ),
     model="butterflies-words",
 )

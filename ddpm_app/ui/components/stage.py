@@ -33,6 +33,11 @@ def _plain_function(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @functools.cache
 def _script() -> str:
-    parts = [f"function {name}Part(element, props, watch, server) {{\n{script_of(kind)}\n}}" for name, kind in PANEL_COMPONENTS.items()]
+    parts = [
+        f"function {name}Part(element, props, watch, server) {{\n{script_of(kind)}\n}}"
+        for name, kind in PANEL_COMPONENTS.items()
+    ]
     folder = pathlib.Path(__file__).parent
-    return "\n".join([*parts, *((folder / f"stage{part}.js").read_text(encoding="utf-8") for part in ("_panels", "_lessons", ""))])
+    return "\n".join(
+        [*parts, *((folder / f"stage{part}.js").read_text(encoding="utf-8") for part in ("_panels", "_lessons", ""))]
+    )

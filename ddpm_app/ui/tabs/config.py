@@ -1,4 +1,5 @@
 """The Config tab: a form made from the fields of TrainConfig, what the settings mean, and the same as a command."""
+
 import html
 import pathlib
 import shlex
@@ -98,7 +99,9 @@ def _doctor(app: App, shared: Page) -> None:
     def examine(lang: str) -> str:
         rows = ""
         for finding in report(app.runs_dir, lang):
-            told = html.escape(finding.value) + (f"<br><code>{html.escape(finding.remedy)}</code>" if finding.remedy else "")
+            told = html.escape(finding.value) + (
+                f"<br><code>{html.escape(finding.remedy)}</code>" if finding.remedy else ""
+            )
             rows += f'<tr class="{"ok" if finding.ok else "wrong"}"><th>{html.escape(finding.name)}</th><td>{told}</td></tr>'
         return f'<table class="meaning">{rows}</table>'
 
@@ -189,7 +192,11 @@ def _wire(app: App, shared: Page, parts: dict[str, Any], allowed: list[str]) -> 
         told = gr.skip() if wrong else command_line(preset, TrainConfig(**values))
         kept = {"preset": preset, "values": values}
         # once torch is there the whole panel comes in a moment
-        panel = gr.skip() if app.warm.is_set() and not wrong else config_summary.table(app, values, visitor, lang, wait=False)
+        panel = (
+            gr.skip()
+            if app.warm.is_set() and not wrong
+            else config_summary.table(app, values, visitor, lang, wait=False)
+        )
         return [wrong, kept, told, panel, config_form.hidden(app, values, wrong), *_infos(wrong, before)]
 
     def means(visitor: str, lang: str, *given: Any) -> list[str]:
@@ -251,7 +258,10 @@ def _wire_files(shared: Page, parts: dict[str, Any]) -> None:
 
     def read(lang: str, path: str) -> list[Any]:
         try:
-            return [notice(t("ui.config.loaded", lang)), *form.fill(from_json(pathlib.Path(path).read_text(encoding="utf-8")))]
+            return [
+                notice(t("ui.config.loaded", lang)),
+                *form.fill(from_json(pathlib.Path(path).read_text(encoding="utf-8"))),
+            ]
         except (Problem, UnicodeDecodeError, OSError) as error:
             return [notice(as_problem(error), lang), *(gr.skip() for _ in form.inputs)]
 

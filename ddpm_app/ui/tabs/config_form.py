@@ -1,4 +1,5 @@
 """The components of the form: the questions it begins with, a card per group, and which of them matter with the answers given."""
+
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -54,11 +55,18 @@ def field(info: FieldInfo, first: TrainConfig) -> gr.components.Component:
     if info.kind == "bool" and not info.optional:
         return gr.Checkbox(**shared)
     if info.kind == "bool":
-        return gr.Radio([(label("ui.config.unset"), ""), (label("ui.config.yes"), "true"), (label("ui.config.no"), "false")], **shared)
+        return gr.Radio(
+            [(label("ui.config.unset"), ""), (label("ui.config.yes"), "true"), (label("ui.config.no"), "false")],
+            **shared,
+        )
     if info.kind == "choices":
         return gr.CheckboxGroup([(label(f"ui.section.{choice}"), choice) for choice in info.choices], **shared)
     if info.kind == "choice":
-        named = [(label(f"ui.ask.{info.name}.{choice}"), choice) for choice in info.choices] if asked else map(str, info.choices)
+        named = (
+            [(label(f"ui.ask.{info.name}.{choice}"), choice) for choice in info.choices]
+            if asked
+            else map(str, info.choices)
+        )
         return gr.Radio(list(named), **shared)
     if asked:  # one value, chosen or typed: what the terminal and the file call it
         return gr.Dropdown([shared["value"]], allow_custom_value=True, **shared)
@@ -73,7 +81,9 @@ def field(info: FieldInfo, first: TrainConfig) -> gr.components.Component:
 # ---- what there is to choose from ---------------------------------------------------------------------------------------
 def offers(app: App, lang: str, objective: str) -> dict[str, list[tuple[str, str]]]:
     """The choices of ``vae`` and ``init_from``: (label, value) of nothing, what ships, and the runs that have saved one."""
-    vaes = sorted(path.parent.name for path in locate.SHIPPED.glob("*/config.json"))  # the others are pipelines and text encoders
+    vaes = sorted(
+        path.parent.name for path in locate.SHIPPED.glob("*/config.json")
+    )  # the others are pipelines and text encoders
     saved = [] if app.public else [brief for brief in app.monitor.summaries() if brief["saved"]]
     coders = [brief["name"] for brief in saved if not makes_pictures(brief)]
     models = [brief["name"] for brief in saved if makes_pictures(brief)]
@@ -93,12 +103,20 @@ def _named(what: str, shipped: list[str], made: list[str], lang: str) -> list[tu
 def hidden(app: App, values: dict[str, Any], wrong: dict[str, str]) -> str:
     """A style sheet that hides what changes nothing with these answers. What is hidden keeps its value; what is wrong is shown."""
     coder, kind = values.get("objective") == "autoencoder", _brought(app, values)
-    away = (irrelevant_fields(values) | (irrelevant_fields({"conditioning": kind.conditioning}) if kind else set())) - wrong.keys()
+    away = (
+        irrelevant_fields(values) | (irrelevant_fields({"conditioning": kind.conditioning}) if kind else set())
+    ) - wrong.keys()
     kept = [info for info in FIELDS.values() if info.name not in away]
     gone = [f"#field-{name}" for name in sorted(away)]
     for name in dict.fromkeys(info.group for info in FIELDS.values()):
         mine = [info for info in kept if info.group == name and info.name not in PLACED]
-        gone += [f"#group-{name}"] if not mine else [f"#group-{name} .accordion"] if not any(info.advanced for info in mine) else []
+        gone += (
+            [f"#group-{name}"]
+            if not mine
+            else [f"#group-{name} .accordion"]
+            if not any(info.advanced for info in mine)
+            else []
+        )
     sections = [s for s in FIELDS["trainable"].choices if s != "all" and (s in AUTOENCODER_SECTIONS) != coder]
     gone += [f"#field-trainable label:has(input[name='{section}'])" for section in sections]
     coded = kind.latent or kind.conditioning == "unknown" if kind else values.get("vae") and not coder
@@ -146,8 +164,14 @@ class Form:
 
     def read(self, given: Sequence[Any], free: bool = False) -> TrainConfig:
         """The settings in the form. ``free``: under a run name that no run has. Raises the first Problem."""
-        config = from_dict(self.values(given))  # before the name is looked up: what is no plain name is no business of the disk's
-        return from_dict(config.to_dict() | {"output_dir": registry.free_name(self.runs_dir, config.output_dir)}) if free else config
+        config = from_dict(
+            self.values(given)
+        )  # before the name is looked up: what is no plain name is no business of the disk's
+        return (
+            from_dict(config.to_dict() | {"output_dir": registry.free_name(self.runs_dir, config.output_dir)})
+            if free
+            else config
+        )
 
     def texts(self, config: TrainConfig) -> dict[str, str | bool | list[str]]:
         """A config as the form's values, under a run name that is free."""

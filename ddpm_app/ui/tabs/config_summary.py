@@ -1,4 +1,5 @@
 """What the settings mean: what the network sees, steps, epochs, parameters, memory and time, as the Config tab's panel."""
+
 import contextlib
 import functools
 import html
@@ -37,13 +38,28 @@ def table(app: App, values: dict[str, Any], visitor: str, lang: str, wait: bool)
     made = _summarize(config, labels, app.runs_dir) if counted else None
     known = _estimate(config, images, labels, app.runs_dir) if images and made and not made.problem else {}
     rows = [("pictures", f"{images:,}" if images else t("ui.meaning.later", lang)), *_seen(config, made, lang)]
-    rows += [*_length(config, known, images, lang), ("time", _time(app, config, known, lang)), *_size(config, made, known, lang)]
+    rows += [
+        *_length(config, known, images, lang),
+        ("time", _time(app, config, known, lang)),
+        *_size(config, made, known, lang),
+    ]
     if not counted:
         rows.append(("parameters", t("ui.meaning.warming", lang)))
         return _rows(rows, lang)
     try:
         if cut := _truncated_captions(config, entry.source, app.runs_dir) if entry and made else None:
-            rows.append(("texts", t("ui.meaning.cut" if cut.cut else "ui.meaning.uncut", lang, cut=cut.cut, count=cut.count, longest=cut.longest)))
+            rows.append(
+                (
+                    "texts",
+                    t(
+                        "ui.meaning.cut" if cut.cut else "ui.meaning.uncut",
+                        lang,
+                        cut=cut.cut,
+                        count=cut.count,
+                        longest=cut.longest,
+                    ),
+                )
+            )
         found = (made and made.problem) or _unfit(config, entry)
     except Problem as problem:
         found = problem
@@ -51,7 +67,9 @@ def table(app: App, values: dict[str, Any], visitor: str, lang: str, wait: bool)
 
 
 def _rows(rows: list[tuple[str, str]], lang: str) -> str:
-    body = "".join(f"<tr><th>{t(f'ui.meaning.{name}', lang)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+    body = "".join(
+        f"<tr><th>{t(f'ui.meaning.{name}', lang)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows
+    )
     return f'<table class="meaning">{body}</table>'
 
 
@@ -130,7 +148,9 @@ def _estimate(config: TrainConfig, images: int, labels: int, runs_dir: pathlib.P
 
 
 @functools.lru_cache(maxsize=32)
-def _counted(config: TrainConfig, images: int, labels: int, runs_dir: pathlib.Path, stamp: tuple[int, ...]) -> dict[str, Any] | None:
+def _counted(
+    config: TrainConfig, images: int, labels: int, runs_dir: pathlib.Path, stamp: tuple[int, ...]
+) -> dict[str, Any] | None:
     from ddpm_app.train.estimate import estimate
 
     return estimate(config, images, labels, runs_dir)

@@ -54,7 +54,11 @@ def build(app: App, shared: Page) -> None:
             gr.Markdown(label("ui.dataset.one"), elem_classes="title")
             parts["one"] = gr.HTML(elem_id="one")
             parts["caption"] = gr.Textbox(
-                label=label("ui.dataset.edit_caption"), max_lines=4, max_length=LONGEST_CAPTION, visible=False, elem_id="edit-caption"
+                label=label("ui.dataset.edit_caption"),
+                max_lines=4,
+                max_length=LONGEST_CAPTION,
+                visible=False,
+                elem_id="edit-caption",
             )
             parts["label"] = gr.Dropdown(
                 [], label=label("ui.dataset.edit_label"), info=label("ui.dataset.edit_label_help"), allow_custom_value=True,
@@ -62,7 +66,11 @@ def build(app: App, shared: Page) -> None:
             )  # fmt: skip
             parts["save"] = gr.Button(label("ui.dataset.save"), size="sm", visible=False, elem_id="edit-save")
             parts["resize"] = gr.Radio(
-                list(FIELDS["resize_mode"].choices), value="squash", label="resize_mode", info=label("field.resize_mode"), elem_id="resize"
+                list(FIELDS["resize_mode"].choices),
+                value="squash",
+                label="resize_mode",
+                info=label("field.resize_mode"),
+                elem_id="resize",
             )
     with gr.Row():
         with gr.Column(scale=4, min_width=300, elem_classes="card"):
@@ -83,15 +91,25 @@ def _choice(app: App, parts: dict[str, Any]) -> None:
     sources = ["built_in", "upload"] if app.public else [*BUILT_INS, "hub", "folder", "upload"]
     with gr.Column(elem_classes="card", elem_id="choose"):
         parts["kind"] = gr.Radio(
-            [(label(f"ui.dataset.{kind}"), kind) for kind in sources], value="built_in", label=label("ui.dataset.choose"), elem_id="kind"
+            [(label(f"ui.dataset.{kind}"), kind) for kind in sources],
+            value="built_in",
+            label=label("ui.dataset.choose"),
+            elem_id="kind",
         )
         with gr.Row(visible=False, elem_classes="ask") as parts["by_name"]:
-            parts["name"] = gr.Textbox(label=label("ui.dataset.name"), info=label("ui.dataset.name_info"), max_lines=1, scale=5)
-            parts["split"] = gr.Textbox("train", label="split", info=label("field.split"), max_lines=1, scale=2, min_width=120)
+            parts["name"] = gr.Textbox(
+                label=label("ui.dataset.name"), info=label("ui.dataset.name_info"), max_lines=1, scale=5
+            )
+            parts["split"] = gr.Textbox(
+                "train", label="split", info=label("field.split"), max_lines=1, scale=2, min_width=120
+            )
             parts["open"] = gr.Button(label("ui.dataset.open"), variant="primary", scale=1, min_width=100)
         with gr.Row(visible=False) as parts["by_upload"]:
             parts["files"] = gr.File(
-                file_count="multiple", file_types=["image", ".zip", ".jsonl", ".csv"], label=label("ui.dataset.files"), height=140
+                file_count="multiple",
+                file_types=["image", ".zip", ".jsonl", ".csv"],
+                label=label("ui.dataset.files"),
+                height=140,
             )
         with gr.Row(elem_classes="ask", visible=False) as parts["working"]:
             parts["progress"] = gr.HTML(elem_id="data-progress")
@@ -102,10 +120,22 @@ def _choice(app: App, parts: dict[str, Any]) -> None:
 # ---- wiring ------------------------------------------------------------------------------------------------------------
 def _wire(app: App, shared: Page, parts: dict[str, Any]) -> None:
     browser, form = DatasetHandlers(app), shared.form.components
-    key, opened, ended, shown, page, picked = gr.State(""), gr.State(""), gr.State(""), gr.State(""), gr.State(0), gr.State(0)
+    key, opened, ended, shown, page, picked = (
+        gr.State(""),
+        gr.State(""),
+        gr.State(""),
+        gr.State(""),
+        gr.State(0),
+        gr.State(0),
+    )
     told = [parts[name] for name in ("facts", "left_out", "cache")]
     paged = [parts["gallery"], parts["where"], page, parts["back"], parts["next"]]
-    look = {"fn": browser.one, "inputs": [key, shared.lang, picked, form["resize_mode"]], "outputs": parts["one"], **QUIET}
+    look = {
+        "fn": browser.one,
+        "inputs": [key, shared.lang, picked, form["resize_mode"]],
+        "outputs": parts["one"],
+        **QUIET,
+    }
     edited = [parts["caption"], parts["label"], parts["save"]]
     edit = {"fn": browser.fields, "inputs": [key, picked, shared.visitor], "outputs": edited, **QUIET}
     asked = {
@@ -119,7 +149,12 @@ def _wire(app: App, shared: Page, parts: dict[str, Any]) -> None:
 
     shared.every_tick(browser.follow, [parts["working"], parts["progress"], opened, ended, parts["problem"]], [key])
     first = [parts["preview"], parts["sizes"], parts["counts"], shown, picked, *paged]
-    show = {"fn": browser.first_show, "inputs": [key, shared.lang, shown, parts["search"], page, picked], "outputs": first, **QUIET}
+    show = {
+        "fn": browser.first_show,
+        "inputs": [key, shared.lang, shown, parts["search"], page, picked],
+        "outputs": first,
+        **QUIET,
+    }
     detail = {"fn": browser.details, "inputs": [key, shared.lang], "outputs": told, **QUIET}
     opened.change(**show).then(**look).then(**edit)
     gr.on([opened.change, ended.change], **detail)
@@ -179,7 +214,10 @@ def _wire_choice(browser: DatasetHandlers, shared: Page, parts: dict[str, Any], 
     for event in (shared.form_restored.then, shared.tab_items["dataset"].select):
         asking(event).then(**shows)
     asking(
-        parts["kind"].input(switch, [parts["kind"], parts["name"]], [*rows, parts["name"], form["dataset_name"]], **QUIET).then, again=True
+        parts["kind"]
+        .input(switch, [parts["kind"], parts["name"]], [*rows, parts["name"], form["dataset_name"]], **QUIET)
+        .then,
+        again=True,
     )
     put = {
         "fn": lambda name, split: (name.strip(), split.strip() or "train"),
@@ -188,5 +226,9 @@ def _wire_choice(browser: DatasetHandlers, shared: Page, parts: dict[str, Any], 
         **QUIET,
     }
     asking(gr.on([parts["open"].click, parts["name"].submit, parts["split"].submit], **put).then, again=True)
-    got = {"fn": browser.upload, "inputs": [shared.visitor, shared.lang, parts["files"]], "outputs": [shared.message, form["dataset_name"]]}
+    got = {
+        "fn": browser.upload,
+        "inputs": [shared.visitor, shared.lang, parts["files"]],
+        "outputs": [shared.message, form["dataset_name"]],
+    }
     asking(parts["files"].upload(**got, **QUIET | {"show_progress": "minimal"}).then, again=True)

@@ -1,4 +1,5 @@
 """The Dataset tab's handlers: open a data set, turn its pages, look at one picture, take an upload, change its captions and labels."""
+
 import os
 import pathlib
 import threading
@@ -63,7 +64,11 @@ class DatasetHandlers:
         """The tick: the progress bar, and the stages."""
         entry = self.datasets.get(key)
         working = entry is not None and not entry.ended.is_set() and (entry.source is None or self.app.warm.is_set())
-        return [gr.update(visible=working), dataset_view.progress(entry, lang) if working else "", *self.stages(key, lang)]
+        return [
+            gr.update(visible=working),
+            dataset_view.progress(entry, lang) if working else "",
+            *self.stages(key, lang),
+        ]
 
     def stop(self, key: str) -> None:
         """End a download or the decoding."""
@@ -78,7 +83,12 @@ class DatasetHandlers:
             return [gr.skip()] * 10
         entry.preview = entry.preview or dataset_view.preview(entry.source)
         now = repr([getattr(entry.config, name) for name in open_datasets.SOURCE])
-        told = [entry.preview, dataset_view.sizes(entry.source.sizes(), lang), dataset_view.counts(entry.source, lang), now]
+        told = [
+            entry.preview,
+            dataset_view.sizes(entry.source.sizes(), lang),
+            dataset_view.counts(entry.source, lang),
+            now,
+        ]
         if now != shown:
             search, page, row = "", 0, 0
         return [*told, row, *self.turn(key, lang, search, page)]
@@ -136,11 +146,20 @@ class DatasetHandlers:
     def fields(self, key: str, row: int, visitor: str) -> list[Any]:
         """Caption, label and Save of the picture on show, seen where this visitor may change them."""
         entry = self.datasets.get(key)
-        if entry is None or entry.source is None or self.own_folder(entry.config, visitor) is None or not row < len(entry.source):
+        if (
+            entry is None
+            or entry.source is None
+            or self.own_folder(entry.config, visitor) is None
+            or not row < len(entry.source)
+        ):
             return [gr.update(visible=False)] * 3
         caption, label = dataset_view.caption_of(entry.source, row), dataset_view.label_of(entry.source, row)
         choices = list(entry.source.label_names or ())
-        return [gr.update(visible=True, value=caption), gr.update(visible=True, value=label or None, choices=choices), gr.update(visible=True)]
+        return [
+            gr.update(visible=True, value=caption),
+            gr.update(visible=True, value=label or None, choices=choices),
+            gr.update(visible=True),
+        ]
 
     def save(self, key: str, lang: str, row: int, visitor: str, caption: str | None, label: str | None) -> list[Any]:
         """Write the caption and the label of the picture on show into the upload, and open it again: a message, the new key, and the
@@ -161,14 +180,22 @@ class DatasetHandlers:
         self.datasets.get(key).opened.wait(OPENING_SECONDS)
         return [notice(t("ui.dataset.saved", lang, name=name)), key, *self.stages(key, lang)]
 
-    def _changes(self, entry: open_datasets.OpenDataset, row: int, caption: str | None, label: str | None) -> dict[str, str]:
+    def _changes(
+        self, entry: open_datasets.OpenDataset, row: int, caption: str | None, label: str | None
+    ) -> dict[str, str]:
         """The new texts by the column they belong to. Raises Problem("string_too_long")."""
         source, config = entry.source, entry.config
         usual = next((name for name in columns.CAPTION_NAMES if name in source.columns), columns.CAPTION_NAMES[0])
         changes = {}
         for field, column, text, old, limit in (
             ("caption", config.caption_column or usual, caption, dataset_view.caption_of(source, row), LONGEST_CAPTION),
-            ("label", config.label_column or columns.LABEL_NAME, label, dataset_view.label_of(source, row), LONGEST_LABEL),
+            (
+                "label",
+                config.label_column or columns.LABEL_NAME,
+                label,
+                dataset_view.label_of(source, row),
+                LONGEST_LABEL,
+            ),
         ):
             text = " ".join((text or "").split())
             if len(text) > limit:
@@ -181,10 +208,15 @@ class DatasetHandlers:
         from ddpm_app.data.upload import annotate
 
         depth = len(pathlib.PurePath(source.names[row]).parts)
-        root = pathlib.Path(source.file(row)).resolve().parents[depth - 1]  # with "train" and "test" at the top, one of these
+        root = (
+            pathlib.Path(source.file(row)).resolve().parents[depth - 1]
+        )  # with "train" and "test" at the top, one of these
         if not root.is_relative_to(folder):
             raise Problem("not_your_upload")
-        every = [(name, dataset_view.caption_of(source, i), dataset_view.label_of(source, i)) for i, name in enumerate(source.names)]
+        every = [
+            (name, dataset_view.caption_of(source, i), dataset_view.label_of(source, i))
+            for i, name in enumerate(source.names)
+        ]
         annotate(root, every, source.names[row], texts)
 
     # ---- uploads and the cache -------------------------------------------------------------------------------------------
@@ -194,7 +226,9 @@ class DatasetHandlers:
 
         try:
             with self.one_upload:  # so that all that are being unpacked take no more room than one
-                folder = import_upload(files or [], self.app.access.uploads_folder(visitor), access.UPLOAD_SHARE if self.app.public else 1)
+                folder = import_upload(
+                    files or [], self.app.access.uploads_folder(visitor), access.UPLOAD_SHARE if self.app.public else 1
+                )
                 if self.app.public:
                     keep_newest(self.uploads, access.UPLOADS_PER_VISITOR, access.UPLOADS_BYTES)
         except Exception as error:
@@ -231,4 +265,8 @@ def kind_of(name: str) -> str:
 
 def rows_for(kind: str) -> list[Any]:
     """Which rows of the choice are seen: for a name, for an upload, and the split of a Hub id."""
-    return [gr.update(visible=kind in ("hub", "folder")), gr.update(visible=kind == "upload"), gr.update(visible=kind == "hub")]
+    return [
+        gr.update(visible=kind in ("hub", "folder")),
+        gr.update(visible=kind == "upload"),
+        gr.update(visible=kind == "hub"),
+    ]

@@ -44,7 +44,9 @@ def preview(source: Any) -> str:
         with contextlib.suppress(IndexError, Problem):  # fewer than four, or a broken one: its place stays empty
             axis.imshow(source.thumbnail(i, 512))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="webp", transparent=True, pil_kwargs={"quality": 90})  # as PNG it would be half a megabyte
+    figure.savefig(
+        buffer, format="webp", transparent=True, pil_kwargs={"quality": 90}
+    )  # as PNG it would be half a megabyte
     shown = [source.captions[i] if source.captions else source.names[i] for i in range(min(4, len(source)))]
     return f'<img alt="{html.escape("; ".join(shown), quote=True)}" src="{_uri("webp", buffer)}">'
 
@@ -61,8 +63,14 @@ def sizes(found: list[tuple[int, int]], lang: str) -> str:
     bars = ""
     for a, b, count in zip(edges, edges[1:], counts, strict=False):
         told = f"{int(a)}" if b - a <= 1 else f"{int(a)} - {int(b) - 1}"
-        bars += f'<div><span>{told} px</span><i style="width:{100 * count / max(counts):.1f}%"></i><b>{count:,}</b></div>'
-    shapes = f"{min(found)[0]} x {min(found)[1]}" if len(set(found)) == 1 else t("ui.dataset.shapes", lang, count=len(set(found)))
+        bars += (
+            f'<div><span>{told} px</span><i style="width:{100 * count / max(counts):.1f}%"></i><b>{count:,}</b></div>'
+        )
+    shapes = (
+        f"{min(found)[0]} x {min(found)[1]}"
+        if len(set(found)) == 1
+        else t("ui.dataset.shapes", lang, count=len(set(found)))
+    )
     return f'<div class="histogram">{bars}</div><p class="quiet">{t("ui.dataset.longer_side", lang)} {shapes}</p>'
 
 
@@ -74,10 +82,13 @@ def counts(source: Any, lang: str) -> str:
     bare = found.pop(-1, 0)
     ranked = sorted(range(len(source.label_names)), key=lambda k: -found[k])
     shown, rest = ranked[:LABELS_SHOWN], ranked[LABELS_SHOWN:]
-    lines = [(source.label_names[k], found[k]) for k in shown] + ([(t("ui.dataset.counts_none", lang), bare)] if bare else [])
+    lines = [(source.label_names[k], found[k]) for k in shown] + (
+        [(t("ui.dataset.counts_none", lang), bare)] if bare else []
+    )
     most = max(count for _, count in lines)
     bars = "".join(
-        f'<div><span>{html.escape(name)}</span><i style="width:{100 * count / most:.1f}%"></i><b>{count:,}</b></div>' for name, count in lines
+        f'<div><span>{html.escape(name)}</span><i style="width:{100 * count / most:.1f}%"></i><b>{count:,}</b></div>'
+        for name, count in lines
     )
     more = t("ui.dataset.counts_more", lang, count=len(rest), pictures=sum(found[k] for k in rest)) if rest else ""
     return f'<div class="histogram">{bars}</div>' + (f'<p class="quiet">{more}</p>' if more else "")
@@ -119,7 +130,9 @@ def facts(entry: OpenDataset, lang: str) -> str:
     source = entry.source
     told = [t("ui.dataset.pictures", lang, count=len(source))]
     if entry.pictures is not None:
-        told.append(t("ui.dataset.shares", lang, train=len(entry.pictures.train), held_out=len(entry.pictures.held_out)))
+        told.append(
+            t("ui.dataset.shares", lang, train=len(entry.pictures.train), held_out=len(entry.pictures.held_out))
+        )
     if source.label_names:
         told.append(t("ui.dataset.labels", lang, count=len(source.label_names)))
     told += [t("ui.dataset.captions", lang)] if source.captions else []
@@ -141,7 +154,9 @@ def left_out(entry: OpenDataset, lang: str) -> str:
     left = entry.pictures.left_out
     if not left:
         return f'<p class="quiet">{t("ui.dataset.none_left_out", lang)}</p>'
-    lines = "".join(f"<li>{html.escape(t(f'notice.left_out_{reason}', lang, name=name))}</li>" for name, reason in left[:50])
+    lines = "".join(
+        f"<li>{html.escape(t(f'notice.left_out_{reason}', lang, name=name))}</li>" for name, reason in left[:50]
+    )
     return f"<p>{t('ui.dataset.some_left_out', lang, count=len(left))}</p><ul>{lines}</ul>"
 
 
@@ -157,7 +172,10 @@ def one(entry: OpenDataset, i: int, mode: str, lang: str) -> str:
         (original, t("ui.dataset.original", lang, width=original.width, height=original.height)),
         (seen, t("ui.dataset.seen", lang, size=config.image_size, mode=mode)),
     ]
-    figures = "".join(f"<figure>{img(picture, told, SEEN)}<figcaption>{html.escape(told)}</figcaption></figure>" for picture, told in sides)
+    figures = "".join(
+        f"<figure>{img(picture, told, SEEN)}<figcaption>{html.escape(told)}</figcaption></figure>"
+        for picture, told in sides
+    )
     told = " · ".join(html.escape(part) for part in (label_of(source, i), source.names[i]) if part)
     return f'<div class="pair">{figures}</div><p class="told"><b>{told}</b><br>{html.escape(caption_of(source, i))}</p>'
 

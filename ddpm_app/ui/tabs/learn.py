@@ -1,4 +1,5 @@
 """The Learn tab: one component that asks the desk for panels, and the links that open the app at a station or lesson."""
+
 import base64
 import binascii
 import functools
@@ -44,7 +45,9 @@ def build(app: App, shared: Page) -> None:
         shown = [(label, value) for label, value in app.models.options(lang) if value != OTHER]
         follow = f"run:{shot['name']}" if shot["saved"] and makes_pictures(shot) else ""
         mine = follow and shot["active"] and app.access.may_stop(registry.find(app.runs_dir, shot["name"]), visitor)
-        return [{"lang": lang, "models": shown, "training": follow if mine else "", "follow": follow, "visitor": visitor}]
+        return [
+            {"lang": lang, "models": shown, "training": follow if mine else "", "follow": follow, "visitor": visitor}
+        ]
 
     def go(event: gr.EventData) -> list[Any]:
         """To another tab, with a preset in the form."""
@@ -81,7 +84,11 @@ def _offered(shared: Page) -> list[str]:
 
 def _preset(shared: Page, name: str | None) -> list[Any]:
     """The choice of a preset and the form filled with it; all as it is where that preset isn't offered here."""
-    return [name, *shared.form.fill(presets.build(name))] if name in _offered(shared) else [gr.skip()] * (1 + len(shared.form.inputs))
+    return (
+        [name, *shared.form.fill(presets.build(name))]
+        if name in _offered(shared)
+        else [gr.skip()] * (1 + len(shared.form.inputs))
+    )
 
 
 class Offers:
@@ -93,8 +100,16 @@ class Offers:
 
     def catalog(self, lang: str) -> dict[str, Any]:
         """All words of the tab in a language, the stations with their controls, the lessons."""
-        mine = {key.removeprefix("ui.learn.frame."): t(key, lang) for key in text_table("en") if key.startswith("ui.learn.frame.")}
-        return {"words": mine, "stations": [_described(stations.station(name), lang) for name in stations.ORDER], "lessons": lessons(lang)}
+        mine = {
+            key.removeprefix("ui.learn.frame."): t(key, lang)
+            for key in text_table("en")
+            if key.startswith("ui.learn.frame.")
+        }
+        return {
+            "words": mine,
+            "stations": [_described(stations.station(name), lang) for name in stations.ORDER],
+            "lessons": lessons(lang),
+        }
 
     def details(self, name: str) -> dict[str, Any]:
         """A station's formulas as SVG and the functions it shows, as they are."""
@@ -147,7 +162,13 @@ def _described(station: Station, lang: str) -> dict[str, Any]:
 
     told = {key: say(key) for key in ("title", "what", "question", "answer")}
     controls = [_control(control, say) for control in station.controls]
-    return {"id": station.id, **told, "controls": controls, "uses": list(station.uses), "model": f"shipped:{station.model}"}
+    return {
+        "id": station.id,
+        **told,
+        "controls": controls,
+        "uses": list(station.uses),
+        "model": f"shipped:{station.model}",
+    }
 
 
 def _control(control: Control, say: Any) -> dict[str, Any]:
@@ -156,7 +177,10 @@ def _control(control: Control, say: Any) -> dict[str, Any]:
         case Slider():
             found |= {"low": control.low, "high": control.high, "step": control.step, "default": control.default}
         case Choice():
-            found |= {"options": [[name, say(f"{control.name}.{name}")] for name in control.options], "default": control.options[0]}
+            found |= {
+                "options": [[name, say(f"{control.name}.{name}")] for name in control.options],
+                "default": control.options[0],
+            }
         case Action():
             pass
         case Words():

@@ -33,7 +33,9 @@ def of_form(app: App, values: dict[str, Any], visitor: str, lang: str) -> str:
     from ddpm_app.train import summary
 
     made = summary.summarize(config, len(entry.source.label_names or ()) if entry else 0, app.runs_dir)
-    return "" if made is None and summary.unusable_model(config, app.runs_dir) else drawn(made, lang)  # the panel beside it says why
+    return (
+        "" if made is None and summary.unusable_model(config, app.runs_dir) else drawn(made, lang)
+    )  # the panel beside it says why
 
 
 def of_run(app: App, name: str, lang: str) -> str:
@@ -93,7 +95,8 @@ def _row(part: "NetworkPart", lang: str) -> str:
         "optimizer": format_bytes(part.optimizer) if part.optimizer else "",
     }
     body = "".join(
-        f'<td class="{name}" data-name="{html.escape(t(f"ui.parts.{name}", lang))}">{html.escape(value)}</td>' for name, value in cells.items()
+        f'<td class="{name}" data-name="{html.escape(t(f"ui.parts.{name}", lang))}">{html.escape(value)}</td>'
+        for name, value in cells.items()
     )
     return f'<tr class="{learns}"><th>{html.escape(t(f"ui.parts.{part.name}", lang))}<small>{part.kind}</small></th>{body}</tr>'
 

@@ -54,6 +54,7 @@ def build(app: App, shared: Page) -> None:
 
     buttons = [parts.buttons[name] for name in able(None)]
     drawn = [cards, more, empty, detail, parts.facts, parts.other, *buttons]
+
     def latest(shot: dict[str, Any], lang: str) -> list[Any]:
         """The newest preview of the run at work."""
         shot = app.monitor.snapshot("")
@@ -77,7 +78,14 @@ def build(app: App, shared: Page) -> None:
 def able(run: dict[str, Any] | None) -> dict[str, bool]:
     """Which buttons make sense for a run, by name; "open" and "copy" always do."""
     idle, saved = bool(run and not run["active"]), bool(run and run["saved"])
-    return {"resume": idle and run["state"] != "finished", "longer": idle, "zip": saved, "rename": idle, "publish": idle and saved, "trash": idle}
+    return {
+        "resume": idle and run["state"] != "finished",
+        "longer": idle,
+        "zip": saved,
+        "rename": idle,
+        "publish": idle and saved,
+        "trash": idle,
+    }
 
 
 def _detail(app: App) -> types.SimpleNamespace:
@@ -86,8 +94,14 @@ def _detail(app: App) -> types.SimpleNamespace:
     parts.facts = gr.HTML(padding=False, elem_id="runs-facts")
     with gr.Row(elem_classes="runs-actions"):
         parts.buttons = {
-            name: gr.Button(label(f"ui.runs.{name}"), size="md", min_width=120, variant="primary" if name == "open" else "secondary",
-                            visible=not (app.public and name in AT_HOME), elem_id=f"runs-{name}")
+            name: gr.Button(
+                label(f"ui.runs.{name}"),
+                size="md",
+                min_width=120,
+                variant="primary" if name == "open" else "secondary",
+                visible=not (app.public and name in AT_HOME),
+                elem_id=f"runs-{name}",
+            )
             for name in BUTTONS
         }
     parts.archive = gr.DownloadButton("zip", elem_id="runs-archive", elem_classes="unseen")
@@ -101,7 +115,9 @@ def _detail(app: App) -> types.SimpleNamespace:
         parts.name = gr.Textbox(label=label("ui.runs.new_name"), max_lines=1, elem_id="runs-new-name")
         parts.give_name = gr.Button(label("ui.runs.give_name"), variant="primary", elem_id="runs-give-name")
     with gr.Group(visible=False) as parts.panels["publish"]:
-        parts.repository = gr.Textbox(label=label("ui.runs.repository"), placeholder="user/name", max_lines=1, elem_id="runs-repository")
+        parts.repository = gr.Textbox(
+            label=label("ui.runs.repository"), placeholder="user/name", max_lines=1, elem_id="runs-repository"
+        )
         parts.push = gr.Button(label("ui.runs.push"), variant="primary", elem_id="runs-push")
     parts.other = gr.Dropdown([], label=label("ui.runs.compare"), elem_id="runs-other")
     parts.compare = Chart(elem_id="runs-compare")
@@ -116,7 +132,9 @@ def _wire(app: App, shared: Page, parts: types.SimpleNamespace, chosen: gr.State
     for name, panel in parts.panels.items():
         buttons[name].click(lambda: gr.update(visible=True), None, panel, **QUICK)
     buttons["rename"].click(lambda chosen: chosen, chosen, parts.name, **QUICK)
-    buttons["open"].click(lambda name: [name, gr.Tabs(selected="train")], chosen, [shared.selected, shared.tabs], **QUICK)
+    buttons["open"].click(
+        lambda name: [name, gr.Tabs(selected="train")], chosen, [shared.selected, shared.tabs], **QUICK
+    )
     redrawn(buttons["resume"].click(doing(app, actions.resume, away), who, away, **QUICK))
     redrawn(parts.train_on.click(doing(app, actions.resume, away), [*who, parts.kind, parts.amount], away, **QUICK))
     buttons["copy"].click(doing(app, actions.copier(shared), form), who, form, **QUICK)
@@ -188,7 +206,9 @@ def facts_of(one: dict[str, Any], lang: str) -> str:
         ("target", f"{config.get('prediction_type')} · {config.get('beta_schedule')}"),
         ("rate", f"{config.get('learning_rate')} · {config.get('train_batch_size')}"),
     ]
-    cells = "".join(f"<dt>{html.escape(t(f'ui.runs.fact_{name}', lang))}</dt><dd>{html.escape(value)}</dd>" for name, value in rows)
+    cells = "".join(
+        f"<dt>{html.escape(t(f'ui.runs.fact_{name}', lang))}</dt><dd>{html.escape(value)}</dd>" for name, value in rows
+    )
     return f'<h3 class="run-name">{html.escape(one["name"])}</h3><dl class="facts">{cells}</dl>'
 
 

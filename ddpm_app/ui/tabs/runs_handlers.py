@@ -1,4 +1,5 @@
 """What the Runs tab does with a run: handlers that find it by name in the server's own list."""
+
 import dataclasses
 import pathlib
 import shutil
@@ -36,7 +37,9 @@ def doing(app: App, act: Callable[..., list[Any]], outputs: list) -> Callable[..
     return click
 
 
-def resume(app: App, run: Run, lang: str, visitor: str, kind: str | None = None, amount: float | None = None) -> list[Any]:
+def resume(
+    app: App, run: Run, lang: str, visitor: str, kind: str | None = None, amount: float | None = None
+) -> list[Any]:
     """Go on with a run, for longer where ``kind`` names the setting and ``amount`` its value."""
     app.access.require_owner(run, visitor)
     if kind and amount is None:
@@ -106,6 +109,7 @@ def throw_away(app: App, run: Run, lang: str, visitor: str) -> list[Any]:
 
 def restorer(app: App) -> Callable[[str, str], list[Any]]:
     """The handler that brings a run back from the trash."""
+
     def restore(name: str | None, lang: str) -> list[Any]:
         try:
             app.access.refuse_in_public()
@@ -120,10 +124,15 @@ def restorer(app: App) -> Callable[[str, str], list[Any]]:
 
 def emptier(app: App) -> Callable[[str], list[Any]]:
     """The handler that deletes what is in the trash."""
+
     def empty(lang: str) -> list[Any]:
         try:
             app.access.refuse_in_public()
-            return [notice(t("ui.runs.emptied", lang, size=format_bytes(registry.empty_trash(app.runs_dir)))), gr.update(visible=False), None]
+            return [
+                notice(t("ui.runs.emptied", lang, size=format_bytes(registry.empty_trash(app.runs_dir)))),
+                gr.update(visible=False),
+                None,
+            ]
         except Exception as error:
             return [notice(as_problem(error), lang), gr.update(visible=False), gr.skip()]
 
@@ -134,7 +143,11 @@ def comparer(app: App) -> Callable[..., dict[str, Any] | None]:
     """The handler that plots the losses of two runs."""
 
     def compare(lang: str, chosen: str, other: str | None) -> dict[str, Any] | None:
-        return plots.comparison([(name, app.monitor.series(name)) for name in (chosen, other)], lang) if chosen and other else None
+        return (
+            plots.comparison([(name, app.monitor.series(name)) for name in (chosen, other)], lang)
+            if chosen and other
+            else None
+        )
 
     return compare
 

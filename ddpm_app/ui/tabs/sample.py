@@ -52,7 +52,12 @@ def build(app: App, shared: Page) -> None:
     shared.every_tick(tick, [form.source, followed], [form.source, followed])
     most = access.MAX_STEPS if app.public else max(STEPS.values())
     form.sampler.input(lambda name: min(STEPS[name], most), form.sampler, form.num_inference_steps, **QUICK)
-    changed = {"fn": adapt, "inputs": settings, "outputs": [form.other, form.eta, form.weights, form.code], "trigger_mode": "always_last"}
+    changed = {
+        "fn": adapt,
+        "inputs": settings,
+        "outputs": [form.other, form.eta, form.weights, form.code],
+        "trigger_mode": "always_last",
+    }
     gr.on([part.change for part in settings], **changed, **QUICK)
     asking = [getattr(form, name) for name in ASKING]
     for part in (form.source, form.other):
@@ -70,7 +75,9 @@ def _wire_drawing(app: App, shared: Page, form: types.SimpleNamespace, outputs: 
         return fitted(app.models.info(source, other), labels)
 
     for sheet, button in {"": form.go, **{sheet: getattr(form, f"by_{sheet}") for sheet in SHEETS}}.items():
-        drawn = button.click(drawer(app, cancels, sheet), given, outputs, concurrency_limit=4, concurrency_id="draw", **QUICK)
+        drawn = button.click(
+            drawer(app, cancels, sheet), given, outputs, concurrency_limit=4, concurrency_id="draw", **QUICK
+        )
         drawn.then(known, [form.source, form.other, form.labels], asking, **QUICK)
         button.click(None, None, None, js=SHOW_STATUS)
     form.cancel.click(canceller(cancels), None, None, **QUICK)
@@ -83,7 +90,12 @@ ASKING = ("prompt", "negative_prompt", "labels", "guidance_scale", *(f"by_{sheet
 def shown_for(kind: ModelInfo) -> dict[str, bool]:
     """Which parts of ASKING are seen for a kind of model. What is not known yet may take words."""
     texts = kind.conditioning in ("text", "unknown")
-    fields = {"prompt": texts, "negative_prompt": texts, "labels": kind.conditioning == "labels", "guidance_scale": kind.conditioning != "none"}
+    fields = {
+        "prompt": texts,
+        "negative_prompt": texts,
+        "labels": kind.conditioning == "labels",
+        "guidance_scale": kind.conditioning != "none",
+    }
     return fields | {f"by_{sheet}": kind.conditioning in kinds for sheet, kinds in SHEETS.items()}
 
 
@@ -109,31 +121,52 @@ def _settings(app: App) -> types.SimpleNamespace:
         max_length=LONGEST_PROMPT, visible=seen["prompt"], elem_id="sample-prompt",
     )  # fmt: skip
     form.negative_prompt = gr.Textbox(
-        label=caption("negative_prompt"), max_lines=4, max_length=LONGEST_PROMPT, visible=seen["negative_prompt"], elem_id="sample-negative"
+        label=caption("negative_prompt"),
+        max_lines=4,
+        max_length=LONGEST_PROMPT,
+        visible=seen["negative_prompt"],
+        elem_id="sample-negative",
     )
     form.labels = gr.Dropdown(
         [(name, k) for k, name in enumerate(kind.labels)], value=[], multiselect=True, label=caption("labels"), info=caption("labels_help"),
         visible=seen["labels"], elem_id="sample-labels",
     )  # fmt: skip
     form.guidance_scale = gr.Slider(
-        1, 10, 3, step=0.5, label=caption("guidance"), info=caption("guidance_help"), visible=seen["guidance_scale"], elem_id="sample-guidance"
+        1,
+        10,
+        3,
+        step=0.5,
+        label=caption("guidance"),
+        info=caption("guidance_help"),
+        visible=seen["guidance_scale"],
+        elem_id="sample-guidance",
     )
     with gr.Row():
         form.num_images = gr.Number(4, label=caption("number"), precision=0, min_width=90, elem_id="sample-number")
-        form.num_inference_steps = gr.Number(STEPS["dpmpp_2m"], label=caption("steps"), precision=0, min_width=90, elem_id="sample-steps")
+        form.num_inference_steps = gr.Number(
+            STEPS["dpmpp_2m"], label=caption("steps"), precision=0, min_width=90, elem_id="sample-steps"
+        )
     samplers = [("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
     form.sampler = gr.Radio(samplers, value="dpmpp_2m", label=caption("sampler"), elem_id="sample-sampler")
     form.eta = gr.Slider(0, 1, 0, step=0.05, label=caption("eta"), visible=False, elem_id="sample-eta")
     with gr.Row(equal_height=True):
         form.seed = gr.Number(0, label=caption("seed"), precision=0, min_width=120, elem_id="sample-seed")
-        form.locked = gr.Checkbox(False, label=caption("locked"), container=True, min_width=120, elem_id="sample-locked")
+        form.locked = gr.Checkbox(
+            False, label=caption("locked"), container=True, min_width=120, elem_id="sample-locked"
+        )
     weights = [(caption("ema"), "ema"), (caption("raw"), "raw")]
     form.weights = gr.Radio(weights, value="ema", label=caption("weights"), visible=False, elem_id="sample-weights")
     form.go = gr.Button(caption("draw"), variant="primary", elem_id="sample-draw")
     form.cancel = gr.Button(caption("cancel"), visible=False, elem_id="sample-cancel")
     with gr.Row(elem_classes="sheets"):
         for sheet in SHEETS:
-            button = gr.Button(caption(f"by_{sheet}"), size="md", min_width=120, visible=seen[f"by_{sheet}"], elem_id=f"sample-by-{sheet}")
+            button = gr.Button(
+                caption(f"by_{sheet}"),
+                size="md",
+                min_width=120,
+                visible=seen[f"by_{sheet}"],
+                elem_id=f"sample-by-{sheet}",
+            )
             setattr(form, f"by_{sheet}", button)
     with gr.Accordion(caption("code"), open=False):
         form.code = gr.Code(language="python", interactive=False, show_label=False, elem_id="sample-code")
@@ -153,8 +186,12 @@ def _results() -> types.SimpleNamespace:
         buttons=["download", "fullscreen"], elem_id="sample-pictures", elem_classes="pixelated",
     )  # fmt: skip
     with gr.Row():  # shown one by one: what a hidden row's parts are given while it appears is lost
-        shown.as_png = gr.DownloadButton(label("ui.sample.grid"), visible=False, size="md", min_width=120, elem_id="sample-grid")
-        shown.as_zip = gr.DownloadButton(label("ui.sample.zip"), visible=False, size="md", min_width=120, elem_id="sample-zip")
+        shown.as_png = gr.DownloadButton(
+            label("ui.sample.grid"), visible=False, size="md", min_width=120, elem_id="sample-grid"
+        )
+        shown.as_zip = gr.DownloadButton(
+            label("ui.sample.zip"), visible=False, size="md", min_width=120, elem_id="sample-zip"
+        )
     shown.film = Film(elem_id="sample-film")
     return shown
 
@@ -165,6 +202,4 @@ SHOW_STATUS = "() => document.getElementById('sample-status').scrollIntoView({bl
 
 def empty_state(lang: str) -> str:
     """What stands where the pictures will be."""
-    return (
-        f'<div class="empty"><h3>{html.escape(t("ui.sample.empty", lang))}</h3><p>{html.escape(t("ui.sample.empty_note", lang))}</p></div>'
-    )
+    return f'<div class="empty"><h3>{html.escape(t("ui.sample.empty", lang))}</h3><p>{html.escape(t("ui.sample.empty_note", lang))}</p></div>'

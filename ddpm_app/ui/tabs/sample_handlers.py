@@ -1,4 +1,5 @@
 """What happens when somebody presses Draw: a generator of news for the Sample tab, with the device taken in slices."""
+
 import html
 import pathlib
 import secrets
@@ -50,7 +51,9 @@ def drawer(app: App, cancels: dict[str, threading.Event], sheet: str = "") -> Ca
     def draw(visitor: str, lang: str, locked: bool, request: gr.Request, *given: Any) -> Iterator[list[Any]]:
         asked = dict(zip(SETTINGS, given, strict=True))
         stop = cancels[request.session_hash] = threading.Event()
-        asked |= {name: asked[name] or 0 for name in ("num_images", "num_inference_steps", "seed")}  # an emptied field is None
+        asked |= {
+            name: asked[name] or 0 for name in ("num_images", "num_inference_steps", "seed")
+        }  # an emptied field is None
         asked["seed"] = int(asked["seed"]) if locked else secrets.randbelow(1_000_000)
         hidden = dict.fromkeys(("sheet", "pictures", "as_png", "as_zip"), gr.update(visible=False))
         yield row(status=progress(t("ui.sample.starting", lang), 0), **hidden, film=None, seed=asked["seed"], **BUSY)
@@ -82,14 +85,22 @@ def row(**news: Any) -> list[Any]:
 
 
 # ---- what is asked for ----------------------------------------------------------------------------------------------
-def rows_of(asked: dict[str, Any], sheet: str, kind: describe.ModelInfo, lang: str, most: int = MOST_PICTURES) -> list[tuple[str, dict[str, Any]]]:
+def rows_of(
+    asked: dict[str, Any], sheet: str, kind: describe.ModelInfo, lang: str, most: int = MOST_PICTURES
+) -> list[tuple[str, dict[str, Any]]]:
     """(caption, what is asked for) of each row of a sheet with as many columns as fit into ``most`` pictures; without a sheet one row.
 
     Raises Problem: "no_prompt", "no_snapshot" (the names of the labels are not known yet).
     """
     prompts = tuple(snippet.prompts(asked["prompt"]))
-    plain = {name: asked[name] for name in ("num_images", "sampler", "num_inference_steps", "eta", "seed", "guidance_scale")}
-    plain |= {"prompt": prompts, "negative_prompt": (asked["negative_prompt"] or "").strip(), "labels": tuple(asked["labels"] or ())}
+    plain = {
+        name: asked[name] for name in ("num_images", "sampler", "num_inference_steps", "eta", "seed", "guidance_scale")
+    }
+    plain |= {
+        "prompt": prompts,
+        "negative_prompt": (asked["negative_prompt"] or "").strip(),
+        "labels": tuple(asked["labels"] or ()),
+    }
     if len(asked["prompt"] or "") + len(plain["negative_prompt"]) > LONGEST_PROMPT:
         raise Problem("string_too_long", "prompt", limit=LONGEST_PROMPT)
     if not sheet:
@@ -116,7 +127,9 @@ def _check(app: App, rows: list[tuple[str, dict[str, Any]]]) -> None:
         raise Problem("less_than_equal", "num_images", value=pictures, limit=MOST_PICTURES)
 
 
-def _draw(app: App, asked: dict[str, Any], sheet: str, visitor: str, lang: str, stop: threading.Event) -> Iterator[dict[str, Any]]:
+def _draw(
+    app: App, asked: dict[str, Any], sheet: str, visitor: str, lang: str, stop: threading.Event
+) -> Iterator[dict[str, Any]]:
     place, kind = app.models.location(asked["source"], asked["other"]), app.models.info(asked["source"], asked["other"])
     rows = rows_of(asked, sheet, kind, lang, access.MAX_IMAGES if app.public else MOST_PICTURES)
     _check(app, rows)
@@ -132,8 +145,14 @@ def _draw(app: App, asked: dict[str, Any], sheet: str, visitor: str, lang: str, 
             yield {"status": progress(line, 0)}
     yield {"status": progress(t("ui.sample.loading", lang), 0)}
     model = loaded.load(place, asked["weights"] if app.models.has_raw_weights(asked["source"]) else "ema")
-    remarks = "".join(f'<div class="notice">{html.escape(line)}</div>' for line in drawing.truncated_prompts(model, requests, lang))
-    recorder, began, images = FilmRecorder(requests[0][1].num_inference_steps, drawing.film_pictures(model)), time.monotonic(), []
+    remarks = "".join(
+        f'<div class="notice">{html.escape(line)}</div>' for line in drawing.truncated_prompts(model, requests, lang)
+    )
+    recorder, began, images = (
+        FilmRecorder(requests[0][1].num_inference_steps, drawing.film_pictures(model)),
+        time.monotonic(),
+        [],
+    )
     for now in DEVICE.slices(drawing.draw_rows(model, requests, recorder)):
         images = now.images
         if stop.is_set():
@@ -147,7 +166,9 @@ def _draw(app: App, asked: dict[str, Any], sheet: str, visitor: str, lang: str, 
     left, drawn = iter(images), []
     for caption, request in requests:
         told = [t("ui.sample.picture_seed", lang, seed=request.seed + k) for k in range(request.num_images)]
-        told = [" · ".join(filter(None, both)) for both in zip(drawing.conditions_drawn(model, request), told, strict=True)]
+        told = [
+            " · ".join(filter(None, both)) for both in zip(drawing.conditions_drawn(model, request), told, strict=True)
+        ]
         drawn.append((caption, [(next(left), one) for one in told]))
     for news in _hand_over(asked, drawn, time.monotonic() - began, remarks, lang):
         yield {"film": film} | news | IDLE
@@ -180,7 +201,11 @@ def _hand_over(
             **(
                 {"sheet": gr.update(value=str(png), visible=True)}
                 if sheet
-                else {"pictures": gr.update(value=gallery, visible=True, columns=min(COLUMNS, len(images)), elem_classes=classes)}
+                else {
+                    "pictures": gr.update(
+                        value=gallery, visible=True, columns=min(COLUMNS, len(images)), elem_classes=classes
+                    )
+                }
             ),
         }
 
@@ -197,7 +222,9 @@ def preview(grid: Image.Image, lang: str) -> str:
     """A sheet of pictures under way, small enough to be sent often."""
     kind = "tiny" if grid.width < 2 * LIVE_SIDE / 3 else ""
     grid.thumbnail((LIVE_SIDE, LIVE_SIDE))
-    return f'<img class="live {kind}" alt="{html.escape(t("ui.sample.live", lang))}" src="{data_uri(grid, small=True)}">'
+    return (
+        f'<img class="live {kind}" alt="{html.escape(t("ui.sample.live", lang))}" src="{data_uri(grid, small=True)}">'
+    )
 
 
 SNAPSHOT_SECONDS = 20
@@ -210,6 +237,11 @@ def fresh_snapshot(run: Run, lang: str, stop: threading.Event) -> Iterator[str]:
     before, end = saved_version(run.path), time.monotonic() + SNAPSHOT_SECONDS
     if run.status["state"] == "training":
         run.request("save")
-    while time.monotonic() < end and saved_version(run.path) == before and run.status["state"] == "training" and not stop.is_set():
+    while (
+        time.monotonic() < end
+        and saved_version(run.path) == before
+        and run.status["state"] == "training"
+        and not stop.is_set()
+    ):
         yield t("ui.sample.snapshot", lang)
         time.sleep(0.2)

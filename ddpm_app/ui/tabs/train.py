@@ -1,4 +1,5 @@
 """The Train tab: the curves, the growing pictures, the figures and the log of the run on show."""
+
 import html
 import math
 from typing import Any
@@ -34,7 +35,13 @@ def build(app: App, shared: Page) -> None:
     with gr.Column(visible=False) as board:
         with gr.Row(equal_height=True, elem_classes="run-bar"):
             chooser = gr.Dropdown(
-                [("", "")], value="", label=label("ui.train.chooser"), container=False, scale=5, min_width=220, elem_id="train-run"
+                [("", "")],
+                value="",
+                label=label("ui.train.chooser"),
+                container=False,
+                scale=5,
+                min_width=220,
+                elem_id="train-run",
             )
             preview = gr.Button(label("ui.train.sample_now"), scale=1, min_width=110, size="md", elem_id="sample-now")
             save = gr.Button(label("ui.train.save_now"), scale=1, min_width=110, size="md", elem_id="save-now")
@@ -52,11 +59,20 @@ def build(app: App, shared: Page) -> None:
 
     def live(shot: dict[str, Any], lang: str) -> list[Any]:
         series = app.monitor.series(shot["name"])
-        frame = plots.training(series, shot["plan"], shot["config"].get("num_train_timesteps", 1000), lang, is_autoencoder(shot))
+        frame = plots.training(
+            series, shot["plan"], shot["config"].get("num_train_timesteps", 1000), lang, is_autoencoder(shot)
+        )
         elsewhere = app.monitor.snapshot("")  # the header tells of the run at work, else of the one on show
         failure = elsewhere["active"] and elsewhere["name"] != shot["name"]
         figures = told(shot, series, lang, failure) if shot["name"] else ""
-        return [figures, frame, previews_heading(shot, lang), timeline(shot, lang), comparison(shot, lang), log_lines(shot)]
+        return [
+            figures,
+            frame,
+            previews_heading(shot, lang),
+            timeline(shot, lang),
+            comparison(shot, lang),
+            log_lines(shot),
+        ]
 
     def draw(shot: dict[str, Any], lang: str, selected: str) -> list[Any]:
         if not shot["name"]:
@@ -70,9 +86,14 @@ def build(app: App, shared: Page) -> None:
             *[gr.update(interactive=shot["active"] and shot["state"] != "paused")] * 2,
         ]
 
-    shared.live(live, ["train-figures", "train-charts", "train-previews-heading", "train-previews", "train-compare", "train-log"])
+    shared.live(
+        live,
+        ["train-figures", "train-charts", "train-previews-heading", "train-previews", "train-compare", "train-log"],
+    )
     shared.every_tick(draw, [empty, board, chooser, preview, save], [shared.selected])
-    chooser.input(lambda name: name or FOLLOW, [chooser], [shared.selected], show_progress="hidden", api_visibility="private")
+    chooser.input(
+        lambda name: name or FOLLOW, [chooser], [shared.selected], show_progress="hidden", api_visibility="private"
+    )
     for button, wish in ((preview, "sample"), (save, "save")):
         button.click(
             asker(app, wish),
@@ -114,7 +135,10 @@ def compared_pictures(app: App):
         run, sheet = _preview(app, wish)
         config, plan = run.record.get("config", {}), run.plan or {}
         pairs = min(config.get("preview_images") or 1, plan.get("held_out") or plan.get("images") or 1)
-        return {name: data_uri(_bounded(half)) for name, half in zip(("before", "after"), halves(sheet, config["image_size"], pairs), strict=True)}
+        return {
+            name: data_uri(_bounded(half))
+            for name, half in zip(("before", "after"), halves(sheet, config["image_size"], pairs), strict=True)
+        }
 
     return picture
 
@@ -151,7 +175,9 @@ def timeline(shot: dict[str, Any], lang: str) -> dict[str, Any]:
     stride = -(-len(steps) // TIMELINE_FRAMES) or 1
     kept = steps[::-1][::stride][::-1]
     caption = t("ui.train.preview_step", lang, step="{}")
-    return film_value(shot["name"], t("ui.train.preview_alt", lang), lang, steps=kept, caption=caption, pace=350, made=shot["created"])
+    return film_value(
+        shot["name"], t("ui.train.preview_alt", lang), lang, steps=kept, caption=caption, pace=350, made=shot["created"]
+    )
 
 
 def is_autoencoder(shot: dict[str, Any]) -> bool:
@@ -189,7 +215,12 @@ def told(shot: dict[str, Any], series: dict[str, Any], lang: str, failure: bool)
 def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[tuple[str, str, str]]:
     """(name, value, small print) of each figure; what is not known yet is a dash."""
     plan = shot["plan"]
-    step, total, per_epoch, images = shot["step"], shot.get("total_steps"), plan.get("steps_per_epoch"), plan.get("images")
+    step, total, per_epoch, images = (
+        shot["step"],
+        shot.get("total_steps"),
+        plan.get("steps_per_epoch"),
+        plan.get("images"),
+    )
     training = shot["active"] and shot.get("phase") not in (None, "start", "download", "decode", "rehearsal")
     seen = step * plan["batch_size"] if plan.get("batch_size") else None
     rate, eta = shot.get("images_per_second"), shot.get("eta_seconds")
@@ -202,7 +233,11 @@ def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[
             f"{step / per_epoch:.1f}" if per_epoch else DASH,
             t("ui.train.steps_each", lang, steps=f"{per_epoch:,}") if per_epoch else "",
         ),
-        ("figure_seen", f"{seen:,}" if seen is not None else DASH, t("ui.train.different", lang, images=f"{images:,}") if images else ""),
+        (
+            "figure_seen",
+            f"{seen:,}" if seen is not None else DASH,
+            t("ui.train.different", lang, images=f"{images:,}") if images else "",
+        ),
         ("figure_speed", f"{rate:.0f}" if rate and training else DASH, t("ui.train.per_second", lang)),
         (
             "figure_left",
@@ -212,12 +247,16 @@ def figures_of(shot: dict[str, Any], series: dict[str, Any], lang: str) -> list[
         (
             "figure_loss",
             f"{loss:.4g}" if loss is not None else DASH,
-            t("ui.train.rate", lang, rate=f"{shot['learning_rate']:.2g}") if shot.get("learning_rate") is not None else "",
+            t("ui.train.rate", lang, rate=f"{shot['learning_rate']:.2g}")
+            if shot.get("learning_rate") is not None
+            else "",
         ),
         (
             "figure_machine",
             f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32") if plan.get("device") else DASH,
-            t("ui.train.machine", lang, threads=plan["threads"], memory=format_bytes(plan["memory_bytes"])) if plan.get("threads") else "",
+            t("ui.train.machine", lang, threads=plan["threads"], memory=format_bytes(plan["memory_bytes"]))
+            if plan.get("threads")
+            else "",
         ),
         (size, format_count(plan["parameters"]) if plan.get("parameters") else DASH, t("ui.train.parameters", lang)),
     ]
@@ -230,11 +269,15 @@ def remarks(shot: dict[str, Any], lang: str, failure: bool) -> str:
         for notice in shot.get("notices") or []
     ]
     if failure and (error := shot.get("error")):
-        sentence = text_for_code(f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"])
+        sentence = text_for_code(
+            f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"]
+        )
         model_parts.insert(0, f'<div class="notice error">{html.escape(sentence)}</div>')
     if url := shot.get("published"):
         sentence = html.escape(t("ui.train.published", lang, url=url))
-        model_parts.append(f'<div class="notice good"><a href="{html.escape(url)}" target="_blank" rel="noopener">{sentence}</a></div>')
+        model_parts.append(
+            f'<div class="notice good"><a href="{html.escape(url)}" target="_blank" rel="noopener">{sentence}</a></div>'
+        )
     return "".join(parts)
 
 

@@ -1,4 +1,5 @@
 """Does the autoencoder fit the pictures? What it makes of some of them, and its error beside that on the held-out specimens."""
+
 import dataclasses
 import html
 from collections.abc import Iterator

@@ -12,16 +12,31 @@ from ddpm_app.model.unet import count_parameters
 
 def plain(layers=1, labels=None):
     with parts_kit.seeded(1):
-        return UNet2DModel(sample_size=16, block_out_channels=(8, 16, 32), norm_num_groups=4, attention_head_dim=8, layers_per_block=layers,
-                           down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"), num_class_embeds=labels,
-                           up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D")).eval()
+        return UNet2DModel(
+            sample_size=16,
+            block_out_channels=(8, 16, 32),
+            norm_num_groups=4,
+            attention_head_dim=8,
+            layers_per_block=layers,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+            num_class_embeds=labels,
+            up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        ).eval()
 
 
 def wordy():
     with parts_kit.seeded(1):
         return UNet2DConditionModel(
-            sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4, cross_attention_dim=8,
-            attention_head_dim=(1, 2), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D")
+            sample_size=8,
+            in_channels=4,
+            out_channels=4,
+            layers_per_block=1,
+            block_out_channels=(8, 16),
+            norm_num_groups=4,
+            cross_attention_dim=8,
+            attention_head_dim=(1, 2),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         ).eval()
 
 
@@ -33,14 +48,30 @@ def traced(unet, side=16, t=300, **condition):
 def test_shapes_halve_on_the_way_down_and_double_on_the_way_up():
     _, found = traced(plain())
     assert list(found) == ["conv_in", "time", "down.0", "down.1", "down.2", "mid", "up.0", "up.1", "up.2", "out"]
-    shapes = [(8, 16, 16), (32,), (8, 8, 8), (16, 4, 4), (32, 4, 4), (32, 4, 4), (32, 8, 8), (16, 16, 16), (8, 16, 16), (3, 16, 16)]
+    shapes = [
+        (8, 16, 16),
+        (32,),
+        (8, 8, 8),
+        (16, 4, 4),
+        (32, 4, 4),
+        (32, 4, 4),
+        (32, 8, 8),
+        (16, 16, 16),
+        (8, 16, 16),
+        (3, 16, 16),
+    ]
     assert [block.shape for block in found.values()] == shapes
     assert found["down.1"].kind == "AttnDownBlock2D" and found["out"].kind == "GroupNorm + Conv2d"
 
 
-@pytest.mark.parametrize("make, condition", [
-    (plain, {}), (lambda: plain(2, labels=3), {"class_labels": torch.tensor([0, 2])}), (wordy, {"encoder_hidden_states": torch.zeros(2, 5, 8)}),
-])
+@pytest.mark.parametrize(
+    "make, condition",
+    [
+        (plain, {}),
+        (lambda: plain(2, labels=3), {"class_labels": torch.tensor([0, 2])}),
+        (wordy, {"encoder_hidden_states": torch.zeros(2, 5, 8)}),
+    ],
+)
 def test_the_blocks_hold_every_parameter_once(make, condition):
     unet = make()
     _, found = traced(unet, **condition)
@@ -58,7 +89,9 @@ def test_skips_are_the_tensors_handed_over(layers):
     _, found = traced(unet)
     made = [("conv_in", (8, 16, 16))]
     for k, (width, side) in enumerate([(8, 16), (16, 8), (32, 4)]):
-        made += [(f"down.{k}", (width, side, side))] * layers + ([(f"down.{k}", (width, side // 2, side // 2))] if k < 2 else [])
+        made += [(f"down.{k}", (width, side, side))] * layers + (
+            [(f"down.{k}", (width, side // 2, side // 2))] if k < 2 else []
+        )
     used = [(skip.source, skip.shape) for name in ("up.0", "up.1", "up.2") for skip in found[name].skips]
     assert used == made[::-1]
     below = found["mid"].shape[0]
@@ -77,9 +110,17 @@ def test_skips_of_a_model_with_words():
 
 def test_attention_is_counted_where_it_is():
     _, found = traced(plain())
-    assert {name: b.attention for name, b in found.items() if any(b.attention)} == {"down.1": (1, 0), "mid": (1, 0), "up.1": (2, 0)}
+    assert {name: b.attention for name, b in found.items() if any(b.attention)} == {
+        "down.1": (1, 0),
+        "mid": (1, 0),
+        "up.1": (2, 0),
+    }
     _, found = traced(wordy(), 8, encoder_hidden_states=torch.zeros(2, 5, 8))
-    assert {name: b.attention for name, b in found.items() if any(b.attention)} == {"down.1": (1, 1), "mid": (1, 1), "up.0": (2, 2)}
+    assert {name: b.attention for name, b in found.items() if any(b.attention)} == {
+        "down.1": (1, 1),
+        "mid": (1, 1),
+        "up.0": (2, 2),
+    }
 
 
 def test_activations_are_those_of_the_pass():
@@ -90,7 +131,11 @@ def test_activations_are_those_of_the_pass():
         temb = unet.time_embedding(unet.time_proj(torch.tensor([300, 300])))
         down, _ = unet.down_blocks[0](stem, temb)
         out = unet(x, 300).sample
-    assert torch.equal(found["conv_in"].maps, stem[0]) and torch.equal(found["down.0"].maps, down[0]) and torch.equal(found["out"].maps, out[0])
+    assert (
+        torch.equal(found["conv_in"].maps, stem[0])
+        and torch.equal(found["down.0"].maps, down[0])
+        and torch.equal(found["out"].maps, out[0])
+    )
     assert found["down.0"].size == pytest.approx(float(down[0].abs().mean()))
     assert found["time"].maps is None and found["time"].size == pytest.approx(float(temb[0].abs().mean()))
     assert len(found["mid"].maps) == blocks.MAPS

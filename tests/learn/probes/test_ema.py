@@ -29,7 +29,9 @@ def test_weights_are_those_of_diffusers(window, steps):
             net.value.data.fill_(float(step == k))
             ema.step(net.parameters())
         measured.append(float(ema.shadow_params[0]))
-    torch.testing.assert_close(weights(window, steps), torch.tensor(measured, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        weights(window, steps), torch.tensor(measured, dtype=torch.float64), rtol=1e-9, atol=1e-12
+    )
 
 
 @every_window
@@ -45,8 +47,13 @@ def test_weights_sum_to_one_and_follow_a_power(window):
     steps, power = 3000, 1 / window - 1
     found = weights(window, steps)
     assert len(found) == steps and float(found.sum()) == pytest.approx(1, abs=1e-12) and (found >= 0).all()
-    closed = [math.lgamma(k + power) - math.lgamma(k) - (math.lgamma(steps + power + 1) - math.lgamma(steps)) for k in (1500, 2900, 3000)]
-    assert [float(found[k - 1]) for k in (1500, 2900, 3000)] == pytest.approx([(power + 1) * math.exp(value) for value in closed], rel=1e-9)
+    closed = [
+        math.lgamma(k + power) - math.lgamma(k) - (math.lgamma(steps + power + 1) - math.lgamma(steps))
+        for k in (1500, 2900, 3000)
+    ]
+    assert [float(found[k - 1]) for k in (1500, 2900, 3000)] == pytest.approx(
+        [(power + 1) * math.exp(value) for value in closed], rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("window", [0.05, 0.1, 0.5, 1.0])

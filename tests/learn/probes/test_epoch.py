@@ -26,7 +26,12 @@ def test_the_numbers_are_the_loops(pictures, batch, accumulation):
     config = settings(batch, accumulation, max_train_steps=None, num_epochs=5)
     found, loop = epoch.course(config, pictures), batches(config, pictures)
     sizes = [len(part) for step in range(loop.per_epoch) for part in loop.indices(step)]
-    assert (found.steps, found.batches, found.last_batch, found.batch_size) == (loop.per_epoch, len(sizes), sizes[-1], sizes[0])
+    assert (found.steps, found.batches, found.last_batch, found.batch_size) == (
+        loop.per_epoch,
+        len(sizes),
+        sizes[-1],
+        sizes[0],
+    )
     assert found.total_steps == 5 * steps_per_epoch(config, pictures) and found.epochs == 5
     assert sum(sizes) == pictures
 
@@ -60,8 +65,12 @@ def test_several_devices_count_as_one(pictures, batch, accumulation):
     ranks = [batches(config, pictures, rank=rank, processes=3) for rank in range(3)]
     assert found.steps == ranks[0].per_epoch == steps_per_epoch(config, pictures, 3)
     together = [{int(i) for loop in ranks for part in loop.indices(step) for i in part} for step in range(found.steps)]
-    mine = [{int(i) for part in step for i in part} for step in epoch.epoch(config, np.arange(pictures), 0, processes=3)]
-    assert all(ours <= theirs for ours, theirs in zip(mine, together, strict=True)) and set().union(*mine) == set(range(pictures))
+    mine = [
+        {int(i) for part in step for i in part} for step in epoch.epoch(config, np.arange(pictures), 0, processes=3)
+    ]
+    assert all(ours <= theirs for ours, theirs in zip(mine, together, strict=True)) and set().union(*mine) == set(
+        range(pictures)
+    )
 
 
 def test_the_length_is_the_plans_or_the_settings():
@@ -72,4 +81,11 @@ def test_the_length_is_the_plans_or_the_settings():
 
 def test_where_a_run_is():
     found = epoch.course(settings(max_train_steps=20), 24)
-    assert [epoch.place(found, step) for step in (0, 5, 6, 19, 20, 99)] == [(0, 0), (0, 5), (1, 0), (3, 1), (3, 1), (3, 1)]
+    assert [epoch.place(found, step) for step in (0, 5, 6, 19, 20, 99)] == [
+        (0, 0),
+        (0, 5),
+        (1, 0),
+        (3, 1),
+        (3, 1),
+        (3, 1),
+    ]

@@ -37,7 +37,12 @@ def test_a_wrong_guess_still_explains_x_t(kind):
     x_t = diffusion.add_noise(x0, eps, level)
     found = convert(torch.full_like(x0, 0.7), kind, x_t, 0.3)
     torch.testing.assert_close(diffusion.add_noise(found["sample"], found["epsilon"], level), x_t, rtol=0, atol=1e-5)
-    torch.testing.assert_close(diffusion.target("v_prediction", found["sample"], found["epsilon"], level), found["v_prediction"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        diffusion.target("v_prediction", found["sample"], found["epsilon"], level),
+        found["v_prediction"],
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 @every_kind
@@ -46,7 +51,9 @@ def test_x0_is_that_of_diffusers(kind, t):
     x_t, output = batch()
     theirs = DDPMScheduler(prediction_type=kind, clip_sample=False)
     told = theirs.step(output, t, x_t, generator=torch.Generator().manual_seed(0)).pred_original_sample
-    torch.testing.assert_close(convert(output, kind, x_t, float(theirs.alphas_cumprod[t]))["sample"], told, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        convert(output, kind, x_t, float(theirs.alphas_cumprod[t]))["sample"], told, rtol=1e-4, atol=1e-5
+    )
 
 
 @every_kind
@@ -67,12 +74,17 @@ def test_an_error_grows_as_told(kind):
         one, two = (convert(said, kind, x_t, 0.2)[name] for said in (output, output + 0.01))
         torch.testing.assert_close(two - one, torch.full_like(one, 0.01 * factor), rtol=0, atol=1e-5)
     r, s = math.sqrt(0.2), math.sqrt(0.8)
-    assert coefficients("sample", 0.2)["epsilon"][1] == pytest.approx(-r / s) and coefficients("epsilon", 0.2)["sample"][1] == pytest.approx(-s / r)
+    assert coefficients("sample", 0.2)["epsilon"][1] == pytest.approx(-r / s) and coefficients("epsilon", 0.2)[
+        "sample"
+    ][1] == pytest.approx(-s / r)
 
 
 def test_what_x_t_does_not_hold_nobody_tells():
     x_t, output = batch()
-    assert convert(output, "epsilon", x_t, 0.0)["sample"].isnan().all() and convert(output, "sample", x_t, 1.0)["epsilon"].isnan().all()
+    assert (
+        convert(output, "epsilon", x_t, 0.0)["sample"].isnan().all()
+        and convert(output, "sample", x_t, 1.0)["epsilon"].isnan().all()
+    )
     for kind, abar in itertools.product(KINDS, (0.0, 1.0)):
         assert torch.equal(convert(output, kind, x_t, abar)[kind], output)
     v = {abar: convert(output, "v_prediction", x_t, abar) for abar in (0.0, 1.0)}
@@ -102,5 +114,7 @@ def test_a_guess_is_the_models_own(kind):
     assert asked == [(300, {"label": 2})]
     assert torch.equal(found.x_t, scheduler.add_noise(x0, eps, torch.tensor([300])))
     assert torch.equal(found.said[kind], 0.5 * found.x_t)
-    assert found.error(kind) == pytest.approx(float(torch.nn.functional.mse_loss(0.5 * found.x_t, found.target[kind]).sqrt()))
+    assert found.error(kind) == pytest.approx(
+        float(torch.nn.functional.mse_loss(0.5 * found.x_t, found.target[kind]).sqrt())
+    )
     torch.testing.assert_close(found.target["v_prediction"], scheduler.get_velocity(x0, eps, torch.tensor([300])))

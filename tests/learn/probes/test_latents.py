@@ -27,7 +27,11 @@ def test_the_mean_and_its_scaling_are_the_autoencoders():
 def test_an_encoder_without_a_distribution():
     codec, x = Vae(parts_kit.taesd()), picture()
     found = latents(codec, x)
-    assert found.spread is None and torch.equal(found.scaled, codec.encode(x)) and torch.equal(found.mean, codec.vae.encode(x).latents)
+    assert (
+        found.spread is None
+        and torch.equal(found.scaled, codec.encode(x))
+        and torch.equal(found.mean, codec.vae.encode(x).latents)
+    )
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
@@ -46,4 +50,8 @@ def test_latents_of_any_size_come_back(kind, times):
     found = missized(types.SimpleNamespace(unet=unet, scheduler=scheduler), scaled, times, eps, 400, {"words": 1})
     torch.testing.assert_close(found, scaled, rtol=0, atol=1e-5)
     ((x, t, condition),) = fed
-    assert t == 400 and condition == {"words": 1} and torch.equal(x, scheduler.add_noise(scaled * times, eps, torch.tensor([400])))
+    assert (
+        t == 400
+        and condition == {"words": 1}
+        and torch.equal(x, scheduler.add_noise(scaled * times, eps, torch.tensor([400])))
+    )

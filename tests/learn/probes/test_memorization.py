@@ -33,7 +33,9 @@ def test_in_parts_as_in_one():
     queries, pictures = noise(6, 3, 16, 16), noise(50, 3, 16, 16, seed=1)
     whole = memorization.nearest(queries, pictures)
     seen = list(memorization.search(queries, pictures.split(7)))
-    assert len(seen) == 8 and all((later[1] <= earlier[1]).all() for earlier, later in zip(seen, seen[1:], strict=False))
+    assert len(seen) == 8 and all(
+        (later[1] <= earlier[1]).all() for earlier, later in zip(seen, seen[1:], strict=False)
+    )
     assert torch.equal(seen[-1][0], whole[0]) and torch.allclose(seen[-1][1], whole[1])
 
 
@@ -45,7 +47,11 @@ def test_the_unit_is_that_of_pixels():
 def test_planted_copies_are_found_and_called_copies(specimens):
     train, unseen = specimens
     usual = memorization.nearest(unseen, train)[1]
-    ways = {"copied": train[:20], "mirrored": train[20:40].flip(-1), "noised": (train[40:60] + 0.05 * 3 * noise(20, 3, 32, 32)).clamp(-1, 1)}
+    ways = {
+        "copied": train[:20],
+        "mirrored": train[20:40].flip(-1),
+        "noised": (train[40:60] + 0.05 * 3 * noise(20, 3, 32, 32)).clamp(-1, 1),
+    }
     for first, (way, planted) in zip((0, 20, 40), ways.items(), strict=True):
         index, distance = memorization.nearest(planted, train)
         assert index.tolist() == list(range(first, first + 20)), way
@@ -80,4 +86,6 @@ def test_the_verdict(near, kind):
     generated = torch.tensor([0.0999] * near + [0.1001] * (8 - near))
     found = memorization.verdict(generated, torch.tensor([0.05, 0.25, 0.25, 0.25, 0.9]))
     assert (found.kind, sum(found.copies), found.unseen_copies) == (kind, near, 1)
-    assert (found.limit, found.usual) == (pytest.approx(0.1), pytest.approx(0.25)) and found.generated == pytest.approx(0.1, abs=2e-4)
+    assert (found.limit, found.usual) == (pytest.approx(0.1), pytest.approx(0.25)) and found.generated == pytest.approx(
+        0.1, abs=2e-4
+    )

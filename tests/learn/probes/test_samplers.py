@@ -1,4 +1,5 @@
 """Walking back: each step against diffusers' schedulers and against the papers' formulas."""
+
 import itertools
 import types
 
@@ -51,7 +52,11 @@ def test_ddpm_and_ddim_are_diffusers_step_by_step(kind, eta):
         for t, frame in zip(theirs.timesteps, frames, strict=True):
             told = theirs.step(it.unet(x, t).sample, t, x, generator=draw, **more)
             x = told.prev_sample
-            assert frame[name].timestep == t and torch.equal(frame[name].x, x) and torch.equal(frame[name].x0, told.pred_original_sample)
+            assert (
+                frame[name].timestep == t
+                and torch.equal(frame[name].x, x)
+                and torch.equal(frame[name].x0, told.pred_original_sample)
+            )
 
 
 @every_kind
@@ -78,7 +83,9 @@ def test_ddim_by_hand(kind):
         found = convert(it.unet(x, t).sample, kind, x, float(abar[t]))
         a = abar[after.timestep] if after else torch.tensor(1.0)
         torch.testing.assert_close(frame.x0, found["sample"], rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(frame.x, a.sqrt() * found["sample"] + (1 - a).sqrt() * found["epsilon"], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            frame.x, a.sqrt() * found["sample"] + (1 - a).sqrt() * found["epsilon"], rtol=1e-3, atol=1e-4
+        )
         x = frame.x
 
 
@@ -92,7 +99,9 @@ def test_dpmpp_by_hand(kind):
     lam = [torch.log(alpha / sigma) for alpha, sigma in ways]
     guesses = []
     for k, frame in enumerate(frames):
-        guesses.append(convert(it.unet(x.float(), frame.timestep).sample, kind, x, float(abar[frame.timestep]))["sample"].double())
+        guesses.append(
+            convert(it.unet(x.float(), frame.timestep).sample, kind, x, float(abar[frame.timestep]))["sample"].double()
+        )
         torch.testing.assert_close(frame.x0.double(), guesses[-1], rtol=1e-2, atol=1e-3)
         if k + 1 == len(frames):
             x = guesses[-1]
@@ -121,8 +130,12 @@ def test_what_is_asked_reaches_the_network():
     unet = types.SimpleNamespace(device="cpu")
     it = types.SimpleNamespace(unet=unet, conditioning=conditioning.Labels(("red", "blue")))
     found = samplers.network(it, {"class_labels": torch.tensor([1])}, 3.0)
-    found.unet = lambda x, t, class_labels: told.append(class_labels) or types.SimpleNamespace(sample=x + class_labels.reshape(-1, 1, 1, 1))
-    assert torch.equal(found(torch.zeros(1, 3, 2, 2), torch.tensor(5)).sample, torch.full((1, 3, 2, 2), 2 + 3.0 * (1 - 2)))
+    found.unet = lambda x, t, class_labels: (
+        told.append(class_labels) or types.SimpleNamespace(sample=x + class_labels.reshape(-1, 1, 1, 1))
+    )
+    assert torch.equal(
+        found(torch.zeros(1, 3, 2, 2), torch.tensor(5)).sample, torch.full((1, 3, 2, 2), 2 + 3.0 * (1 - 2))
+    )
     assert torch.equal(told[0], torch.tensor([2, 1]))
 
 
@@ -131,7 +144,9 @@ def test_few_steps_are_measured_against_many():
     turns = list(samplers.measure(it, it.unet, noise(), few=(2, 4), many=8))
     assert len(turns) == 2 * (8 + 2 + 4)  # a slice is one pass
     found = [turn for turn in turns if turn]
-    assert [(m.sampler, m.steps) for m in found] == [(name, steps) for name in ("dpmpp_2m", "ddim") for steps in (8, 2, 4)]
+    assert [(m.sampler, m.steps) for m in found] == [
+        (name, steps) for name in ("dpmpp_2m", "ddim") for steps in (8, 2, 4)
+    ]
     for name in ("dpmpp_2m", "ddim"):
         many, two, four = (m for m in found if m.sampler == name)
         last = list(sample.denoise(it.unet, noise(), sample.make_sampler(name, it.scheduler), 4))[-1].x[0].clamp(-1, 1)

@@ -76,7 +76,9 @@ def test_labels_are_blended_in_the_embedding(bench_of, kind):
     model = bench_of(kind).model
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     ends = [model.conditioning.conditional(1, (), (k,)) for k in (0, 2)]
-    twin, asked, blank = ways.blended(model.unet, *ends, model.conditioning.unconditional(1), torch.tensor([0.0, 0.5, 1.0]))
+    twin, asked, blank = ways.blended(
+        model.unet, *ends, model.conditioning.unconditional(1), torch.tensor([0.0, 0.5, 1.0])
+    )
     x, t = noise(0, 1, *model.shape), torch.tensor(300)
     with torch.no_grad():
         got = twin(x.expand(3, -1, -1, -1), t, **asked).sample
@@ -91,13 +93,17 @@ def test_labels_are_blended_in_the_embedding(bench_of, kind):
         finally:
             model.unet.class_embedding = kept
     assert all(torch.equal(value, before[name]) for name, value in model.unet.state_dict().items())
-    assert model.unet.class_embedding is kept and twin.class_embedding is not kept and twin.conv_in is model.unet.conv_in
+    assert (
+        model.unet.class_embedding is kept and twin.class_embedding is not kept and twin.conv_in is model.unet.conv_in
+    )
 
 
 def test_texts_are_blended_in_the_embedding(bench_of):
     model = bench_of("words").model
     ends = [model.conditioning.conditional(1, (text,), ()) for text in ("red bug", "blue bug")]
-    unet, asked, blank = ways.blended(model.unet, *ends, model.conditioning.unconditional(1), torch.tensor([0.0, 0.25, 1.0]))
+    unet, asked, blank = ways.blended(
+        model.unet, *ends, model.conditioning.unconditional(1), torch.tensor([0.0, 0.25, 1.0])
+    )
     assert torch.equal(blank["encoder_hidden_states"], model.conditioning.unconditional(3)["encoder_hidden_states"])
     first, second = (end["encoder_hidden_states"][0] for end in ends)
     assert unet is model.unet and torch.equal(asked["encoder_hidden_states"][0], first)

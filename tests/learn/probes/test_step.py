@@ -50,11 +50,16 @@ def by_hand(config, unet, at, steps, rate):
     """The tutorial's own lines."""
     mine = copy.deepcopy(unet).train().requires_grad_(True)
     use_plain_attention(mine)
-    optimizer = torch.optim.AdamW(mine.parameters(), lr=rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        mine.parameters(), lr=rate, betas=(0.9, config.adam_beta2), weight_decay=config.weight_decay
+    )
     losses = []
     for _ in range(steps):
         found = []
-        for part in (at.part(slice(0, 2)), at.part(slice(2, 4))):  # rounded in the same way: AdamW makes a step even of a rounding error
+        for part in (
+            at.part(slice(0, 2)),
+            at.part(slice(2, 4)),
+        ):  # rounded in the same way: AdamW makes a step even of a rounding error
             found.append(picture_losses(config, mine, part.x0, part.eps, part.timesteps, abar(config)))
             (found[-1].sum() / 4).backward()
         torch.nn.utils.clip_grad_norm_(mine.parameters(), config.max_grad_norm)
@@ -75,7 +80,9 @@ def test_steps_are_those_of_adamw(config):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "muon", "block_out_channels": (16, 32), "muon_learning_rate": 0.05}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "muon", "block_out_channels": (16, 32), "muon_learning_rate": 0.05}]
+)
 def test_a_step_is_that_of_the_engine(changes, monkeypatch):
     """The loop's own state object, from the same gradient: weights and their average."""
     import types
@@ -93,7 +100,9 @@ def test_a_step_is_that_of_the_engine(changes, monkeypatch):
     for _ in range(2):
         for some in (slice(0, 2), slice(2, 4)):
             part = at.part(some)
-            (picture_losses(config, state.network, part.x0, part.eps, part.timesteps, abar(config)).sum() / 4).backward()
+            (
+                picture_losses(config, state.network, part.x0, part.eps, part.timesteps, abar(config)).sum() / 4
+            ).backward()
         torch.nn.utils.clip_grad_norm_(state.module.parameters(), config.max_grad_norm)
         state.update()
     assert all(torch.equal(a, b) for a, b in zip(trial.network.parameters(), state.module.parameters(), strict=True))
@@ -105,7 +114,9 @@ def test_gradient_lengths_are_autograds(config):
     found = look(Trial(config, unet, abar(config)), at)
     mine = copy.deepcopy(unet).requires_grad_(True)
     loss = picture_losses(config, mine, at.x0, at.eps, at.timesteps, abar(config)).mean()
-    gradients = dict(zip(dict(mine.named_parameters()), torch.autograd.grad(loss, list(mine.parameters())), strict=True))
+    gradients = dict(
+        zip(dict(mine.named_parameters()), torch.autograd.grad(loss, list(mine.parameters())), strict=True)
+    )
     up = torch.cat([g.flatten() for name, g in gradients.items() if name.startswith("up_blocks.1.")])
     time = torch.cat([g.flatten() for name, g in gradients.items() if name.startswith("time_embedding.")])
     assert found.norms["up.1"] == pytest.approx(float(up.norm()), rel=1e-4)
@@ -122,13 +133,25 @@ def test_what_moved_is_measured(config):
     take(trial, at, 2)
     before = [p.detach().clone() for p in trial.network.parameters()]
     trial.update(1.0)
-    last = math.sqrt(sum(float((p.detach() - b).square().sum()) for p, b in zip(trial.network.parameters(), before, strict=True)))
-    whole = math.sqrt(sum(float((p.detach() - b).square().sum()) for p, b in zip(trial.network.parameters(), unet.parameters(), strict=True)))
+    last = math.sqrt(
+        sum(float((p.detach() - b).square().sum()) for p, b in zip(trial.network.parameters(), before, strict=True))
+    )
+    whole = math.sqrt(
+        sum(
+            float((p.detach() - b).square().sum())
+            for p, b in zip(trial.network.parameters(), unet.parameters(), strict=True)
+        )
+    )
     length = math.sqrt(sum(float(p.detach().square().sum()) for p in trial.network.parameters()))
     assert math.hypot(*trial.changes.values()) == pytest.approx(last, rel=1e-4)
     assert math.hypot(*trial.moved().values()) == pytest.approx(whole, rel=1e-4)
     assert math.hypot(*trial.lengths().values()) == pytest.approx(length, rel=1e-4)
-    behind = math.sqrt(sum(float((e - p.detach()).square().sum()) for e, p in zip(trial.ema.shadow_params, trial.network.parameters(), strict=True)))
+    behind = math.sqrt(
+        sum(
+            float((e - p.detach()).square().sum())
+            for e, p in zip(trial.ema.shadow_params, trial.network.parameters(), strict=True)
+        )
+    )
     assert trial.distance() == pytest.approx(behind / length, rel=1e-4)
 
 
@@ -183,7 +206,18 @@ def test_a_frozen_block_has_no_gradient_and_stays():
 
 def test_lengths_are_grouped_by_block():
     with parts_kit.seeded(0):
-        unet = UNet2DModel(sample_size=8, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1,
-                           down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2)
-    found = lengths((name, None if name.startswith("conv_in") else torch.ones(4)) for name in ("conv_in.weight", "mid_block.a", "mid_block.b"))
-    assert found == {"conv_in": None, "mid": math.sqrt(8)} and {"conv_in", "time", "mid"} <= set(lengths(unet.named_parameters()))
+        unet = UNet2DModel(
+            sample_size=8,
+            block_out_channels=(8, 16),
+            norm_num_groups=4,
+            layers_per_block=1,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+        )
+    found = lengths(
+        (name, None if name.startswith("conv_in") else torch.ones(4))
+        for name in ("conv_in.weight", "mid_block.a", "mid_block.b")
+    )
+    assert found == {"conv_in": None, "mid": math.sqrt(8)} and {"conv_in", "time", "mid"} <= set(
+        lengths(unet.named_parameters())
+    )

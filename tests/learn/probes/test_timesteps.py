@@ -11,7 +11,10 @@ from ddpm_app.train.evaluate import BANDS, FixedNoiseEvaluator
 
 
 def ruler_of(bench, **options):
-    training_tensors, conditions = type("", (), {"tensors": staticmethod(bench.clean)}), type("", (), {"arguments": staticmethod(bench.conditions)})
+    training_tensors, conditions = (
+        type("", (), {"tensors": staticmethod(bench.clean)}),
+        type("", (), {"arguments": staticmethod(bench.conditions)}),
+    )
     return FixedNoiseEvaluator(bench.config, bench.pictures, training_tensors, conditions, bench.abar, **options)
 
 
@@ -32,7 +35,11 @@ def test_the_first_turn_spans_all_timesteps(bench_of):
     at = bench_of("pixels")
     seen = [found.clone() for found in timesteps.losses(ruler_of(at), "train", at.model.unet)]
     known = [(~found.isnan()).nonzero().flatten().tolist() for found in seen]
-    assert [len(k) for k in known] == [4, 8, 12, 16] and known[0] == [0, 4, 8, 12] and known[1] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert (
+        [len(k) for k in known] == [4, 8, 12, 16]
+        and known[0] == [0, 4, 8, 12]
+        and known[1] == [0, 2, 4, 6, 8, 10, 12, 14]
+    )
     assert sum(map(math.isfinite, timesteps.bands(seen[0]))) == 4 and all(map(math.isfinite, timesteps.bands(seen[1])))
 
 

@@ -53,7 +53,15 @@ def test_dropout_acts_in_train_mode_only(unet, given):
 
 
 def test_layers_are_counted():
-    network = nn.Sequential(nn.Dropout(0.2), nn.Dropout(0.1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.ReLU())
+    network = nn.Sequential(
+        nn.Dropout(0.2),
+        nn.Dropout(0.1),
+        nn.BatchNorm2d(4),
+        nn.GroupNorm(2, 4),
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm(4),
+        nn.ReLU(),
+    )
     found, share = train_eval.layers(network)
     assert found == {"Dropout": 2, "BatchNorm": 1, "GroupNorm": 2, "LayerNorm": 1} and share == 0.2
 
@@ -80,7 +88,11 @@ def test_what_is_kept_is_counted_once_and_without_weights(given):
 
 def test_memory_follows_gradients_and_not_the_mode(unet, given):
     network = train_eval.copied(unet)
-    kept = {(training, on): train_eval.kept_bytes(network, given, training, on) for training in (True, False) for on in (True, False)}
+    kept = {
+        (training, on): train_eval.kept_bytes(network, given, training, on)
+        for training in (True, False)
+        for on in (True, False)
+    }
     assert kept[True, True] == kept[False, True] > 50 * given.x.numel() * 4
     assert kept[True, False] == kept[False, False] == 0
     assert train_eval.kept_bytes(network.requires_grad_(False), given, True, True) == 0
@@ -133,4 +145,7 @@ def test_the_snapshot_and_the_global_generator_are_left_alone(config, unet, give
     found(config, unet, True, ("mid",))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not unet.training and not any(p.requires_grad or p.grad is not None for p in unet.parameters())
-    assert all(torch.equal(value, weights[name]) for name, value in unet.state_dict().items()) and train_eval.layers(unet)[1] == 0
+    assert (
+        all(torch.equal(value, weights[name]) for name, value in unet.state_dict().items())
+        and train_eval.layers(unet)[1] == 0
+    )

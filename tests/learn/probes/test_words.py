@@ -37,12 +37,18 @@ def test_similarity_is_of_the_end_token(asking):
         length = len(asking.tokenizer(text).input_ids)
         ends.append(asking.embed([text])[0, length - 1])
     wanted = torch.nn.functional.cosine_similarity(torch.stack(ends)[:, None], torch.stack(ends)[None], dim=2)
-    assert torch.allclose(found, wanted, atol=1e-5) and found[0, 2] == pytest.approx(1, abs=1e-6) and found[0, 1] < 0.9999
+    assert (
+        torch.allclose(found, wanted, atol=1e-5) and found[0, 2] == pytest.approx(1, abs=1e-6) and found[0, 1] < 0.9999
+    )
 
 
 def asked_of(model):
     asking = model.conditioning
-    return [asking.unconditional(1), asking.conditional(1, ("red bug",), (0,)), asking.conditional(1, ("blue bug",), (1,))]
+    return [
+        asking.unconditional(1),
+        asking.conditional(1, ("red bug",), (0,)),
+        asking.conditional(1, ("blue bug",), (1,)),
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,10 +74,14 @@ def test_guidance_between_the_two(bench_of, kind):
     plain, wanted = words.outputs(model.unet, x_t, 400, [blank, asked])
     with torch.no_grad():
         for scale, right in ((0, plain), (1, wanted), (3, plain + 3 * (wanted - plain))):
-            assert torch.allclose(sample.CFGDenoiser(model.unet, asked, blank, scale)(x_t, torch.tensor(400)).sample[0], right, atol=1e-5)
+            assert torch.allclose(
+                sample.CFGDenoiser(model.unet, asked, blank, scale)(x_t, torch.tensor(400)).sample[0], right, atol=1e-5
+            )
 
 
-@pytest.mark.parametrize(("said", "label"), [
-    ("monarch", 0), (" Peacock ", 2), ("1", 1), ("pea", 2), ("p", 9), ("", 9), ("3", 9), ("-1", 9), ("moth", 9)])
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [("monarch", 0), (" Peacock ", 2), ("1", 1), ("pea", 2), ("p", 9), ("", 9), ("3", 9), ("-1", 9), ("moth", 9)],
+)
 def test_which_label_is_meant(said, label):
     assert words.label_of(("monarch", "purple emperor", "peacock"), said, 9) == label

@@ -29,7 +29,11 @@ named = pytest.mark.parametrize("station", STATIONS, ids=lambda station: station
 def state_of(bench):
     unet = bench.model.unet
     weights = [parameter.sum().item() for parameter in unet.parameters()]
-    return weights, [module.training for module in unet.modules()], [parameter.requires_grad for parameter in unet.parameters()]
+    return (
+        weights,
+        [module.training for module in unet.modules()],
+        [parameter.requires_grad for parameter in unet.parameters()],
+    )
 
 
 @named
@@ -52,7 +56,10 @@ def test_it_takes_a_picture_of_the_viewers_own_and_both_ends_of_time(bench_of, s
 
 @named
 def test_it_speaks_both_languages(bench_of, station):
-    bench, kind = bench_of(KINDS[3] if station.model == "butterflies-words" else KINDS[0]), re.compile(r"[\u4e00-\u9fff]")
+    bench, kind = (
+        bench_of(KINDS[3] if station.model == "butterflies-words" else KINDS[0]),
+        re.compile(r"[\u4e00-\u9fff]"),
+    )
     told = {lang: json.dumps(panels(station, bench, lang=lang), ensure_ascii=False) for lang in i18n.LANGUAGES}
     assert kind.search(told["zh"]) and not kind.search(told["en"])
 
@@ -63,12 +70,17 @@ def test_it_is_described(station, lang):
     told = learn._described(station, lang)
     assert all(told[key] for key in ("title", "what", "question", "answer"))
     assert [control["name"] for control in told["controls"]] == [control.name for control in station.controls]
-    assert set(station.uses) <= {"picture", "seed", "t", "asked"} and station.model in ("butterflies-64", "butterflies-words")
+    assert set(station.uses) <= {"picture", "seed", "t", "asked"} and station.model in (
+        "butterflies-64",
+        "butterflies-words",
+    )
 
 
 @named
 def test_its_formulas_and_code_can_be_shown(station):
-    assert station.maths and all(line.isprintable() and learn._formula(line).startswith("<svg") for line in station.maths)
+    assert station.maths and all(
+        line.isprintable() and learn._formula(line).startswith("<svg") for line in station.maths
+    )
     assert station.code and all(inspect.getsource(learn._named(name)) for name in station.code)
 
 
@@ -77,7 +89,12 @@ def test_everything_it_says_is_in_the_tables(station):
     """Calls of ``.say("key", ...)`` in its file, with the placeholders that the sentence has."""
     path = pathlib.Path(importlib.import_module(f"ddpm_app.learn.stations.{station.id}").__file__)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "say" and node.args):
+        if not (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "say"
+            and node.args
+        ):
             continue
         options = [node.args[0].body, node.args[0].orelse] if isinstance(node.args[0], ast.IfExp) else [node.args[0]]
         keys = [key.value for key in options if isinstance(key, ast.Constant)]

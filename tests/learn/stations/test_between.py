@@ -27,7 +27,10 @@ def test_the_ends_are_what_the_seeds_draw(bench_of):
     bench = bench_of("pixels")
     way, back = panels(STATION, bench, seed=3, second=7), panels(STATION, bench, seed=7, second=3)
     straight = panels(STATION, bench, seed=3, second=7, way="line")
-    assert strip(way)[0] == strip(back)[-1] == strip(straight)[0] and strip(way)[-1] == strip(back)[0] == strip(straight)[-1]
+    assert (
+        strip(way)[0] == strip(back)[-1] == strip(straight)[0]
+        and strip(way)[-1] == strip(back)[0] == strip(straight)[-1]
+    )
     assert strip(way)[2] == strip(back)[2] != strip(straight)[2]
 
 
@@ -42,7 +45,12 @@ def test_from_one_to_another(bench_of, kind):
     bench = bench_of(kind)
     here = panels(STATION, bench, way="asked", first="red", last="blue")
     there = panels(STATION, bench, way="asked", first="blue", last="red")
-    assert "length" not in here and strip(here)[0] == strip(there)[-1] and strip(here)[-1] == strip(there)[0] and len(set(strip(here))) == 5
+    assert (
+        "length" not in here
+        and strip(here)[0] == strip(there)[-1]
+        and strip(here)[-1] == strip(there)[0]
+        and len(set(strip(here))) == 5
+    )
     assert "red" in here["between"]["value"]["frames"][0]["caption"]
 
 
@@ -55,7 +63,12 @@ def test_frames_come_three_at_a_time_and_nothing_jumps(bench_of):
     turns = list(STATION.show(bench_of("pixels"), asked(STATION)))
     shown = [turn for turn in turns if turn]
     assert turns[0] is not None and len(shown) == 4 and turns.count(None) == 3 * 8
-    assert [sum(image["colour"] == "prediction" for image in turn[1]["rows"][0]["images"]) for turn in shown] == [0, 3, 5, 5]
+    assert [sum(image["colour"] == "prediction" for image in turn[1]["rows"][0]["images"]) for turn in shown] == [
+        0,
+        3,
+        5,
+        5,
+    ]
     assert {len(turn[0]["value"]["frames"]) for turn in shown} == {FRAMES}
 
 

@@ -1,4 +1,5 @@
 """Station 11: both weights of a run from one noise, and the window of the average."""
+
 import dataclasses
 
 import pytest
@@ -36,7 +37,10 @@ def test_a_run_has_both_weights(trained, kind, lang):
 
 def test_seed_and_steps_are_followed(trained):
     bench, memory = bench_of_run(trained("pixels")), {}
-    first, other, longer = (panels(STATION, bench, memory=memory, **given)["pair"] for given in ({"steps": 2}, {"steps": 2, "seed": 1}, {"steps": 3}))
+    first, other, longer = (
+        panels(STATION, bench, memory=memory, **given)["pair"]
+        for given in ({"steps": 2}, {"steps": 2, "seed": 1}, {"steps": 3})
+    )
     assert len({first["before"], other["before"], longer["before"]}) == 3 and "raw" in memory
 
 
@@ -66,7 +70,11 @@ def test_a_run_without_an_average_or_checkpoint_says_so(trained, bench_of, lang,
     bench = bench_of_run(trained("pixels"))
     bare = dataclasses.replace(bench, config=dataclasses.replace(bench.config, use_ema=False))
     shown = panels(STATION, bare, lang=lang)
-    assert "pair" not in shown and "use_ema" in shown["note"]["text"] and len(shown["window"]["value"]["charts"][0]["lines"]) == 1
+    assert (
+        "pair" not in shown
+        and "use_ema" in shown["note"]["text"]
+        and len(shown["window"]["value"]["charts"][0]["lines"]) == 1
+    )
     unsaved = dataclasses.replace(bench, place=tmp_path)
     assert panels(STATION, unsaved, lang=lang)["note"]["tone"] == "warn"
 

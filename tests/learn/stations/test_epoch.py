@@ -61,7 +61,11 @@ def test_where_a_run_is(bench_of, trained):
         run.update_status(state=before["state"], step=before["step"])
     assert "12" in finished["note"]["text"] and set(states(finished)) == {"done"}
     assert states(running) == ["done", "done", "now", "", ""]
-    assert "epoch 2" in running["note"]["text"] and "step 3 of 5" in running["note"]["text"] and "8 of them once more" in running["note"]["text"]
+    assert (
+        "epoch 2" in running["note"]["text"]
+        and "step 3 of 5" in running["note"]["text"]
+        and "8 of them once more" in running["note"]["text"]
+    )
     for shown in stopped:
         assert states(shown) == ["done", "done", "", "", ""]
         assert not any(word in shown["note"]["text"] for word in ("Now", "现在")) and "7" in shown["note"]["text"]

@@ -23,10 +23,14 @@ def test_three_ways_of_one_guess(bench_of, kind):
 def test_the_curve_comes_point_by_point_and_is_kept(bench_of):
     bench, memory = bench_of("pixels"), {}
     turns = list(STATION.show(bench, asked(STATION, memory=memory)))
-    assert len(turns) == 9 and all([panel["name"] for panel in turn] == [panel["name"] for panel in turns[0]] for turn in turns)
+    assert len(turns) == 9 and all(
+        [panel["name"] for panel in turn] == [panel["name"] for panel in turns[0]] for turn in turns
+    )
     again = list(STATION.show(bench, asked(STATION, memory=memory, t=700)))
     assert len(again) == 1  # another t measures nothing anew
-    first, second = ({panel["name"]: panel for panel in shown[-1]}["errors"]["value"]["charts"][0] for shown in (turns, again))
+    first, second = (
+        {panel["name"]: panel for panel in shown[-1]}["errors"]["value"]["charts"][0] for shown in (turns, again)
+    )
     assert first["lines"] == second["lines"] and (first["at"], second["at"]) == (300, 700)
     assert len(list(STATION.show(bench, asked(STATION, memory=memory, seed=1)))) == 9
 
@@ -34,13 +38,21 @@ def test_the_curve_comes_point_by_point_and_is_kept(bench_of):
 def test_t_and_seed_are_followed(bench_of):
     bench = bench_of("pixels")
     first, later, other = panels(STATION, bench), panels(STATION, bench, t=700), panels(STATION, bench, seed=1)
-    assert shown_of(first["guess"], 0) != shown_of(later["guess"], 0) and shown_of(first["guess"], 0) != shown_of(other["guess"], 0)
+    assert shown_of(first["guess"], 0) != shown_of(later["guess"], 0) and shown_of(first["guess"], 0) != shown_of(
+        other["guess"], 0
+    )
     assert shown_of(first["guess"], 1)[:2] == shown_of(later["guess"], 1)[:2]  # eps and x0 are the same at every t
 
 
 @pytest.mark.parametrize(
     "kind, t, tone",
-    [("epsilon", 999, "warn"), ("epsilon", 300, "good"), ("sample", 0, "warn"), ("v_prediction", 999, "good"), ("v_prediction", 0, "good")],
+    [
+        ("epsilon", 999, "warn"),
+        ("epsilon", 300, "good"),
+        ("sample", 0, "warn"),
+        ("v_prediction", 999, "good"),
+        ("v_prediction", 0, "good"),
+    ],
 )
 def test_where_an_error_grows_it_is_told(bench_of, kind, t, tone):
     shown = panels(STATION, bench_of("pixels", prediction_type=kind, beta_schedule="squaredcos_cap_v2"), t=t)

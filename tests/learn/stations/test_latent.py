@@ -22,7 +22,9 @@ def test_a_latent_and_its_reconstruction(bench_of, lang):
     assert len(shown["channels"]["rows"][0]["images"]) == bench.model.shape[0]
     assert "forgotten" not in shown and "dB" in shown["note"]["text"]
     before, after = shown["histograms"]["value"]["charts"]
-    assert [line["style"] for line in before["lines"]] == ["bars", "line"] and before["lines"][0]["y"] != after["lines"][0]["y"]
+    assert [line["style"] for line in before["lines"]] == ["bars", "line"] and before["lines"][0]["y"] != after[
+        "lines"
+    ][0]["y"]
     assert before["lines"][1] == after["lines"][1]
 
 
@@ -32,17 +34,28 @@ def test_the_scaling_forgotten(bench_of, lang):
     decoder, unet = shown["forgotten"]["rows"]
     reconstruction = shown["picture"]["rows"][0]["images"][1]["src"]
     assert [len(row["images"]) for row in (decoder, unet)] == [3, 3] and decoder["images"][0]["src"] == reconstruction
-    assert len({image["src"] for image in decoder["images"]}) == 3 and len({image["src"] for image in unet["images"]}) == 3
+    assert (
+        len({image["src"] for image in decoder["images"]}) == 3 and len({image["src"] for image in unet["images"]}) == 3
+    )
 
 
 @both
 def test_who_forgets_to_divide_gives_too_little_and_who_forgets_to_multiply_too_much(bench_of, monkeypatch, lang):
     bench, decoded, sizes = bench_of("latents"), [], []
-    codec, own, decode, missized = bench.model.codec, bench.model.codec.scale, bench.model.codec.decode, latents.missized
+    codec, own, decode, missized = (
+        bench.model.codec,
+        bench.model.codec.scale,
+        bench.model.codec.decode,
+        latents.missized,
+    )
     monkeypatch.setattr(codec, "decode", lambda x: decoded.append(x) or decode(x))
-    monkeypatch.setattr(latents, "missized", lambda model, x, times, *rest: sizes.append(times) or missized(model, x, times, *rest))
+    monkeypatch.setattr(
+        latents, "missized", lambda model, x, times, *rest: sizes.append(times) or missized(model, x, times, *rest)
+    )
     shown = panels(STATION, bench, lang=lang, forget=True)
-    back, right, _, mine, _, far, _ = decoded  # the reconstruction, then for each column that of the latents and that of the guess
+    back, right, _, mine, _, far, _ = (
+        decoded  # the reconstruction, then for each column that of the latents and that of the guess
+    )
     assert torch.equal(right, back) and torch.equal(mine, back * own) and torch.equal(far, back * 0.18215)
     assert sizes == pytest.approx([1, 1 / own, 1 / 0.18215])
     told = [[image["told"] for image in row["images"]] for row in shown["forgotten"]["rows"]]

@@ -1,4 +1,5 @@
 """Station 6: the measured loss is the loop's, the record is drawn beside it, and the gap is told."""
+
 import dataclasses
 
 import pytest
@@ -61,7 +62,9 @@ def test_a_long_record_is_read_in_parts(trained, monkeypatch):
 def test_points_come_little_by_little_and_stay(bench_of):
     bench, memory = bench_of("pixels"), {}
     turns = [turn for turn in STATION.show(bench, asked(STATION, memory=memory)) if turn]
-    assert len(turns) == 1 + 2 * (3 + 4) and [panel["name"] for panel in turns[0]] == [panel["name"] for panel in turns[-1]]
+    assert len(turns) == 1 + 2 * (3 + 4) and [panel["name"] for panel in turns[0]] == [
+        panel["name"] for panel in turns[-1]
+    ]
     points = [sum(len(line["y"]) for line in turn[0]["value"]["charts"][0]["lines"]) for turn in turns]
     assert points == [0] * 4 + [4, 8, 8, 8 + 2] + [10] * 3 + [14, 18, 18, 18 + 2]
     again = [turn for turn in STATION.show(bench, asked(STATION, memory=memory, t=10)) if turn]
@@ -75,7 +78,10 @@ def test_measuring_goes_on_when_t_moves(bench_of):
         next(first)
     first.close()
     turns = [turn for turn in STATION.show(bench, asked(STATION, memory=memory, t=10)) if turn]
-    assert len(turns) == 1 + 15 - 6 and turns[-1] == [turn for turn in STATION.show(bench, asked(STATION, t=10)) if turn][-1]
+    assert (
+        len(turns) == 1 + 15 - 6
+        and turns[-1] == [turn for turn in STATION.show(bench, asked(STATION, t=10)) if turn][-1]
+    )
 
 
 def test_more_pictures(bench_of):

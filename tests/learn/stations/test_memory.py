@@ -29,7 +29,10 @@ def test_every_kind_of_model(bench_of, kind):
 def test_a_model_that_gives_back_what_it_saw(bench_of, monkeypatch):
     bench = bench_of("pixels")
     train = bench.pictures.tensors(bench.pictures.train[:8])
-    monkeypatch.setattr("ddpm_app.learn.stations.memory._drawn", lambda bench, asked, first, train_: iter([train[first : first + 4].flip(-1)]))
+    monkeypatch.setattr(
+        "ddpm_app.learn.stations.memory._drawn",
+        lambda bench, asked, first, train_: iter([train[first : first + 4].flip(-1)]),
+    )
     shown = panels(STATION, bench, count="8")
     assert shown["note"]["tone"] == "bad" and shown["note"]["text"].count("8") >= 2
     copy = i18n.t("ui.learn.memory.copy", "en", distance="0.000")
@@ -65,9 +68,13 @@ def test_no_held_out_pictures(bench_of):
     bench = bench_of("pixels", validation_share=0.0)
     shown = panels(STATION, bench)
     assert shown["distances"]["value"]["charts"][0]["lines"][0]["colour"] == "data"
-    usual = list(memorization.search(bench.pictures.tensors(range(24)), [bench.pictures.tensors(range(24))], range(24)))[-1][1]
+    usual = list(
+        memorization.search(bench.pictures.tensors(range(24)), [bench.pictures.tensors(range(24))], range(24))
+    )[-1][1]
     assert f"{float(usual.median()):.3f}" in shown["note"]["text"]
-    assert shown["control"]["text"].startswith(i18n.t("ui.learn.memory.among_themselves", "en", copies=0, count=24)[:30])
+    assert shown["control"]["text"].startswith(
+        i18n.t("ui.learn.memory.among_themselves", "en", copies=0, count=24)[:30]
+    )
 
 
 def test_a_single_training_picture(bench_of):
@@ -89,4 +96,6 @@ def test_the_model_is_as_before(bench_of):
     bench, state = bench_of("labels"), torch.get_rng_state()
     before = {k: v.clone() for k, v in bench.model.unet.state_dict().items()}
     panels(STATION, bench)
-    assert all(torch.equal(v, before[k]) for k, v in bench.model.unet.state_dict().items()) and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, before[k]) for k, v in bench.model.unet.state_dict().items()) and torch.equal(
+        torch.get_rng_state(), state
+    )

@@ -44,7 +44,9 @@ def test_steps_are_taken_by_clicks_and_the_loss_falls(bench_of, kind):
     seen = ask(bench, memory, pressed="ten")
     assert [number(panels, 0) for panels in seen] == [str(k) for k in range(1, 12)]
     assert len(losses(seen[-1])) == 12 and losses(seen[-1])[-1] < losses(first)[0]
-    assert seen[-1]["pictures"] != first["pictures"] and seen[-1]["pictures"]["rows"][:2] == first["pictures"]["rows"][:2]
+    assert (
+        seen[-1]["pictures"] != first["pictures"] and seen[-1]["pictures"]["rows"][:2] == first["pictures"]["rows"][:2]
+    )
     assert all(torch.equal(value, weights[name]) for name, value in bench.model.unet.state_dict().items())
 
 
@@ -59,7 +61,9 @@ def test_many_steps_are_shown_now_and_then(bench_of, monkeypatch):
 def test_the_same_clicks_are_the_same_steps_and_reset_begins_again(bench_of):
     bench = bench_of("pixels")
     memories = [{}, {}]
-    runs = [[ask(bench, memory, pressed=pressed)[-1] for pressed in ("one", "one", "reset", "one")] for memory in memories]
+    runs = [
+        [ask(bench, memory, pressed=pressed)[-1] for pressed in ("one", "one", "reset", "one")] for memory in memories
+    ]
     assert [losses(shown) for shown in runs[0]] == [losses(shown) for shown in runs[1]]
     assert losses(runs[0][2]) == losses(runs[0][0])[:1] and losses(runs[0][3]) == losses(runs[0][0])
     other = ask(bench, memories[0], seed=1)[-1]
@@ -132,7 +136,10 @@ def test_the_time_of_a_step_is_that_of_its_slices(bench_of, monkeypatch):
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_muon_is_told_of_where_it_steps(bench_of, lang):
-    told = [ask(bench_of("pixels", optimizer=name, block_out_channels=(16, 16)), {}, lang=lang)[-1] for name in ("adamw", "muon")]
+    told = [
+        ask(bench_of("pixels", optimizer=name, block_out_channels=(16, 16)), {}, lang=lang)[-1]
+        for name in ("adamw", "muon")
+    ]
     assert ["muon" in shown for shown in told] == [False, True] and "AdamW" in told[1]["muon"]["text"]
 
 

@@ -47,7 +47,7 @@ def test_feature_maps_follow_t_and_the_seed(bench_of):
     first, later, other = (panels(STATION, bench, **given) for given in ({"t": 10}, {"t": 900}, {"t": 10, "seed": 1}))
     sources = [[image["src"] for image in shown["maps"]["rows"][0]["images"]] for shown in (first, later, other)]
     assert sources[0] != sources[1] and sources[0] != sources[2]
-    assert first["embedding"]["html"] != later["embedding"]["html"] and 't = 900' in later["embedding"]["html"]
+    assert first["embedding"]["html"] != later["embedding"]["html"] and "t = 900" in later["embedding"]["html"]
 
 
 def test_another_block_takes_no_other_pass(bench_of):

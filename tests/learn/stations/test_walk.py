@@ -22,7 +22,9 @@ def test_the_film(bench_of, kind, lang):
     assert len(shown["walk"]["value"]["frames"]) == 5 and len(shown["walk"]["value"]["rows"]) == 2
     assert len({frame["src"] for frame in shown["walk"]["value"]["frames"]}) == 5
     told = shown["asked_for"]["text"] if kind in ("labels", "words") else ""
-    assert ("bug" in told) == (kind == "words") and any(colour in told for colour in ("red", "blue", "green")) == bool(told)
+    assert ("bug" in told) == (kind == "words") and any(colour in told for colour in ("red", "blue", "green")) == bool(
+        told
+    )
     assert ("asked_for" in shown) == bool(told)
     assert "measure_told" in shown and "quality" not in shown
 
@@ -38,7 +40,10 @@ def test_it_grows_and_is_kept(bench_of):
 
 def test_controls_are_followed(bench_of):
     bench = bench_of("pixels")
-    shown = [panels(STATION, bench, steps=5, **given)["walk"]["value"]["frames"][-1] for given in ({}, {"eta": 1.0}, {"seed": 1})]
+    shown = [
+        panels(STATION, bench, steps=5, **given)["walk"]["value"]["frames"][-1]
+        for given in ({}, {"eta": 1.0}, {"seed": 1})
+    ]
     assert len({frame["src"] for frame in shown}) == 3
     long = panels(STATION, bench, steps=50)["walk"]["value"]["frames"]
     assert len(long) == MAX_FRAMES and long[0]["caption"] != long[-1]["caption"]

@@ -7,7 +7,10 @@ from kits.learn import asked, panels
 
 from ddpm_app.learn.stations.words import STATION
 
-NAMES = {"words": ["tokens", "alike", "cosine", "usual", "guesses", "flow", "guidance"], "labels": ["tokens", "guesses", "flow", "guidance"]}
+NAMES = {
+    "words": ["tokens", "alike", "cosine", "usual", "guesses", "flow", "guidance"],
+    "labels": ["tokens", "guesses", "flow", "guidance"],
+}
 
 
 def pieces(shown):
@@ -31,8 +34,12 @@ def test_tokens_and_what_was_cut(bench_of):
     bench = bench_of("words")
     shown = panels(STATION, bench, prompt="red bug", other="abcdefghijklm <b>")
     found, end = pieces(shown), [k for k, piece in enumerate(pieces(shown)) if "end" in piece[0]]
-    assert [int(number) for *_, number in found[: end[1] + 1]] == bench.model.conditioning.tokenizer("red bug").input_ids
-    assert any("unread" in tone for tone, *_ in found[end[1] + 1 :]) and not any("unread" in tone for tone, *_ in found[: end[1] + 1])
+    assert [int(number) for *_, number in found[: end[1] + 1]] == bench.model.conditioning.tokenizer(
+        "red bug"
+    ).input_ids
+    assert any("unread" in tone for tone, *_ in found[end[1] + 1 :]) and not any(
+        "unread" in tone for tone, *_ in found[: end[1] + 1]
+    )
     assert "Not read: l m &lt;b&gt;" in shown["tokens"]["html"].replace("klm", "l m")
 
 
@@ -46,7 +53,9 @@ def test_left_empty_it_is_the_pictures_own_text(bench_of):
 
 def test_likeness(bench_of):
     table = panels(STATION, bench_of("words"), prompt="red bug", other="red bug")["alike"]["rows"]
-    assert [row[k + 1]["text"] for k, row in enumerate(table)] == ["1.000"] * 3 and table[0][2]["text"] == "1.000" != table[0][3]["text"]
+    assert [row[k + 1]["text"] for k, row in enumerate(table)] == ["1.000"] * 3 and table[0][2][
+        "text"
+    ] == "1.000" != table[0][3]["text"]
 
 
 @pytest.mark.parametrize(("said", "chosen"), [("green", "green"), ("1", "blue"), ("nonsense", "red")])
@@ -62,13 +71,20 @@ def test_labels_by_name_or_number(bench_of, said, chosen):
 def test_same_prompts_guess_the_same(bench_of):
     bench = bench_of("words")
     same, other = panels(STATION, bench, prompt="red", other="red"), panels(STATION, bench, prompt="red", other="blue")
-    assert pictures(same, "guesses")[1] == pictures(same, "guesses")[2] and pictures(other, "guesses")[1] != pictures(other, "guesses")[2]
+    assert (
+        pictures(same, "guesses")[1] == pictures(same, "guesses")[2]
+        and pictures(other, "guesses")[1] != pictures(other, "guesses")[2]
+    )
     assert pictures(same, "guesses", 1)[0] == pictures(same, "guesses", 1)[1]
 
 
 def test_t_moves_the_guesses_and_the_seed_all(bench_of):
     bench = bench_of("words")
-    here, there, seeded = panels(STATION, bench, t=100), panels(STATION, bench, t=900), panels(STATION, bench, t=100, seed=1)
+    here, there, seeded = (
+        panels(STATION, bench, t=100),
+        panels(STATION, bench, t=900),
+        panels(STATION, bench, t=100, seed=1),
+    )
     assert pictures(here, "guesses") != pictures(there, "guesses") and pictures(here) == pictures(there)
     assert pictures(here) != pictures(seeded)
 

@@ -1,0 +1,124 @@
+"""What a run's files hold, as types: small JSON records that the trainer writes and the page reads. A young or damaged file lacks keys,
+so that readers ask with ``get`` for what isn't marked as always there."""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Plan(TypedDict):
+    """What was measured and decided once, before the first step (train.plan). Times in seconds, ``memory_bytes`` of one step;
+    ``*_every`` are steps; ``precision`` "no", "fp16" or "bf16"; ``agreed``: somebody said yes where the run is long."""
+
+    step_seconds: float
+    forward_seconds: float
+    preview_seconds: float
+    save_seconds: float
+    total_seconds: float
+    memory_bytes: int
+    precision: str
+    threads: int
+    parameters: int
+    preview_passes: int
+    device: str
+    processes: int
+    images: int
+    held_out: int
+    batch_size: int
+    total_steps: int
+    steps_per_epoch: int
+    save_image_every: int
+    checkpoint_every: int
+    validate_every: int
+    agreed: bool
+
+
+class Coded(TypedDict):
+    """A problem or notice as a code with values (see errors.Problem)."""
+
+    code: str
+    field: NotRequired[str | None]
+    values: dict[str, Any]
+
+
+class Requests(TypedDict):
+    """control.json: what people ask of the process that trains. ``stop``, ``pause`` and ``go`` are flags; ``sample`` and ``save`` are
+    counters, one more is one more request; ``owner``: who may stop it on a public page."""
+
+    stop: bool
+    pause: bool
+    go: bool
+    sample: int
+    save: int
+    owner: str | None
+
+
+class Status(TypedDict, total=False):
+    """status.json. ``state`` (one of run.STATES) and ``step`` are always there when read through Run.status; ``done`` of ``total`` is
+    how far a ``phase`` is."""
+
+    state: str
+    phase: str | None
+    step: int
+    total_steps: int | None
+    estimate_seconds: float
+    done: int | None
+    total: int | None
+    loss: float | None
+    learning_rate: float | None
+    images_per_second: float | None
+    eta_seconds: float | None
+    notices: list[Coded]
+    error: Coded | None
+    traceback: str | None
+    published: str | None
+    pid: int
+    born: float
+    host: str
+    heartbeat: float
+
+
+class RunSnapshot(Status, total=False):
+    """A run as its viewers see it, without what identifies its process. ``version`` changes when anything else does; ``samples``: steps of
+    the previews; ``log``: its last lines; ``saved``: a pipeline exists; ``read``: bytes of metrics taken in. Of no run ``name`` is ""."""
+
+    name: str
+    version: int
+    active: bool
+    plan: Plan
+    config: dict[str, Any]
+    created: float
+    data: dict[str, Any]
+    samples: list[int]
+    log: list[str]
+    saved: bool
+    requests: Requests
+    read: int
+
+
+class RunSummary(Status, total=False):
+    """A run in a list: ``sample`` is the step of its latest preview, ``seconds`` trained since the start or the last resume, ``bytes`` on
+    the disk."""
+
+    name: str
+    active: bool
+    config: dict[str, Any]
+    created: float
+    sample: int | None
+    seconds: float
+    bytes: int
+    saved: bool
+
+
+Points = tuple[list[float], list[float]]
+"""A curve: steps and values."""
+
+
+class CurvePoints(TypedDict):
+    """What the plots of a run show, thinned (see curves.MetricCurves); ``bands``: (step, loss of each band of timesteps)."""
+
+    raw: Points
+    smooth: Points
+    rate: Points
+    train: Points
+    held_out: Points
+    bands: list[tuple[int, list[float]]]
+    seconds: int
