@@ -35,6 +35,7 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
                         tab.build(app, page)
                     else:
                         page.parts[name] = tab(app)
+        page.form = page.form or page.parts["config"].form
         header.wire(app, page, buttons)
         for connect in page.later:
             connect()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -155,23 +155,23 @@ class Form:
     def inputs(self) -> list[gr.components.Component]:
         return list(self.components.values())
 
-    def values(self, given: Sequence[Any]) -> dict[str, Any]:
-        """What the components hold, by field name, without the ticks at sections that the chosen objective has not."""
-        values = {name: "" if value is None else value for name, value in zip(self.components, given, strict=True)}
-        ticked, coder = values["trainable"], values["objective"] == "autoencoder"
-        there = [section for section in ticked if section == "all" or (section in AUTOENCODER_SECTIONS) == coder]
-        return values | {"trainable": there or ["all"] * bool(ticked)}
+    def values(self, data: Mapping[Any, Any] | Sequence[Any]) -> dict[str, Any]:
+        """What the components hold, by field name, without the ticks at sections that the chosen objective has not. ``data``: a handler's
+        values by component (among others), or, in the order of ``components``, of these alone."""
+        if isinstance(data, Mapping):
+            data = [data[component] for component in self.components.values()]
+        values = {name: "" if value is None else value for name, value in zip(self.components, data, strict=True)}
+        ticks, is_autoencoder = values["trainable"], values["objective"] == "autoencoder"
+        fitting = [tick for tick in ticks if tick == "all" or (tick in AUTOENCODER_SECTIONS) == is_autoencoder]
+        return values | {"trainable": fitting or ["all"] * bool(ticks)}
 
-    def read(self, given: Sequence[Any], free: bool = False) -> TrainConfig:
+    def read(self, data: Mapping[Any, Any] | Sequence[Any], free: bool = False) -> TrainConfig:
         """The settings in the form. ``free``: under a run name that no run has. Raises the first Problem."""
-        config = from_dict(
-            self.values(given)
-        )  # before the name is looked up: what is no plain name is no business of the disk's
-        return (
-            from_dict(config.to_dict() | {"output_dir": registry.free_name(self.runs_dir, config.output_dir)})
-            if free
-            else config
-        )
+        # before the name is looked up: what is no plain name is no business of the disk's
+        config = from_dict(self.values(data))
+        if not free:
+            return config
+        return from_dict(config.to_dict() | {"output_dir": registry.free_name(self.runs_dir, config.output_dir)})
 
     def texts(self, config: TrainConfig) -> dict[str, str | bool | list[str]]:
         """A config as the form's values, under a run name that is free."""
@@ -181,3 +181,8 @@ class Form:
     def fill(self, config: TrainConfig) -> list[str | bool | list[str]]:
         """Values for all of ``inputs``, for a handler whose outputs they are."""
         return list(self.texts(config).values())
+
+    def updates(self, config: TrainConfig) -> dict[gr.components.Component, str | bool | list[str]]:
+        """Values for all components, for a handler that returns them by component."""
+        texts = self.texts(config)
+        return {component: texts[name] for name, component in self.components.items()}
