@@ -68,7 +68,7 @@ def _done(bench: LearnContext) -> tuple[int, bool]:
 def _where(planned: Any, done: int, active: bool, asked: StationRequest) -> str:
     from ddpm_app.learn.probes import epoch
 
-    (times, more), (number, at) = epoch.seen(planned, done), epoch.place(planned, done)
+    (times, more), (number, at) = epoch.times_seen(planned, done), epoch.place(planned, done)
     values = {"done": f"{done:,}", "total": f"{planned.total_steps:,}", "times": times, "more": f"{more:,}"}
     if done >= planned.total_steps:
         return asked.say("finished", **values)
@@ -86,7 +86,7 @@ def _sums(planned: Any, processes: int, asked: StationRequest) -> Panel:
     """Each number with how it comes from those above it."""
     from ddpm_app.learn.probes import epoch
 
-    times, more = epoch.seen(planned, planned.total_steps)
+    times, more = epoch.times_seen(planned, planned.total_steps)
     size, batches = planned.batch_size, planned.batches
     devices = asked.say("devices", size=size // processes, processes=processes) if processes > 1 else ""
     smaller = planned.last_batch < size
@@ -169,7 +169,7 @@ def _seen(planned: Any, asked: StationRequest) -> Panel:
     rows = []
     for share in (0.25, 0.5, 0.75, 1):
         steps = round(share * planned.total_steps)
-        times, more = epoch.seen(planned, steps)
+        times, more = epoch.times_seen(planned, steps)
         told = asked.say("once_more", more=f"{more:,}") if more else asked.say("all_alike")
         often = {"text": asked.say("times", times=f"{times:,}"), "bar": steps / planned.total_steps, "colour": "data"}
         rows.append([f"{steps:,}", f"{steps / planned.steps:.4g}", often, told])
@@ -195,7 +195,7 @@ STATION = Station(
     code=(
         "ddpm_app.train.batches:steps_per_epoch",
         "ddpm_app.train.batches:Batches.indices",
-        "ddpm_app.learn.probes.epoch:seen",
+        "ddpm_app.learn.probes.epoch:times_seen",
     ),
     uses=(),
     network=False,

@@ -41,7 +41,7 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
 def _at_t(bench: LearnContext, asked: StationRequest, found: Any) -> list[Panel]:
     errors = [
         panels.heat(
-            (found.said[kind] - found.target[kind])[0].square().mean(dim=0).sqrt(),
+            (found.prediction[kind] - found.target[kind])[0].square().mean(dim=0).sqrt(),
             LIMIT,
             f"{name}: {_number(found.error(kind))}",
             "size",
@@ -55,7 +55,7 @@ def _at_t(bench: LearnContext, asked: StationRequest, found: Any) -> list[Panel]
             "noise",
         ),
         panels.row(asked.say("target"), _three(bench, found.target), "data"),
-        panels.row(asked.say("said"), _three(bench, found.said), "prediction"),
+        panels.row(asked.say("said"), _three(bench, found.prediction), "prediction"),
         panels.row(asked.say("error"), errors, scale=panels.scale("size", LIMIT)),
     ]
     latent = bench.model.codec.vae is not None
@@ -141,7 +141,7 @@ def _curve(bench: LearnContext, asked: StationRequest, measured: dict[int, dict[
 
 def _flow(asked: StationRequest, bench: LearnContext, found: Any) -> Panel:
     kind = bench.model.scheduler.config.prediction_type
-    flows = [("x_t", found.x_t, "noise"), (asked.say("output", name=NAMES[kind]), found.said[kind], "prediction")]
+    flows = [("x_t", found.x_t, "noise"), (asked.say("output", name=NAMES[kind]), found.prediction[kind], "prediction")]
     targets = [
         (asked.say("target_of", name=name), found.target[k], "noise" if k == "epsilon" else "data")
         for k, name in NAMES.items()

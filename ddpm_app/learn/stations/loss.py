@@ -1,6 +1,7 @@
 """Station 6, loss by timestep: on training and held-out pictures, now and earlier in the run, and what the mean hides."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -53,6 +54,7 @@ class _OnTheBench:
 def _measured(bench: LearnContext, count: int, found: dict[str, Any]) -> Iterator[None]:
     """Fills ``found`` with the losses by kind of pictures, a few more each turn."""
     from ddpm_app.learn.probes import timesteps
+    from ddpm_app.train.denoising import denoising_loss
     from ddpm_app.train.evaluate import FixedNoiseEvaluator
 
     known, config = _OnTheBench(bench), bench.config
@@ -60,7 +62,8 @@ def _measured(bench: LearnContext, count: int, found: dict[str, Any]) -> Iterato
         math.prod(bench.model.shape) % 16 == 0
     ):  # then torch draws the same noise in smaller batches, which make shorter slices
         config = dataclasses.replace(config, eval_batch_size=AT_ONCE)
-    ruler = FixedNoiseEvaluator(config, bench.pictures, known, known, bench.abar, count)
+    loss = functools.partial(denoising_loss, config, alphas_cumprod=bench.abar)
+    ruler = FixedNoiseEvaluator(config, bench.pictures, known, known, loss, bench.device, count)
     for kind, _ in KINDS:
         if len(ruler.kinds[kind]):
             for losses in timesteps.losses(ruler, kind, bench.model.unet, AT_ONCE):
@@ -206,7 +209,7 @@ STATION = Station(
         r"L_t=\mathbb{E}_{x_0,\epsilon}\,\frac{1}{n}\Vert f_\theta(\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon,\,t)-y_t\Vert^2",
         r"L=\frac{1}{T}\sum_{t}w_t\,L_t",
     ),
-    code=("ddpm_app.train.evaluate:picture_losses", "ddpm_app.learn.probes.timesteps:losses"),
+    code=("ddpm_app.train.denoising:denoising_loss", "ddpm_app.learn.probes.timesteps:losses"),
     uses=("t",),
     whole=True,
 )

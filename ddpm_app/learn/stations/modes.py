@@ -25,14 +25,17 @@ BYTES = 12
 
 def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | None]:
     """The same x_t twice in each mode; who gets a gradient; what it costs."""
+    import torch
+
     from ddpm_app import diffusion
     from ddpm_app.learn.probes import train_eval
+    from ddpm_app.train.objective import Batch
 
     if instead := panels.too_large(bench, asked.lang, BYTES):
         yield instead
         return
     x_t = diffusion.add_noise(bench.x0, bench.noise(asked.seed), bench.abar[asked.t : asked.t + 1].float())
-    given = train_eval.Given(x_t, asked.t, bench.condition())
+    given = train_eval.PassInput(x_t, asked.t, bench.condition())
     network = train_eval.copied(bench.model.unet, asked["dropout"])
     outputs, guesses = [], []
     for training in (False, True):
@@ -45,23 +48,17 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
     yield content
     found = []
     for training, trainable in ((False, "all"), (True, asked["trainable"])):
-        parts = (
-            bench.config,
-            bench.model.unet,
-            bench.x0,
-            bench.noise(asked.seed),
-            asked.t,
-            bench.abar.float(),
-            given.condition,
+        batch = Batch(bench.x0, bench.noise(asked.seed), torch.tensor([asked.t], device=bench.device), given.condition)
+        found.append(
+            train_eval.gradients(bench.config, bench.model.unet, batch, bench.abar.float(), training, (trainable,))
         )
-        found.append(train_eval.gradients(*parts, training, (trainable,)))
         yield None
     content += [_verdict(asked, *found), _gradients(asked, *found)]
     yield content
     costs = {}
     for name, (training, on, learns) in WAYS.items():
         network.requires_grad_(learns)
-        kept = train_eval.kept_bytes(network, given, training, on)
+        kept = train_eval.activation_bytes(network, given, training, on)
         yield None
         costs[name] = kept, *train_eval.seconds(network, given, training, on)
         yield [*content, _costs(asked, costs)]
@@ -167,6 +164,6 @@ STATION = Station(
     code=(
         "ddpm_app.model.unet:freeze",
         "ddpm_app.learn.probes.train_eval:gradients",
-        "ddpm_app.learn.probes.train_eval:kept_bytes",
+        "ddpm_app.learn.probes.train_eval:activation_bytes",
     ),
 )

@@ -33,7 +33,7 @@ def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | N
         panels.image(panels.seen(bench.model, x_t[0]), f"x_t, t = {t}", colour="noise"),
     ]
     told = asked.say(
-        "mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.abar[t]:.3f}"
+        "mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.alphas_cumprod[t]:.3f}"
     )
     share = (bench.timesteps - 1) / (len(abar) - 1)
     walk = [
@@ -68,7 +68,7 @@ def _schedule(bench: LearnContext, asked: StationRequest) -> Any:
 
 
 def _curves(found: Any, t: int, asked: StationRequest) -> list[dict[str, Any]]:
-    last = len(found.abar) - 1
+    last = len(found.alphas_cumprod) - 1
     at = sorted({round(k * last / (POINTS - 1)) for k in range(POINTS)})
 
     def line(key: str, colour: str, values: Any) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _pictures(bench: LearnContext, asked: StationRequest, glass: _Glass) -> Pane
 
     batch, look = glass.batch, glass.look
     level = bench.abar[batch.timesteps].float()
-    x_t = diffusion.add_noise(batch.x0, batch.eps, level)
+    x_t = diffusion.add_noise(batch.x0, batch.noise, level)
     guess = diffusion.x0_from(bench.model.scheduler.config.prediction_type, look.output, x_t, level)
     seen = panels.small(panels.seen(bench.model, x_t), SIDE)
     noisy = [panels.image(x, f"t = {int(t)}", colour="noise") for x, t in zip(seen, batch.timesteps, strict=True)]
@@ -234,7 +234,7 @@ def _flow(asked: StationRequest, glass: _Glass) -> Panel:
     batch, look = glass.batch, glass.look
     told = [
         ("x0", batch.x0, "data"),
-        ("eps", batch.eps, "noise"),
+        ("eps", batch.noise, "noise"),
         ("t", batch.timesteps, ""),
         ("output", look.output, "prediction"),
     ]
@@ -253,7 +253,7 @@ STATION = Station(
         r"\theta_{\mathrm{EMA}}\leftarrow d\,\theta_{\mathrm{EMA}}+(1-d)\,\theta",
     ),
     code=(
-        "ddpm_app.train.evaluate:picture_losses",
+        "ddpm_app.train.denoising:denoising_loss",
         "ddpm_app.learn.probes.step:Trial.update",
         "ddpm_app.train.loop:_Work.step",
     ),
