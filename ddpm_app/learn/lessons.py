@@ -5,8 +5,6 @@ import json
 import re
 from typing import Any, TypedDict
 
-from markdown_it import MarkdownIt
-
 from ddpm_app.i18n import ASSETS, LANGUAGES
 
 FOLDER = ASSETS / "lessons"
@@ -47,6 +45,8 @@ def read(name: str, text: str) -> Lesson:
 
 
 def _read_step(lesson: str, section: str) -> LessonStep:
+    from markdown_it import MarkdownIt  # not before a lesson is read: the first page doesn't wait for it
+
     title, _, body = section.partition("\n")
     title = title.strip()
     settings = _read_settings(f'lesson {lesson}, step "{title}"', COMMENT.findall(body))

@@ -15,7 +15,7 @@ TABS: dict[str, Any] = {
     "config": config,
     "train": train,
     "sample": sample,
-    "learn": learn,
+    "learn": learn.LearnTab,
     "runs": runs,
 }
 

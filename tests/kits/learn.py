@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
@@ -12,10 +13,11 @@ from ddpm_app.access import AccessPolicy
 from ddpm_app.config import from_dict
 from ddpm_app.data import image_dataset
 from ddpm_app.learn import stations
-from ddpm_app.learn.context import LearnContext, open_source
+from ddpm_app.learn.context import LearnContext, open_source, trained_settings
+from ddpm_app.learn.panels import Panel
 from ddpm_app.learn.sessions import Answer, LearnSessions
 from ddpm_app.learn.station import StationRequest
-from ddpm_app.model import pipeline
+from ddpm_app.model import loaded, pipeline
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs.monitor import RunMonitor
 from kits import engine as engine_kit
@@ -35,9 +37,7 @@ def context(
 ) -> LearnContext:
     """A tiny model of ``kind`` (a key of models_kit.KINDS, or "pixels") that has learnt nothing, with picture ``index`` of the folder
     ``captioned`` or a picture of the viewer's ``own``. ``changes``: further settings of its run."""
-    of_kind = (
-        models_kit.changes(kind, captioned, parts) if kind != "pixels" else {"dataset_name": str(captioned)}
-    )
+    of_kind = models_kit.changes(kind, captioned, parts) if kind != "pixels" else {"dataset_name": str(captioned)}
     config = from_dict(engine_kit.TINY | of_kind | changes)
     source = open_source(config)
     model = pipeline.make(config, image_dataset.load(config))
@@ -45,7 +45,15 @@ def context(
     return LearnContext(model, config, None, "tiny", source, own or source.picture(index), None if own else index)
 
 
-bench = context
+bench = context  # as tests/learn/probes call it
+
+
+def open_run(location: pathlib.Path) -> LearnContext:
+    """The model of a run's or pipeline's folder with the first picture of its data set, loaded anew."""
+    model = loaded.load_model(location)
+    config, run = trained_settings(model, location)
+    source = open_source(config)
+    return LearnContext(model, config, run, location, source, source.picture(0), 0)
 
 
 def request(
@@ -62,12 +70,17 @@ def request(
     return StationRequest(station, lang, t, seed, values, pressed, {} if memory is None else memory)
 
 
+def begin(station: str, at: LearnContext, **options: Any) -> Iterator[list[Panel] | None]:
+    """The station's generator. ``options`` as for ``request``."""
+    return stations.load(station)(at, request(station, **options))
+
+
 def turns(station: str, at: LearnContext, **options: Any) -> list[list[PanelJson] | None]:
-    """All turns of a station's generator, None where there was nothing to show. ``options`` as for ``request``."""
-    return [to_json(panels) for panels in stations.load(station)(at, request(station, **options))]
+    """All turns of a station's generator, None where there was nothing to show."""
+    return [to_json(panels) for panels in begin(station, at, **options)]
 
 
-def to_json(panels: list | None) -> list[PanelJson] | None:
+def to_json(panels: list[Panel] | None) -> list[PanelJson] | None:
     """Panels as the browser gets them."""
     return None if panels is None else [dataclasses.asdict(panel) for panel in panels]
 
