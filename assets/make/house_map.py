@@ -42,6 +42,7 @@ def first_sentence(file: pathlib.Path) -> str:
     )
 
 
+@functools.cache
 def rooms() -> dict[str, list[pathlib.Path]]:
     """The files of each room."""
     files: dict[str, list[pathlib.Path]] = {}
