@@ -26,7 +26,7 @@ IN_A_RUN = {"config.json", "status.json", "control.json", "metrics.jsonl", "pipe
 SUFFIXES = "py|js|css|json|md|yml|yaml|toml|txt|parquet|png|webp"
 
 
-def written(page):
+def prose(page):
     """What a person wrote of a page: without its generated parts."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.sub(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", "", text, flags=re.S)
@@ -42,12 +42,12 @@ def generator():
 # ---- what is generated ----------------------------------------------------------------------------------------------
 def test_generated_parts_are_up_to_date():
     make = generator()
-    stale = [page for page in make.PAGES if make.filled(page) != (ROOT / page).read_text(encoding="utf-8")]
+    stale = [page for page in make.PAGES if make.render(page) != (ROOT / page).read_text(encoding="utf-8")]
     assert not stale, "run python assets/make/readme.py"
 
 
 def test_every_benchmark_is_told_of():
-    page = written("tests/benchmarks/README.md")
+    page = prose("tests/benchmarks/README.md")
     scripts = [path for path in (ROOT / "tests" / "benchmarks").glob("*.py") if not path.with_suffix(".md").exists()]
     assert [path.name for path in scripts if f"`{path.name}`" not in page] == []
 
@@ -80,8 +80,8 @@ def find(page, name):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_and_name_in_backticks_exists(page):
-    spans = re.findall(rf"`((?:[\w.-]+/)*[\w.-]+\.(?:{SUFFIXES}))(?::([\w.]+))?`", written(page))
-    spans += [(path, "") for path in re.findall(r"`((?:[\w.-]+/)+)`", written(page))]
+    spans = re.findall(rf"`((?:[\w.-]+/)*[\w.-]+\.(?:{SUFFIXES}))(?::([\w.]+))?`", prose(page))
+    spans += [(path, "") for path in re.findall(r"`((?:[\w.-]+/)+)`", prose(page))]
     wrong = [
         f"{path}:{name}"
         for path, name in spans
@@ -100,7 +100,7 @@ def test_every_link_leads_somewhere(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_is_taken(page, capsys):
     """Each verb and each option of the terminal; each script that is run by python."""
-    text = written(page)
+    text = prose(page)
     lines = re.findall(r"^(?:python|torchrun .*?) -m ddpm_app (.+)$", text, re.M)
     lines += re.findall(r"`python -m ddpm_app (.+?)`", text)
     wrong = []

@@ -97,7 +97,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
 """The generated parts of each page, by the name of their markers."""
 
 
-def filled(page: str) -> str:
+def render(page: str) -> str:
     """The text of a page, a key of PAGES, with its generated parts as they should be now."""
     text = (ROOT / page).read_text(encoding="utf-8")
     for name, make in PAGES[page].items():
@@ -114,4 +114,4 @@ def filled(page: str) -> str:
 
 if __name__ == "__main__":
     for page in PAGES:
-        (ROOT / page).write_text(filled(page), encoding="utf-8")
+        (ROOT / page).write_text(render(page), encoding="utf-8")
