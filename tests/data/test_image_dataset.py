@@ -32,7 +32,7 @@ def test_shapes_types_and_names(tmp_path):
     got = load(settings(folder_of(tmp_path, ["a/1.png", "b/1.png", "b/2.png"])))
     assert (got.images.shape, got.images.dtype, len(got)) == ((3, 16, 16, 3), np.uint8, 3)
     assert isinstance(got.images, np.memmap) and not got.images.flags.writeable
-    assert (got.labels, got.label_names, got.captions, got.left_out) == ([0, 1, 1], ("a", "b"), None, [])
+    assert (got.labels, got.label_names, got.captions, got.rejected) == ([0, 1, 1], ("a", "b"), None, [])
     assert got.source == {"kind": "folder", "name": str(tmp_path), "license": ""}
     assert got[1]["images"].shape == (3, 16, 16)
     batch = got.tensors([2, 0, 2], [True, False, False])
@@ -50,11 +50,11 @@ def test_broken_pictures_are_left_out_and_named(tmp_path):
     (tmp_path / "a/2.png").write_bytes(png()[:-30])
     (tmp_path / "b/0.png").write_bytes(b"")
     got = load(settings(tmp_path))
-    assert got.left_out == [("a/2.png", "broken"), ("b/0.png", "broken")]
+    assert got.rejected == [("a/2.png", "broken"), ("b/0.png", "broken")]
     assert len(got) == len(got.labels) == len(got.names) == 10 and "a/2.png" not in got.names
     assert got.labels == [0] * 5 + [1] * 5
     assert all(np.array_equal(got.images[i], load(settings(tmp_path)).images[i]) for i in range(10))
-    for _, reason in got.left_out:
+    for _, reason in got.rejected:
         assert problem_text(Problem("picture_unfit", name="x", reason=reason))
 
 
@@ -78,7 +78,7 @@ def test_rows_without_a_picture_are_left_out(tmp_path):
     features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "train.parquet")
     got = load(settings(tmp_path))
-    assert (got.left_out, got.captions) == ([("1", "missing")], ["x"])
+    assert (got.rejected, got.captions) == ([("1", "missing")], ["x"])
 
 
 def test_a_second_load_decodes_nothing(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_stop_works_while_another_builds(tmp_path):
     config = settings(many(tmp_path))
     path = load(config).cache_path
     cache.clear_cache()
-    with cache.locked(path), pytest.raises(Stopped):
+    with cache.entry_lock(path), pytest.raises(Stopped):
         asked = iter([False] * 3)
         load(config, cancelled=lambda: next(asked, True))
 
@@ -266,7 +266,7 @@ def test_digits_of_odd_sizes_with_a_broken_one(tmp_path, channels):
         picture.resize((8 + i % 13, 8 + i % 7)).save(path)
     (tmp_path / "0/broken.png").write_bytes(png()[:40])
     got = load(settings(tmp_path, channels=channels, validation_share=0.1))
-    assert (len(got), got.left_out, len(got.held_out)) == (60, [("0/broken.png", "broken")], 6)
+    assert (len(got), got.rejected, len(got.held_out)) == (60, [("0/broken.png", "broken")], 6)
     assert got.label_names == tuple("0123456789") and got.tensors(got.train).shape == (54, channels, 16, 16)
     if channels == 3:  # grey stays grey
         assert (got.images[..., 0] == got.images[..., 1]).all() and (got.images[..., 1] == got.images[..., 2]).all()

@@ -29,7 +29,7 @@ def refused(code, field=None, **values):
 def test_a_flat_folder(tmp_path):
     found = originals(settings(folder_of(tmp_path / "pics", ["b.png", "a.png"])))
     assert (len(found), found.names, found.labels, found.captions) == (2, ["a.png", "b.png"], None, None)
-    assert (found.kind, found.columns, found.left_out) == ("folder", ["image"], [])
+    assert (found.kind, found.image_column, found.rejected) == ("folder", "image", [])
 
 
 def test_sub_folders_become_labels(tmp_path):
@@ -68,7 +68,7 @@ def test_captions_of_a_metadata_file_and_unlisted_pictures(tmp_path):
     folder_of(tmp_path, ["a.png", "b.png", "c.png"])
     metadata(tmp_path, [{"file_name": "a.png", "text": "red"}, {"file_name": "b.png", "text": None}])
     found = originals(settings(tmp_path))
-    assert (found.captions, found.left_out) == (["red", ""], [("c.png", "unlisted")])
+    assert (found.captions, found.rejected) == (["red", ""], [("c.png", "unlisted")])
 
 
 def test_a_metadata_file_that_names_no_file_there(tmp_path):

@@ -104,7 +104,7 @@ def test_the_same_upload_is_kept_once(tmp_path, into):
 
 def test_a_damaged_picture_is_kept_for_the_loader_to_name(tmp_path, into):
     folder = import_upload([zipped(tmp_path / "a.zip", {"a.png": png(), "b.png": png()[:50]})], into)
-    assert load(settings(folder)).left_out == [("b.png", "broken")]
+    assert load(settings(folder)).rejected == [("b.png", "broken")]
 
 
 @pytest.mark.parametrize("name", ["../a.png", "x/../../a.png", "/etc/a.png", "C:/a.png", "..\\a.png", "\\a.png"])
@@ -217,7 +217,7 @@ def test_too_many_pixels(tmp_path, into, monkeypatch):
 
 def test_one_picture_of_too_many_pixels_is_left_out_when_loaded(tmp_path, into):
     folder = import_upload([zipped(tmp_path / "a.zip", {"good.png": png(), "huge.png": huge_png(40_000)})], into)
-    assert load(settings(folder)).left_out == [("huge.png", "too_large")]
+    assert load(settings(folder)).rejected == [("huge.png", "too_large")]
 
 
 def test_a_broken_zip(tmp_path, into):
