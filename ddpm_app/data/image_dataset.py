@@ -103,8 +103,8 @@ def _build(
                 rejected.append((source.names[i], result.reason))
                 continue
             rows.append(i)
-            digest.update(result)
-            file.write(result)
+            digest.update(result.data)
+            file.write(result.data)
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header(len(rows)))
         assert file.tell() == start

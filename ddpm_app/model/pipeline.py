@@ -171,9 +171,10 @@ def _conditioning(folder: pathlib.Path, info: ModelInfo) -> Conditioning:
 def _check_unet(unet: dict[str, Any], codec: Codec, conditioning: Conditioning) -> None:
     """Raises ValueError where a UNet with the config ``unet`` takes what it can't be given by this codec and conditioning."""
     channels = unet["in_channels"]
-    if codec.vae is not None and channels != codec.channels or channels != unet["out_channels"]:
-        other = f"{codec.channels} of its latents" if codec.vae is not None else f"{unet['out_channels']} that it gives"
-        raise ValueError(f"its UNet takes {channels} channels and not the {other}")
+    if isinstance(codec, Vae) and channels != codec.channels:
+        raise ValueError(f"its UNet takes {channels} channels and not the {codec.channels} of its latents")
+    if channels != unet["out_channels"]:
+        raise ValueError(f"its UNet takes {channels} channels and not the {unet['out_channels']} that it gives")
     if unet.get("num_class_embeds") and conditioning.kind != "labels":
         raise ValueError("its labels have no names (id2label in model_index.json)")
     for name in ("class_embed_type", "addition_embed_type", "encoder_hid_dim_type"):
