@@ -1,6 +1,6 @@
 """Films with a slider that moves in the browser, as values: how a preview grew, and how noise became a picture."""
 
-from typing import Any
+from typing import TypedDict, Unpack
 
 from PIL import Image
 
@@ -16,13 +16,40 @@ ROWS = (("latents", "noise"), ("noisy", "noise"), ("guess", "prediction"))
 """What the rows of a film show, and in which colour they are named; of a model in pixels the last two."""
 
 
-def film_value(name: str, alt: str, lang: str = "en", **options: Any) -> dict[str, Any]:
-    """A value for ui.components.film. As long as ``name`` is the same, the viewer stays at the same frame.
+class Frame(TypedDict):
+    """A picture as a data URI, and the words below it."""
 
-    Options: ``frames``, dicts of "caption" and "src"; or ``steps``, the keys of the pictures, with one ``caption`` where {}
-    stands for the step; ``rows`` [(label, colour)] beside the picture, a ``note`` below it, ``pace`` in ms per frame, ``autoplay``;
-    ``made``, which tells the pictures of two films of one name apart.
+    caption: str
+    src: str
+
+
+class FilmOptions(TypedDict, total=False):
+    """What a film shows: ``frames``; or ``steps``, the keys of the pictures, with one ``caption`` where {} stands for the step.
+
+    ``rows``: (label, colour) of each row of the picture; ``note``: a sentence below it; ``pace``: ms per frame; ``made``: what tells
+    the pictures of two films of one name apart.
     """
+
+    frames: list[Frame]
+    steps: list[int]
+    caption: str
+    rows: list[tuple[str, str]]
+    note: str
+    pace: int
+    autoplay: bool
+    made: str
+
+
+class FilmValue(FilmOptions):
+    """A value of ui.components.film. As long as ``name`` is the same, the viewer stays at the same frame."""
+
+    name: str
+    alt: str
+    words: dict[str, str]
+
+
+def film_value(name: str, alt: str, lang: str = "en", **options: Unpack[FilmOptions]) -> FilmValue:
+    """A film under its ``name``; ``alt`` describes the picture to those who don't see it."""
     return {
         "name": name,
         "alt": alt,
@@ -54,9 +81,9 @@ class FilmRecorder:
         for row, images in zip(frame, rows, strict=True):
             row += images
 
-    def film_value(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> dict[str, Any]:
+    def film_value(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> FilmValue:
         """The film as a value for ui.components.film. Three rows are those of a latent model: latents, noisy, guessed."""
-        frames = [
+        frames: list[Frame] = [
             {
                 "caption": t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep),
                 "src": data_uri(rows_grid(rows), small=True),
