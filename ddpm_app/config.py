@@ -509,7 +509,7 @@ def _autoencoder_misfits(config: TrainConfig):
 
 
 def _indivisible(config: TrainConfig, other: str, divisor: int, levels: int) -> Problem:
-    suggestion = max(1, round(config.image_size / divisor)) * divisor
+    suggestion = nearest_multiple(config.image_size, divisor)
     return Problem(
         "size_depth",
         "image_size",
@@ -618,3 +618,8 @@ def from_json(text: str) -> TrainConfig:
 
 AUTOENCODER_SECTIONS = ("encoder", "decoder")
 """The values of ``trainable`` that name parts of an autoencoder; but for "all", the others name parts of a UNet."""
+
+
+def nearest_multiple(size: int, divisor: int) -> int:
+    """The multiple of ``divisor`` nearest to ``size``, at least one time ``divisor``: a size that divides."""
+    return max(1, round(size / divisor)) * divisor

@@ -24,7 +24,7 @@ def of_form(app: App, values: dict[str, Any], visitor: str, lang: str) -> str:
     """The panel for the form's settings, as HTML. Waits until torch is imported."""
     try:
         config = TrainConfig(**values)
-        entry = app.datasets.found(app.access.check_data(config, visitor))
+        entry = app.datasets.find(app.access.check_data(config, visitor))
         app.access.check_models(config)
     except (Problem, ValueError):  # the form says it under its field
         return ""
@@ -46,7 +46,7 @@ def of_run(app: App, name: str, lang: str) -> str:
     except Problem:  # no run yet, or another version's settings
         return ""
     app.warm.wait(WARM_SECONDS)
-    entry = app.datasets.found(config)
+    entry = app.datasets.find(config)
     jobs.engine()
     from ddpm_app.train import summary
 
