@@ -247,7 +247,8 @@ def _describe(name: str, info: PydanticField) -> FieldInfo:
 
 
 FIELDS: dict[str, FieldInfo] = {
-    name: _describe(name, info) for name, info in TrainConfig.__pydantic_fields__.items()  # type: ignore[attr-defined]
+    name: _describe(name, info)
+    for name, info in TrainConfig.__pydantic_fields__.items()  # type: ignore[attr-defined]
 }
 UNET_FIELDS = (
     "unet",
