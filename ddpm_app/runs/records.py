@@ -91,7 +91,7 @@ class RunRecord(TypedDict, total=False):
     libraries: dict[str, str | None]
     created: float
     data: dict[str, Any]
-    plan: Plan
+    plan: Plan | None
     parts: dict[str, Any]
 
 
