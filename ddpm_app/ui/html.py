@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from markupsafe import Markup
+from PIL import Image
 
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
+from ddpm_app.images import data_uri
 
 
 def notice(outcome: Problem | str, lang: str = "en") -> Markup:
@@ -52,12 +54,14 @@ def histogram(bars: Iterable[tuple[str, float, str]]) -> Markup:
     return Markup('<div class="histogram">{}</div>').format(join(rows))
 
 
-def progress_bar(share: float, kind: str = "", label: str = "") -> Markup:
-    """How far something is, 0 to 1; ``kind`` "open" slides where nobody knows, "still" leaves the place empty. ``label`` names it for
-    those who can't see it."""
-    spoken = Markup('role="progressbar" aria-label="{}" aria-valuenow="{:.0f}"').format(label, 100 * share)
-    return Markup('<div class="{}" {}><i style="width:{:.1f}%"></i></div>').format(
-        f"bar {kind}".strip(), spoken if label else Markup(), 100 * share
+def bar(share: float | None, kind: str = "", label: str = "") -> Markup:
+    """How much is done, 0 to 1; None where nobody knows: it slides. ``kind`` "still" keeps its place empty; ``label`` names it for those
+    who can't see it."""
+    if share is None:
+        kind, share = "open", 0.3
+    spoken = Markup(' role="progressbar" aria-label="{}" aria-valuenow="{:.0f}"').format(label, 100 * share)
+    return Markup('<div class="{}"{}><i style="width:{:.1f}%"></i></div>').format(
+        f"bar {kind}".strip(), spoken if label else "", 100 * share
     )
 
 
@@ -74,3 +78,16 @@ def facts(rows: Iterable[tuple[str, str]]) -> Markup:
     """A list of what is what: (name, value)."""
     cells = (Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows)
     return Markup('<dl class="facts">{}</dl>').format(join(cells))
+
+
+def quiet(text: str) -> Markup:
+    """A paragraph in the background."""
+    return Markup('<p class="quiet">{}</p>').format(text)
+
+
+def thumbnail(image: Image.Image, alt: str, side: int) -> Markup:
+    """A picture that carries its pixels, lossless up to ``side`` pixels; small ones are blown up with hard edges."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    classes = Markup(' class="pixelated"') if max(small.size) <= side // 4 else ""
+    return Markup('<img{} alt="{}" src="{}">').format(classes, alt, data_uri(small))
