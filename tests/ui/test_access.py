@@ -1,5 +1,7 @@
 """Who may come in, and what strangers may do."""
 
+import functools
+
 import pytest
 from kits import page as ui_kit
 from kits.fabricated_runs import at_work, make_run
@@ -10,7 +12,6 @@ from ddpm_app.access import CAPS
 from ddpm_app.errors import Problem
 from ddpm_app.launch import HostCheck
 from ddpm_app.runs import registry
-from ddpm_app.ui import header
 from ddpm_app.ui.state import App
 
 
@@ -225,15 +226,12 @@ def test_no_great_pictures_are_decoded_in_public(public, home):
     assert home.access.check_data(great, "me") == great
 
 
-def start(studio, demo, **typed):
-    """Press Start with the page's own form, in which ``typed`` was typed by hand."""
-    [press] = [fn for fn in demo.fns.values() if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.start"]
-    given = [component.value if not component.stateful else "" for component in press.inputs]
-    for at, component in enumerate(press.inputs):
-        if (name := (component.elem_id or "").removeprefix("field-")) in typed:
-            given[at] = typed[name]
-    given[:3] = ["me", "en", typed.get("output_dir", "")]
-    return press.fn(*given)[0]
+def start(demo, output_dir):
+    """The message of a press of Start, with a run's name that was typed by hand."""
+    header_tab = ui_kit.listener(demo, "Header.start").fn.__self__
+    form = {"visitor": "me", "lang": "en", "field-output_dir": output_dir}
+    answer = ui_kit.call(demo, "Header.start", **form, typed_name=output_dir)
+    return answer[header_tab.page.message]
 
 
 def test_in_public_a_typed_name_throws_no_run_away(runs_dir, monkeypatch):
@@ -245,13 +243,13 @@ def test_in_public_a_typed_name_throws_no_run_away(runs_dir, monkeypatch):
         lambda config, owner: made.append(config) or make_run(runs_dir, config.output_dir, steps=0),
     )
     make_run(runs_dir, "theirs", steps=0)
-    start(studio, demo, output_dir="theirs")
+    start(demo, "theirs")
     assert [config.output_dir for config in made] == ["theirs-2"] and not registry.trash(runs_dir)
 
 
 def test_a_typed_path_does_not_tell_what_is_there(runs_dir):
     demo, studio = ui_kit.build(runs_dir, public=True)
-    there, not_there = (start(studio, demo, output_dir=name) for name in ("/etc/passwd", "/etc/nothing"))
+    there, not_there = (start(demo, name) for name in ("/etc/passwd", "/etc/nothing"))
     assert "note bad" in there and there.replace("passwd", "nothing") == not_there
 
 
@@ -260,16 +258,11 @@ def test_in_public_nobody_pauses(runs_dir):
     at_work(run := make_run(runs_dir, "mine", steps=0))
     run.request(owner="me")
     studio.monitor.refresh()
-    clicks = [
-        fn.fn
-        for fn in demo.fns.values()
-        if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.act.<locals>.click"
-    ]
-    acts = dict(zip(header.BUTTONS[1:], clicks, strict=True))
-    assert "switched off" in acts["pause"]("mine", "me", "en") and not run.requests["pause"]
-    assert "note bad" not in acts["stop"]("mine", "me", "en") and run.requests["stop"]
-    studio.public = False
-    acts["pause"]("mine", "me", "en")
+    press = functools.partial(ui_kit.call, selected="mine", visitor="me", lang="en")
+    message = ui_kit.listener(demo, "Header.act", "pause").outputs[0]
+    assert "switched off" in press(demo, "Header.act", "pause")[message] and not run.requests["pause"]
+    assert "note bad" not in press(demo, "Header.act", "stop")[message] and run.requests["stop"]
+    press(ui_kit.build(runs_dir)[0], "Header.act", "pause")
     assert run.requests["pause"]
 
 
