@@ -36,7 +36,7 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
                         tab.build(app, page)
                     else:
                         page.parts[name] = tab(app)
-        if page.form is None:  # else bridge
+        if "config" in page.parts:  # else bridge
             page.form = page.parts["config"].form
             page.form_restored = page.parts["config"].restore_from(page)
         for connect in page.later:  # bridge

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -15,6 +15,9 @@ from ddpm_app.access import AccessPolicy
 from ddpm_app.data.open_datasets import OpenDatasets
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs.monitor import RunMonitor
+
+if TYPE_CHECKING:
+    from ddpm_app.ui.tabs.config_form import Form
 
 label = gr.I18n(
     **{
@@ -108,9 +111,9 @@ class Page:
         self.language_ready: gr.events.Dependency
         self.language_changed: gr.events.Dependency
         self.form_restored: gr.events.Dependency
+        self.form: Form
         self.polled: list[PolledPart] = []
-        self.form: Any = None  # bridge for tabs that are modules still
-        self.later: list[Callable[[], None]] = []
+        self.later: list[Callable[[], None]] = []  # bridge for tabs that are modules still
 
     def every_tick(self, draw: Callable[..., Any], outputs: Iterable[Block], inputs: Iterable[Component] = ()) -> None:
         """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer. It returns a value or

@@ -7,7 +7,6 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -140,7 +139,7 @@ class RunDetail:
         finally:
             self.app.monitor.refresh()
 
-    def _outcome(self, sentence: str, data: Values, **values: str) -> dict[Block, Any]:
+    def _outcome(self, sentence: str, data: Values, **values: str) -> dict[Block, object]:
         return {self.page.message: notice(t(f"ui.{sentence}", data[self.page.lang], **values))}
 
     def open(self, data: Values) -> Updates:
