@@ -84,7 +84,11 @@ def _shorten(lines: list[str], height: int) -> list[str]:
     return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1].rpartition(" ")[0] + " ..."]
 
 
-def image_grid(images: list[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
+GRID_GAP = 2
+"""Pixels between two pictures of ``image_grid``."""
+
+
+def image_grid(images: list[Image.Image], columns: int | None = None, gap: int = GRID_GAP) -> Image.Image:
     """All pictures on one white sheet, ``columns`` (default: about square) to a row."""
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = [images[k : k + columns] for k in range(0, len(images), columns)]

@@ -53,18 +53,24 @@ def of_run(app: App, name: str, lang: str) -> str:
     return drawn(summary.summarize(config, len(entry.source.label_names or ()) if entry else 0, app.runs_dir), lang)
 
 
-def on_train(app: App, shared: Page) -> None:
-    """The panel of the run on show, folded."""
-    with gr.Accordion(label("ui.parts.title"), open=False, elem_id="train-parts-box"):
-        panel = gr.HTML(elem_id="train-parts", padding=False)
-    shown = gr.State("")
-    shared.every_tick(lambda shot, lang: [f"{shot['name']} {shot['created']} {lang}"], [shown])
-    shown.change(
-        lambda selected, lang: of_run(app, app.monitor.snapshot(selected)["name"], lang),
-        [shared.selected, shared.lang],
-        panel,
-        **QUIET,
-    )
+class ModelPartsPanel:
+    """The parts of the run on show, folded: on the Train tab."""
+
+    def __init__(self, app: App):
+        self.app = app
+        with gr.Accordion(label("ui.parts.title"), open=False, elem_id="train-parts-box"):
+            self.panel = gr.HTML(elem_id="train-parts", padding=False)
+        self.run = gr.State("")
+
+    def wire(self, page: Page) -> None:
+        """Draw the panel anew when another run, or another language, comes on show."""
+        page.every_tick(lambda shot, lang: [f"{shot['name']} {shot['created']} {lang}"], [self.run])
+        self.run.change(
+            lambda selected, lang: of_run(self.app, self.app.monitor.snapshot(selected)["name"], lang),
+            [page.selected, page.lang],
+            self.panel,
+            **QUIET,
+        )
 
 
 def drawn(made: "ModelSummary | None", lang: str) -> str:
