@@ -5,8 +5,12 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
+
+REPLACE_SECONDS = 2.0
+"""Windows refuses to rename onto a file while another process has it open: readers hold theirs for much less than this."""
 
 
 def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
@@ -16,7 +20,7 @@ def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, path)
+    replace(part, path)
 
 
 @contextlib.contextmanager
@@ -32,17 +36,30 @@ def folder_atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
     for file in part.rglob("*"):
         if file.is_file():
-            with open(file, "rb") as handle:
+            with open(file, "r+b") as handle:  # writable, or Windows refuses to flush it
                 os.fsync(handle.fileno())
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        os.replace(path, old)
-    os.replace(part, path)
+        replace(path, old)
+    replace(part, path)
     shutil.rmtree(old, ignore_errors=True)
 
 
+def replace(source: pathlib.Path, target: pathlib.Path) -> None:
+    """os.replace, which on Windows waits up to REPLACE_SECONDS for others to close what is in its way."""
+    end = time.monotonic() + REPLACE_SECONDS
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() >= end:
+                raise
+        time.sleep(0.01)
+
+
 def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file, {} where there is none: no file, damaged, or (on Windows) just being replaced."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,5 +1,7 @@
 """The UNet of a run, its sections and its moving average."""
 
+from typing import TypeAlias
+
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
@@ -8,7 +10,7 @@ from torch import nn
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
 
-UNet = UNet2DModel | UNet2DConditionModel
+UNet: TypeAlias = UNet2DModel | UNet2DConditionModel
 
 
 def build_unet(config: TrainConfig, **sizes) -> UNet:

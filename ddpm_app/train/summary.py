@@ -109,7 +109,7 @@ def _summarize(
         codec.shape(3, config.image_size) if codec.vae and (problem is None or problem.code != "vae_factor") else None
     )
     scale = None if coder else getattr(codec, "scale", None)
-    return ModelSummary(tuple(parts), counts, latents, getattr(codec, "factor", None), scale, problem)
+    return ModelSummary(tuple(parts), counts, latents, codec.factor if codec.vae else None, scale, problem)
 
 
 def _misfit(config: TrainConfig, network: Any, codec: Any) -> Problem | None:

@@ -128,8 +128,8 @@ def test_what_killed_writers_left_is_replaced(tmp_path):
 # ---- a young run -----------------------------------------------------------------------------------------------------
 def test_new_run_is_whole_before_anything_heavy(runs_dir):
     code = (
-        "import sys; from ddpm_app.runs import registry; from ddpm_app.config import TrainConfig\n"
-        f"run = registry.create({str(runs_dir)!r}, TrainConfig())\n"
+        "import pathlib, sys; from ddpm_app.runs import registry; from ddpm_app.config import TrainConfig\n"
+        f"run = registry.create(pathlib.Path({str(runs_dir)!r}), TrainConfig())\n"
         "print([m for m in ('torch', 'torchvision', 'diffusers', 'datasets', 'accelerate', 'transformers') if m in sys.modules])"
     )
     home = pathlib.Path(registry.__file__).parents[2]

@@ -57,8 +57,8 @@ def test_a_broken_file_is_named(browser, drawn, tmp_path):
     assert "00.png" in browser.details(key, "en")[1]
     assert "<img" in browser.first_show(key, "en", "", "", 0, 0)[0]
     assert "note bad" in browser.one(key, "en", 0, "squash")
-    assert browser.datasets.trained_on(from_dict({"dataset_name": str(tmp_path)})) == 23 - round(23 * 0.05)
-    assert browser.datasets.trained_on(from_dict({"dataset_name": str(tmp_path), "max_train_samples": 8})) == 8
+    assert browser.datasets.training_count(from_dict({"dataset_name": str(tmp_path)})) == 23 - round(23 * 0.05)
+    assert browser.datasets.training_count(from_dict({"dataset_name": str(tmp_path), "max_train_samples": 8})) == 8
 
 
 @pytest.mark.parametrize("name, said", [("/no/such/folder", "folder"), ("", "empty")])

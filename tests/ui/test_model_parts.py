@@ -183,7 +183,7 @@ def test_the_panel_tells_every_kind(kind, tiny_of, studio, opened):
 
 def test_cut_texts_are_counted(tiny_of, studio, opened):
     config = opened(tiny_of("words"))
-    source = studio.datasets.found(config).source
+    source = studio.datasets.find(config).source
     assert summary.truncated_captions(config, source, studio.runs_dir) == summary.TruncatedCaptions(
         0, 24, parts_kit.LONGEST
     )

@@ -29,11 +29,11 @@ def table(app: App, values: dict[str, Any], visitor: str, lang: str, wait: bool)
     config = TrainConfig(**values)
     counted = wait and app.warm.wait(WARM_SECONDS)
     try:
-        entry = app.datasets.found(named := app.access.check_data(config, visitor))
+        entry = app.datasets.find(named := app.access.check_data(config, visitor))
         app.access.check_models(config)
     except Problem:  # the form says it under its field
         return _rows([("pictures", t("ui.meaning.later", lang)), *_length(config, {}, None, lang)], lang)
-    images = app.datasets.trained_on(named)
+    images = app.datasets.training_count(named)
     labels = len(entry.source.label_names or ()) if entry else 0
     made = _summarize(config, labels, app.runs_dir) if counted else None
     known = _estimate(config, images, labels, app.runs_dir) if images and made and not made.problem else {}

@@ -9,7 +9,7 @@ import gradio as gr
 
 from ddpm_app import access
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig, from_dict
-from ddpm_app.data import cache, columns, open_datasets
+from ddpm_app.data import cache, open_datasets
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import format_bytes, t
 from ddpm_app.ui.html import notice
@@ -173,7 +173,7 @@ class DatasetHandlers:
                 return [notice(t("ui.dataset.unchanged", lang, name=name)), *[gr.skip()] * 4]
             with self.one_edit:
                 self._annotate(entry.source, folder, row, texts)
-            self.datasets.edited(entry.config.dataset_name)
+            self.datasets.forget(entry.config.dataset_name)
             key = self.datasets.ask(entry.config)
         except Exception as error:
             return [notice(self.app.access.redact(as_problem(error)), lang), *[gr.skip()] * 4]
@@ -184,14 +184,13 @@ class DatasetHandlers:
         self, entry: open_datasets.OpenDataset, row: int, caption: str | None, label: str | None
     ) -> dict[str, str]:
         """The new texts by the column they belong to. Raises Problem("string_too_long")."""
-        source, config = entry.source, entry.config
-        usual = next((name for name in columns.CAPTION_NAMES if name in source.columns), columns.CAPTION_NAMES[0])
+        source = entry.source
         changes = {}
         for field, column, text, old, limit in (
-            ("caption", config.caption_column or usual, caption, dataset_view.caption_of(source, row), LONGEST_CAPTION),
+            ("caption", source.caption_column, caption, dataset_view.caption_of(source, row), LONGEST_CAPTION),
             (
                 "label",
-                config.label_column or columns.LABEL_NAME,
+                source.label_column,
                 label,
                 dataset_view.label_of(source, row),
                 LONGEST_LABEL,

@@ -151,7 +151,7 @@ def left_out(entry: OpenDataset, lang: str) -> str:
     """The pictures that can't be used, each with the reason."""
     if entry.pictures is None:
         return f'<p class="quiet">{t("ui.dataset.unchecked", lang)}</p>'
-    left = entry.pictures.left_out
+    left = entry.pictures.rejected
     if not left:
         return f'<p class="quiet">{t("ui.dataset.none_left_out", lang)}</p>'
     lines = "".join(

@@ -17,12 +17,10 @@ from ddpm_app.runs import registry
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.components.stage import Stage
 from ddpm_app.ui.html import notice
-from ddpm_app.ui.state import QUICK, App, Page, label
+from ddpm_app.ui.state import QUICK, App, Page, Updates, label
 
 NEWEST: dict[str, Any] = QUICK | {"trigger_mode": "always_last"}
 """Options of a listener: while one call is under way only the last of those that come meanwhile is kept."""
-Updates = dict[Any, Any]
-"""What a handler returns: values by component."""
 
 
 class LearnTab:
@@ -32,9 +30,15 @@ class LearnTab:
         self.app = app
         sessions = LearnSessions(app.models, app.warm)
         catalog = LearnCatalog(sessions)
-        calls = [sessions.ask, catalog.catalog, catalog.thumbnails, catalog.upload, catalog.snapshot]
+        calls = {
+            "ask": sessions.ask,
+            "catalog": catalog.catalog,
+            "thumbnails": catalog.thumbnails,
+            "upload": catalog.upload,
+            "snapshot": catalog.snapshot,
+        }
         with gr.Column(elem_id="learn-tab"):
-            self.stage = Stage(calls, value={"lang": "en", "models": []}, elem_id="learn")
+            self.stage = Stage({"lang": "en", "models": []}, calls=calls, elem_id="learn")
             with gr.Column(elem_id="learn-texts"):
                 with gr.Accordion(label("ui.learn.frame.maths"), open=False):
                     self.maths = gr.Markdown(elem_classes="formulas")  # KaTeX takes what stands between $$
@@ -58,13 +62,14 @@ class LearnTab:
         self.stage.select(self.show_texts, None, [self.maths, self.question, self.answer], **NEWEST)
         self.stage.select(self.show_code, None, [self.code], **NEWEST)
 
-    def stage_value(self, run: RunSnapshot, lang: str, visitor: str) -> list[dict[str, Any]]:
+    def stage_value(self, run: RunSnapshot, lang: str, visitor: str) -> Updates:
         """What the stage must know: the models, and the run on show. ``training``: that run where the visitor may ask it to save."""
         models = [(name, choice) for name, choice in self.app.models.options(lang) if choice != OTHER]
         follow = f"run:{run['name']}" if run["saved"] and makes_pictures(run) else ""
         may_ask = follow and run["active"] and self._may_stop(run["name"], visitor)
         training = follow if may_ask else ""
-        return [{"lang": lang, "models": models, "training": training, "follow": follow, "visitor": visitor}]
+        value = {"lang": lang, "models": models, "training": training, "follow": follow, "visitor": visitor}
+        return {self.stage: value}
 
     def _may_stop(self, name: str, visitor: str) -> bool:
         return self.app.access.may_stop(registry.find(self.app.runs_dir, name), visitor)

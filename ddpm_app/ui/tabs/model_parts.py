@@ -24,7 +24,7 @@ def of_form(app: App, values: dict[str, Any], visitor: str, lang: str) -> str:
     """The panel for the form's settings, as HTML. Waits until torch is imported."""
     try:
         config = TrainConfig(**values)
-        entry = app.datasets.found(app.access.check_data(config, visitor))
+        entry = app.datasets.find(app.access.check_data(config, visitor))
         app.access.check_models(config)
     except (Problem, ValueError):  # the form says it under its field
         return ""
@@ -46,25 +46,31 @@ def of_run(app: App, name: str, lang: str) -> str:
     except Problem:  # no run yet, or another version's settings
         return ""
     app.warm.wait(WARM_SECONDS)
-    entry = app.datasets.found(config)
+    entry = app.datasets.find(config)
     jobs.engine()
     from ddpm_app.train import summary
 
     return drawn(summary.summarize(config, len(entry.source.label_names or ()) if entry else 0, app.runs_dir), lang)
 
 
-def on_train(app: App, shared: Page) -> None:
-    """The panel of the run on show, folded."""
-    with gr.Accordion(label("ui.parts.title"), open=False, elem_id="train-parts-box"):
-        panel = gr.HTML(elem_id="train-parts", padding=False)
-    shown = gr.State("")
-    shared.every_tick(lambda shot, lang: [f"{shot['name']} {shot['created']} {lang}"], [shown])
-    shown.change(
-        lambda selected, lang: of_run(app, app.monitor.snapshot(selected)["name"], lang),
-        [shared.selected, shared.lang],
-        panel,
-        **QUIET,
-    )
+class ModelPartsPanel:
+    """The parts of the run on show, folded: on the Train tab."""
+
+    def __init__(self, app: App):
+        self.app = app
+        with gr.Accordion(label("ui.parts.title"), open=False, elem_id="train-parts-box"):
+            self.panel = gr.HTML(elem_id="train-parts", padding=False)
+        self.run = gr.State("")
+
+    def wire(self, page: Page) -> None:
+        """Draw the panel anew when another run, or another language, comes on show."""
+        page.every_tick(lambda shot, lang: [f"{shot['name']} {shot['created']} {lang}"], [self.run])
+        self.run.change(
+            lambda selected, lang: of_run(self.app, self.app.monitor.snapshot(selected)["name"], lang),
+            [page.selected, page.lang],
+            self.panel,
+            **QUIET,
+        )
 
 
 def drawn(made: "ModelSummary | None", lang: str) -> str:

@@ -1,0 +1,52 @@
+"""A gr.HTML that a JavaScript file of the same name draws.
+
+Gradio writes a .pyi beside each file that subclasses one of its components; git ignores them.
+"""
+
+import inspect
+import json
+import pathlib
+from typing import Any
+
+import gradio as gr
+
+from gradio.events import Dependency
+
+class ScriptedHTML(gr.HTML):
+    """Draws its value by the .js file beside the subclass's own file (``script`` names another). The script's globals are Gradio's:
+    ``element``, ``props.value``, ``watch``, ``trigger``, ``server``. ``live``: the value comes with the page's poll (Page.live), after
+    which the script's ``draw()`` is called."""
+
+    def __init__(self, value: Any = None, *, script: str | None = None, live: bool = False, **options: Any):
+        code = script if script is not None else script_of(type(self))
+        if live:
+            code += follow_poll(options["elem_id"], "draw();")
+        super().__init__(value, html_template="", js_on_load=code, apply_default_css=False, **options)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class LiveHTML(gr.HTML):
+    """HTML whose value comes with the page's poll (see Page.live)."""
+
+    def __init__(self, value: Any = None, *, elem_id: str, **options: Any):
+        super().__init__(value, js_on_load=follow_poll(elem_id), elem_id=elem_id, **options)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def script_of(component: type) -> str:
+    """The JavaScript beside the file of a component's class."""
+    return pathlib.Path(inspect.getfile(component)).with_suffix(".js").read_text(encoding="utf-8")
+
+
+def follow_poll(elem_id: str, then: str = "") -> str:
+    """The js_on_load that takes a component's value from what the page's poll brings (see polling.js)."""
+    take = f"if (news && {json.dumps(elem_id)} in news) {{ props.value = news[{json.dumps(elem_id)}]; {then} }}"
+    return f"const take = (news) => {{ {take} }};\naddEventListener('live', (event) => take(event.detail));\ntake(window.liveParts);\n"
