@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from markupsafe import Markup
+from PIL import Image
 
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
+from ddpm_app.images import data_uri
 
 
 def notice(outcome: Problem | str, lang: str = "en") -> Markup:
@@ -41,3 +43,23 @@ def histogram(bars: Iterable[tuple[str, float, str]]) -> Markup:
         for label, share, value in bars
     )
     return Markup('<div class="histogram">{}</div>').format(join(rows))
+
+
+def quiet(text: str) -> Markup:
+    """A paragraph in the background."""
+    return Markup('<p class="quiet">{}</p>').format(text)
+
+
+def bar(share: float | None) -> Markup:
+    """How much is done, 0 to 1; None where nobody knows."""
+    if share is None:
+        return Markup('<div class="bar open"><i></i></div>')
+    return Markup('<div class="bar"><i style="width:{:.0f}%"></i></div>').format(100 * share)
+
+
+def thumbnail(image: Image.Image, alt: str, side: int) -> Markup:
+    """A picture that carries its pixels, lossless up to ``side`` pixels; small ones are blown up with hard edges."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    classes = Markup(' class="pixelated"') if max(small.size) <= side // 4 else ""
+    return Markup('<img{} alt="{}" src="{}">').format(classes, alt, data_uri(small))

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -26,6 +26,11 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of a listener: no overlay, no public endpoint; one call at a time, the next waits."""
 PARALLEL: dict[str, Any] = QUICK | {"concurrency_limit": None}
 """As QUICK, for handlers that may run for many viewers at once."""
+
+Values = Mapping[gr.blocks.Block, Any]
+"""What a handler is given whose inputs are a set: values by component."""
+Updates = dict[gr.blocks.Block, Any] | dict[str, Any]
+"""What a handler returns: values or gr.update by component, the others stay as they are; or gr.skip(), where all do."""
 
 FOLLOW = "*"
 """A value of ``Page.selected`` that no run has as its name: a browser doesn't keep an empty text."""
