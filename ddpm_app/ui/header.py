@@ -12,7 +12,7 @@ from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
 from ddpm_app.ui.components.base import LiveHTML, follow_poll
 from ddpm_app.ui.html import notice
-from ddpm_app.ui.state import FOLLOW, App, Page, label
+from ddpm_app.ui.state import FOLLOW, App, Page, Values, label
 
 MARK = (
     '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
@@ -184,9 +184,10 @@ def wire(app: App, shared: Page, buttons: dict[str, gr.Button]) -> None:
         lambda name: name, shared.form.components["output_dir"], typed, show_progress="hidden", api_visibility="private"
     )
 
-    def start(visitor: str, lang: str, typed: str, *given: Any) -> list[Any]:
+    def start(data: Values) -> list[Any]:
+        visitor, lang = data[shared.visitor], data[shared.lang]
         try:
-            config = shared.form.read(given, free=app.public or shared.form.values(given)["output_dir"] != typed)
+            config = shared.form.read(data, free=app.public or shared.form.values(data)["output_dir"] != data[typed])
             run = app.jobs.start(app.access.check_config(config, visitor), owner=visitor)
         except Exception as error:
             return [notice(as_problem(error), lang), *[gr.skip()] * (len(outputs) - 1)]
@@ -219,7 +220,7 @@ def wire(app: App, shared: Page, buttons: dict[str, gr.Button]) -> None:
         shared.feed,
     ]
     buttons["start"].click(None, js=AT_ONCE, api_visibility="private")
-    buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick).then(
+    buttons["start"].click(start, {shared.visitor, shared.lang, typed, *shared.form.inputs}, outputs, **quick).then(
         None, js=ANSWERED, api_visibility="private"
     )
     for name in BUTTONS[1:]:

@@ -8,13 +8,16 @@ import gradio as gr
 
 from ddpm_app.ui import header, language, polling
 from ddpm_app.ui.state import App, Page, label
-from ddpm_app.ui.tabs import config, dataset, learn, runs, sample, train
+from ddpm_app.ui.tabs import learn, runs, train
+from ddpm_app.ui.tabs.config import ConfigTab
+from ddpm_app.ui.tabs.dataset import DatasetTab
+from ddpm_app.ui.tabs.sample import SampleTab
 
 TABS: dict[str, Any] = {
-    "dataset": dataset,
-    "config": config,
+    "dataset": DatasetTab,
+    "config": ConfigTab,
     "train": train,
-    "sample": sample,
+    "sample": SampleTab,
     "learn": learn,
     "runs": runs,
 }
@@ -35,7 +38,8 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
                         tab.build(app, page)
                     else:
                         page.parts[name] = tab(app)
-        page.form = page.form or page.parts["config"].form
+                        page.form = getattr(page.parts[name], "form", page.form)
+        page.form_restored = page.parts["config"].restore_from(page)
         header.wire(app, page, buttons)
         for connect in page.later:
             connect()

@@ -20,7 +20,7 @@ from ddpm_app.ui.components.film import Film
 from ddpm_app.ui.components.image_compare import ImageCompare
 from ddpm_app.ui.html import notice
 from ddpm_app.ui.state import FOLLOW, App, Page, label
-from ddpm_app.ui.tabs import model_parts
+from ddpm_app.ui.tabs.model_parts import ModelPartsPanel
 
 TIMELINE_FRAMES = 60
 GAP = 2
@@ -53,7 +53,7 @@ def build(app: App, shared: Page) -> None:
                 LiveHTML(elem_id="train-previews-heading", padding=False)
                 Film(preview_picture(app), live=True, elem_id="train-previews")
                 ImageCompare(compared_pictures(app), live=True, elem_id="train-compare")
-        model_parts.on_train(app, shared)
+        ModelPartsPanel(app).wire(shared)
         with gr.Accordion(label("ui.train.log"), open=False, elem_id="train-log-box"):
             LiveHTML(elem_id="train-log", padding=False)
 
@@ -272,10 +272,10 @@ def remarks(shot: dict[str, Any], lang: str, failure: bool) -> str:
         sentence = text_for_code(
             f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"]
         )
-        model_parts.insert(0, f'<div class="notice error">{html.escape(sentence)}</div>')
+        parts.insert(0, f'<div class="notice error">{html.escape(sentence)}</div>')
     if url := shot.get("published"):
         sentence = html.escape(t("ui.train.published", lang, url=url))
-        model_parts.append(
+        parts.append(
             f'<div class="notice good"><a href="{html.escape(url)}" target="_blank" rel="noopener">{sentence}</a></div>'
         )
     return "".join(parts)
