@@ -3,7 +3,10 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import gradio as gr
+
 from ddpm_app.ui import page
+from ddpm_app.ui.state import Page
 
 
 def run(function):
@@ -17,5 +20,19 @@ def build(runs_dir, public=False):
 
     async def inside():
         return page.build(runs_dir, public)
+
+    return run(inside)
+
+
+def draw(app, tab_class):
+    """A tab drawn for ``app`` on a page without others, not wired: its page is ``tab.page``."""
+
+    async def inside():
+        with gr.Blocks():
+            drawn_page = Page(app)
+            drawn_page.message = gr.HTML()
+            tab = tab_class(app)
+            tab.page = drawn_page
+        return tab
 
     return run(inside)
