@@ -52,7 +52,8 @@ class Ticker:
         key, now = (tick.draw, snapshot["version"], lang, *given), time.monotonic()
         seen, values, prints = self._drawn.get(key, (0.0, [], ""))
         if not values or now - seen >= monitor.REFRESH_SECONDS:
-            values = list(tick.draw(snapshot, lang, *given))
+            drawn = tick.draw(snapshot, lang, *given)
+            values = [drawn.get(part, gr.skip()) for part in tick.outputs] if isinstance(drawn, dict) else list(drawn)
             prints = "".join(map(_print, values))
             if len(self._drawn) >= KEPT:
                 self._drawn = {}

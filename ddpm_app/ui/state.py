@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from ddpm_app import i18n, jobs
 from ddpm_app.access import AccessPolicy
@@ -27,9 +28,9 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 PARALLEL: dict[str, Any] = QUICK | {"concurrency_limit": None}
 """As QUICK, for handlers that may run for many viewers at once."""
 
-Values = Mapping[gr.blocks.Block, Any]
+Values = Mapping[Block, Any]
 """What a handler is given whose inputs are a set: values by component."""
-Updates = dict[gr.blocks.Block, Any] | dict[str, Any]
+Updates = dict[Block, Any] | dict[str, Any]
 """What a handler returns: values or gr.update by component, the others stay as they are; or gr.skip(), where all do."""
 
 FOLLOW = "*"

@@ -15,10 +15,10 @@ from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
 from ddpm_app.data import cache, open_datasets
 from ddpm_app.ui import html
 from ddpm_app.ui.state import App
-from ddpm_app.ui.tabs import dataset_view
+from ddpm_app.ui.tabs import dataset_gallery, dataset_view
 from ddpm_app.ui.tabs.config_form import to_form_value
 from ddpm_app.ui.tabs.dataset import DatasetTab, kind_of
-from ddpm_app.ui.tabs.dataset_view import GALLERY_PAGE
+from ddpm_app.ui.tabs.dataset_gallery import PAGE_SIZE
 
 
 @pytest.fixture
@@ -60,7 +60,12 @@ def opened(tab, **changes):
 def show(tab, key, identity="", search="", page_number=0, row=0):
     """The view of an open data set."""
     view = tab.view
-    states = {view.identity: identity, view.search: search, view.page_number: page_number, view.row: row}
+    states = {
+        view.identity: identity,
+        view.row: row,
+        view.gallery.search: search,
+        view.gallery.page_number: page_number,
+    }
     return view.show({view.key: key, tab.page.lang: "en", **states})
 
 
@@ -117,8 +122,9 @@ def test_opening_can_be_stopped(tab, drawn):
 
 def test_the_tick_tells_how_far_opening_is(tab, drawn):
     key, _ = opened(tab, dataset_name=str(drawn), image_size=8)
-    assert tab.follow({}, "en", key)[1:] == ["", key, key, ""]
-    assert tab.follow({}, "en", "no such key") == [gr.update(visible=False), "", *[gr.skip()] * 3]
+    idle = {tab.working: gr.update(visible=False), tab.progress: ""}
+    assert tab.follow({}, "en", key) == idle | {tab.opened: key, tab.ended: key, tab.problem: ""}
+    assert tab.follow({}, "en", "no such key") == idle
 
 
 def test_the_last_few_data_sets_stay_open(app, drawn):
@@ -146,26 +152,29 @@ class Source:
 
 def test_search_finds_all_words_in_label_caption_or_name():
     source = Source()
-    assert dataset_view.matching_rows(source, "Morpho") == list(range(0, 60, 2))
-    assert dataset_view.matching_rows(source, "monarch torn") == [59]
-    assert dataset_view.matching_rows(source, "7.png monarch") == [7, 17, 27, 37, 47, 57]
-    assert dataset_view.matching_rows(source, "zebra") == [] and len(dataset_view.matching_rows(source, " ")) == 60
+    assert dataset_gallery.matching_rows(source, "Morpho") == list(range(0, 60, 2))
+    assert dataset_gallery.matching_rows(source, "monarch torn") == [59]
+    assert dataset_gallery.matching_rows(source, "7.png monarch") == [7, 17, 27, 37, 47, 57]
+    assert (
+        dataset_gallery.matching_rows(source, "zebra") == [] and len(dataset_gallery.matching_rows(source, " ")) == 60
+    )
 
 
 def test_pages_stay_inside(tab, monkeypatch):
-    view = tab.view
-    monkeypatch.setattr(view, "open_entry", lambda key: types.SimpleNamespace(source=Source()))
-    last = view.turn("k", "en", "", 99)
-    assert last[view.page_number] == 2 and "3 of 3" in last[view.position]
-    assert len(last[view.gallery].value) == 60 - 2 * GALLERY_PAGE
-    assert (last[view.back]["interactive"], last[view.next]["interactive"]) == (True, False)
-    nothing = view.turn("k", "en", "zebra", 1)
-    assert (nothing[view.position], nothing[view.page_number]) == ("page 1 of 1 · 0 pictures", 0)
-    assert view.turn_back("k", "en", "", 2)[view.page_number] == 1 == view.turn_on("k", "en", "", 0)[view.page_number]
-    assert view.find("k", "en", "monarch")[view.page_number] == 0
+    gallery = tab.view.gallery
+    monkeypatch.setattr(dataset_gallery, "open_entry", lambda app, key: types.SimpleNamespace(source=Source()))
+    last = gallery.turn("k", "en", "", 99)
+    assert last[gallery.page_number] == 2 and "3 of 3" in last[gallery.position]
+    assert len(last[gallery.pictures].value) == 60 - 2 * PAGE_SIZE
+    assert (last[gallery.back]["interactive"], last[gallery.next]["interactive"]) == (True, False)
+    nothing = gallery.turn("k", "en", "zebra", 1)
+    assert (nothing[gallery.position], nothing[gallery.page_number]) == ("page 1 of 1 · 0 pictures", 0)
+    assert gallery.turn_back("k", "en", "", 2)[gallery.page_number] == 1
+    assert gallery.turn_on("k", "en", "", 0)[gallery.page_number] == 1
+    assert gallery.find("k", "en", "monarch")[gallery.page_number] == 0
 
     click = types.SimpleNamespace(index=3)
-    assert view.pick("k", "monarch", 1, click) == 2 * (GALLERY_PAGE + 3) + 1
+    assert gallery.pick("k", "monarch", 1, click) == 2 * (PAGE_SIZE + 3) + 1
 
 
 def test_the_size_histogram_counts_every_picture():
@@ -218,7 +227,7 @@ def test_a_caption_and_a_label_of_an_upload_change(tab, wings):
     assert after.source.label_names == ("a", "b", "c")
     assert [after.source.label_names[k] for k in after.source.labels] == ["a", "a", "b", "c"]
     assert after.pictures.fingerprint == entry.pictures.fingerprint  # the same pixels
-    assert view.turn(new, "en", "red", 0)[view.position].endswith("1 pictures")
+    assert view.gallery.turn(new, "en", "red", 0)[view.gallery.position].endswith("1 pictures")
     assert "as it was" in save(tab, new, row, "a red wing", "c")[tab.page.message]
 
 
@@ -228,8 +237,8 @@ def test_what_was_on_show_stays_after_an_edit(tab, wings):
     new = save(tab, key, 2, "spotted", "a")[view.key]
     assert tab.app.datasets.get(new).opened.wait(60)
     same, other = (show(tab, new, name, search="spotted", row=2) for name in (identity, "other"))
-    assert (same[view.row], same[view.position]) == (2, "page 1 of 1 · 1 pictures")
-    assert (other[view.row], other[view.position]) == (0, "page 1 of 1 · 4 pictures")
+    assert (same[view.row], same[view.gallery.position]) == (2, "page 1 of 1 · 1 pictures")
+    assert (other[view.row], other[view.gallery.position]) == (0, "page 1 of 1 · 4 pictures")
 
 
 def test_only_own_uploads_can_be_changed(tab, wings, drawn):
@@ -268,7 +277,7 @@ def test_labels_are_counted():
 
 
 def test_the_gallery_tells_label_and_caption():
-    assert dataset_view.captioned_thumbnail(Source(), 1)[1] == "monarch · wide wings"
+    assert dataset_gallery.captioned_thumbnail(Source(), 1)[1] == "monarch · wide wings"
 
 
 def upload_squares(tab, tmp_path, *numbers):

@@ -8,7 +8,6 @@ import threading
 import types
 import zipfile
 
-import gradio as gr
 import pytest
 from gradio.components import Component
 from kits import models as parts_kit
@@ -436,10 +435,10 @@ def test_the_source_follows_the_run_on_show_until_another_is_chosen(studio):
     tab = open_tab(studio)
     run = {"name": "tiny", "saved": True, "config": {}}
     first = tab.source.value
-    source, followed = tab.follow(run, "en", first, first)
-    assert (source["value"], followed) == ("run:tiny", "run:tiny")
-    source, followed = tab.follow(run, "en", first, "run:tiny")
-    assert "value" not in source and followed == gr.skip()
+    updates = tab.follow(run, "en", first, first)
+    assert (updates[tab.source]["value"], updates[tab.followed]) == ("run:tiny", "run:tiny")
+    updates = tab.follow(run, "en", first, "run:tiny")
+    assert "value" not in updates[tab.source] and tab.followed not in updates
 
 
 # ---- sheets ----------------------------------------------------------------------------------------------------------

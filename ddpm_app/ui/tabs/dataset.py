@@ -14,6 +14,7 @@ from ddpm_app.errors import as_problem
 from ddpm_app.i18n import format_bytes, t
 from ddpm_app.ui.html import notice
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
+from ddpm_app.ui.tabs.dataset_gallery import open_entry
 from ddpm_app.ui.tabs.dataset_view import DatasetView, progress
 
 BUILT_INS = {"built_in": BUILT_IN, "built_in_256": BUILT_IN_256}
@@ -164,16 +165,15 @@ class DatasetTab:
         }
         return updates | {self.opened: key} if entry.source is not None else updates
 
-    def follow(self, snapshot: Mapping[str, Any], lang: str, key: str) -> list[Any]:
+    def follow(self, snapshot: Mapping[str, Any], lang: str, key: str) -> Updates:
         """The tick: the progress bar, and the stages."""
         entry = self.app.datasets.get(key)
         working = entry is not None and not entry.ended.is_set() and (entry.source is None or self.app.warm.is_set())
-        stages = self.stages(key, lang)
-        return [
-            gr.update(visible=working),
-            progress(entry, lang) if working else "",
-            *(stages.get(part, gr.skip()) for part in (self.opened, self.ended, self.problem)),
-        ]
+        return {
+            self.working: gr.update(visible=working),
+            self.progress: progress(entry, lang) if working else "",
+            **self.stages(key, lang),
+        }
 
     def stop(self, key: str) -> None:
         """End a download or the decoding."""
@@ -230,7 +230,7 @@ class DatasetTab:
         view, lang, row = self.view, data[self.page.lang], data[self.view.row]
         caption, label = data[view.editor.caption], data[view.editor.label]
         try:
-            entry = view.open_entry(data[view.key])
+            entry = open_entry(self.app, data[view.key])
             config = view.editor.write(entry, row, data[self.page.visitor], caption, label)
             name = entry.source.names[row]
             if config is None:

@@ -1,4 +1,4 @@
-"""The Dataset tab's cards: the first four pictures, the gallery with its pages, one picture, and what is counted."""
+"""The Dataset tab's cards: the first four pictures, the gallery, one picture, and what is counted."""
 
 import collections
 import contextlib
@@ -14,19 +14,18 @@ from ddpm_app.config import FIELDS
 from ddpm_app.data import cache, open_datasets
 from ddpm_app.data.open_datasets import OpenDataset
 from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import format_bytes, problem_text, t
+from ddpm_app.i18n import format_bytes, t
 from ddpm_app.images import data_uri
 from ddpm_app.ui.html import bar, histogram, join, notice, quiet, thumbnail
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.dataset_editor import CaptionEditor, caption_of, label_of
+from ddpm_app.ui.tabs.dataset_gallery import DatasetGallery, open_entry
 
 if TYPE_CHECKING:
     from ddpm_app.data.image_source import ImageSource
 
-GALLERY_PAGE = 24
-"""Pictures on a page of the gallery."""
-GALLERY_SIDE, PICTURE_SIDE = 128, 256
-"""Sides at which pictures are sent, in pixels."""
+PICTURE_SIDE = 256
+"""Side at which a picture is sent, in pixels."""
 MAX_BARS, MAX_LABELS, MAX_REJECTED = 12, 24, 50
 """Bars of the histogram of sizes; labels and unusable pictures that are listed."""
 WARM_SECONDS = 60
@@ -35,19 +34,19 @@ WARM_SECONDS = 60
 class DatasetView:
     """The pictures and figures of the data set with the ``key`` on show, and what the viewer has turned to in it.
 
-    ``identity``: what decides which pictures these are; ``page_number`` of the gallery and ``row`` of the picture count from 0."""
+    ``identity``: what decides which pictures these are; ``row`` of the picture counts from 0."""
 
     def __init__(self, app: App):
         self.app = app
         self.key, self.identity = gr.State(""), gr.State("")
-        self.page_number, self.row = gr.State(0), gr.State(0)
+        self.row = gr.State(0)
         with gr.Column(elem_classes="card"):
             gr.Markdown(label("ui.dataset.preview"), elem_classes="title")
             self.preview = gr.HTML(elem_id="preview")
             self.facts = gr.HTML(elem_id="facts")
         with gr.Row():
             with gr.Column(scale=7, min_width=320, elem_classes="card"):
-                self._draw_gallery()
+                self.gallery = DatasetGallery(app, self.key)
             with gr.Column(scale=4, min_width=300, elem_classes="card"):
                 gr.Markdown(label("ui.dataset.one"), elem_classes="title")
                 self.picture = gr.HTML(elem_id="one")
@@ -72,36 +71,6 @@ class DatasetView:
                 self.cache = gr.HTML(elem_id="cache")
                 self.clear = gr.Button(label("ui.dataset.clear"), size="sm", visible=not app.public)
 
-    def _draw_gallery(self) -> None:
-        with gr.Row(elem_id="gallery-bar"):
-            gr.Markdown(label("ui.dataset.gallery"), elem_classes="title")
-            self.search = gr.Textbox(
-                placeholder=label("ui.dataset.search"),
-                label=label("ui.dataset.search"),
-                show_label=False,
-                container=False,
-                max_lines=1,
-                elem_id="search",
-            )
-        self.gallery = gr.Gallery(
-            label=label("ui.dataset.gallery"),
-            show_label=False,
-            format="png",
-            columns=6,
-            height="auto",
-            object_fit="contain",
-            allow_preview=False,
-            buttons=[],
-            interactive=False,
-            elem_id="gallery",
-            elem_classes="pixelated",
-        )
-        with gr.Row(elem_id="pager"):
-            self.back = gr.Button(label("ui.dataset.back"), size="sm", min_width=0)
-            self.position = gr.HTML(elem_id="where")
-            self.next = gr.Button(label("ui.dataset.next"), size="sm", min_width=0)
-        self.paged = [self.gallery, self.position, self.page_number, self.back, self.next]
-
     def wire(self, page: Page) -> None:
         """Connect what needs only the data set on show. The listeners ``showing``, ``looking`` and ``editing`` fill the cards, the
         picture and the fields below it: for events of the tab to be followed by."""
@@ -109,8 +78,15 @@ class DatasetView:
         mode = page.form.components["resize_mode"]
         self.showing: dict[str, Any] = {
             "fn": self.show,
-            "inputs": {self.key, page.lang, self.identity, self.search, self.page_number, self.row},
-            "outputs": [self.preview, self.sizes, self.counts, self.identity, self.row, *self.paged],
+            "inputs": {
+                self.key,
+                page.lang,
+                self.identity,
+                self.row,
+                self.gallery.search,
+                self.gallery.page_number,
+            },
+            "outputs": [self.preview, self.sizes, self.counts, self.identity, self.row, *self.gallery.outputs],
             **PARALLEL,
         }
         self.looking: dict[str, Any] = {
@@ -125,32 +101,25 @@ class DatasetView:
             "outputs": [self.editor.caption, self.editor.label, self.editor.save],
             **PARALLEL,
         }
-        picked = self.gallery.select(self.pick, [self.key, self.search, self.page_number], self.row, **PARALLEL)
-        picked.then(**self.looking).then(**self.editing)
-        for button, turn in ((self.back, self.turn_back), (self.next, self.turn_on)):
-            button.click(turn, [self.key, page.lang, self.search, self.page_number], self.paged, **PARALLEL)
-        self.search.change(
-            self.find, [self.key, page.lang, self.search], self.paged, trigger_mode="always_last", **PARALLEL
+        self.gallery.wire(page)
+        picked = self.gallery.pictures.select(
+            self.gallery.pick, [self.key, self.gallery.search, self.gallery.page_number], self.row, **PARALLEL
         )
+        picked.then(**self.looking).then(**self.editing)
         self.resize_mode.input(lambda mode: mode, self.resize_mode, mode, **PARALLEL)
         mode.change(lambda mode: mode, mode, self.resize_mode, **PARALLEL).then(**self.looking)
 
     # ---- handlers ----------------------------------------------------------------------------------------------------
-    def open_entry(self, key: str) -> OpenDataset | None:
-        """The data set where it is open, decoded or not."""
-        entry = self.app.datasets.get(key)
-        return entry if entry and entry.source is not None else None
-
     def show(self, data: Values) -> Updates:
         """The first four, the figures, and a page of the gallery: the first, or, where the same pictures were on show before, the
         one that was."""
         key, lang = data[self.key], data[self.page.lang]
-        entry = self.open_entry(key)
+        entry = open_entry(self.app, key)
         if entry is None:
             return gr.skip()
         entry.preview = entry.preview or preview(entry.source)
         identity = repr([getattr(entry.config, name) for name in open_datasets.SOURCE])
-        search, page_number, row = data[self.search], data[self.page_number], data[self.row]
+        search, page_number, row = data[self.gallery.search], data[self.gallery.page_number], data[self.row]
         if identity != data[self.identity]:
             search, page_number, row = "", 0, 0
         return {
@@ -159,12 +128,12 @@ class DatasetView:
             self.counts: label_counts(entry.source, lang),
             self.identity: identity,
             self.row: row,
-            **self.turn(key, lang, search, page_number),
+            **self.gallery.turn(key, lang, search, page_number),
         }
 
     def show_figures(self, key: str, lang: str) -> Updates:
         """Counts and licence, what was left out, the cache."""
-        entry = self.open_entry(key)
+        entry = open_entry(self.app, key)
         if entry is None:
             return gr.skip()
         return {
@@ -173,44 +142,9 @@ class DatasetView:
             self.cache: self.cache_size(lang),
         }
 
-    def turn(self, key: str, lang: str, search: str, page_number: int) -> Updates:
-        """A page of what ``search`` leaves of the gallery; a number beyond the last or the first page is that page's."""
-        entry = self.open_entry(key)
-        if entry is None:
-            return gr.skip()
-        rows = matching_rows(entry.source, search)
-        pages = max(1, -(-len(rows) // GALLERY_PAGE))
-        page_number = min(max(page_number, 0), pages - 1)
-        start = page_number * GALLERY_PAGE
-        pictures = [captioned_thumbnail(entry.source, i) for i in rows[start : start + GALLERY_PAGE]]
-        position = t("ui.dataset.page", lang, page=page_number + 1, pages=f"{pages:,}", found=f"{len(rows):,}")
-        return {
-            self.gallery: gr.Gallery(pictures, selected_index=None),
-            self.position: position,
-            self.page_number: page_number,
-            self.back: gr.update(interactive=page_number > 0),
-            self.next: gr.update(interactive=page_number < pages - 1),
-        }
-
-    def turn_back(self, key: str, lang: str, search: str, page_number: int) -> Updates:
-        return self.turn(key, lang, search, page_number - 1)
-
-    def turn_on(self, key: str, lang: str, search: str, page_number: int) -> Updates:
-        return self.turn(key, lang, search, page_number + 1)
-
-    def find(self, key: str, lang: str, search: str) -> Updates:
-        return self.turn(key, lang, search, 0)
-
-    def pick(self, key: str, search: str, page_number: int, event: gr.SelectData) -> int:
-        """The row behind a click in the gallery."""
-        entry = self.open_entry(key)
-        rows = matching_rows(entry.source, search) if entry else []
-        at = page_number * GALLERY_PAGE + event.index
-        return rows[at] if at < len(rows) else 0
-
     def show_picture(self, key: str, lang: str, row: int, resize_mode: str) -> Markup | Updates:
         """One picture as it is and as the model sees it, once torchvision is loaded."""
-        entry = self.open_entry(key)
+        entry = open_entry(self.app, key)
         if entry is None or not 0 <= row < len(entry.source):
             return gr.skip()
         self.app.warm.wait(WARM_SECONDS)
@@ -225,29 +159,6 @@ class DatasetView:
             return Markup()
         size = sum(size for _, size, _ in cache.caches())
         return quiet(t("ui.dataset.cache", lang, path=cache.cache_folder(), size=format_bytes(size)))
-
-
-# ---- rows ---------------------------------------------------------------------------------------------------------------
-def matching_rows(source: "ImageSource", search: str) -> list[int]:
-    """Rows whose label, caption or name holds all words of ``search``."""
-    words = search.lower().split()
-    if not words:
-        return list(range(len(source)))
-
-    def matches(i: int) -> bool:
-        text = f"{label_of(source, i)} {caption_of(source, i)} {source.names[i]}".lower()
-        return all(word in text for word in words)
-
-    return [i for i in range(len(source)) if matches(i)]
-
-
-def captioned_thumbnail(source: "ImageSource", i: int) -> tuple[Image.Image, str]:
-    """A picture for the gallery with its label and caption, or its name; an unusable one is an empty square."""
-    try:
-        caption = " · ".join(filter(None, (label_of(source, i), caption_of(source, i))))
-        return source.thumbnail(i, GALLERY_SIDE), caption or source.names[i]
-    except Exception as error:
-        return Image.new("RGB", (GALLERY_SIDE, GALLERY_SIDE), "#b3261e"), problem_text(as_problem(error))
 
 
 # ---- HTML ---------------------------------------------------------------------------------------------------------------

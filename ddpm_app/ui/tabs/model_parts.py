@@ -11,7 +11,7 @@ from ddpm_app.errors import Problem
 from ddpm_app.i18n import format_bytes, format_count, t
 from ddpm_app.runs import registry
 from ddpm_app.ui.html import join, quiet
-from ddpm_app.ui.state import PARALLEL, App, Page, label
+from ddpm_app.ui.state import PARALLEL, App, Page, Updates, label
 from ddpm_app.ui.tabs.config_summary import WARM_SECONDS, train_modules
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class ModelPartsPanel:
         page.every_tick(self.follow, [self.run])
         self.run.change(self.show, [page.selected, page.lang], self.panel, **PARALLEL)
 
-    def follow(self, snapshot: Mapping[str, Any], lang: str) -> list[str]:
+    def follow(self, snapshot: Mapping[str, Any], lang: str) -> Updates:
         """The tick: what decides which parts are on show."""
-        return [f"{snapshot['name']} {snapshot['created']} {lang}"]
+        return {self.run: f"{snapshot['name']} {snapshot['created']} {lang}"}
 
     def show(self, selected: str, lang: str) -> Markup:
         """The panel of the run on show."""

@@ -210,14 +210,15 @@ class SampleTab:
         )
 
     # ---- handlers ----------------------------------------------------------------------------------------------------
-    def follow(self, snapshot: Mapping[str, Any], lang: str, source: str | None, followed: str | None) -> list[Any]:
+    def follow(self, snapshot: Mapping[str, Any], lang: str, source: str | None, followed: str | None) -> Updates:
         """The tick: the source follows the run on show until the visitor chooses another."""
         models = self.app.models
         options = models.options(lang)
         if source != followed and source in dict(options).values():
-            return [gr.update(choices=options), gr.skip()]
+            return {self.source: gr.update(choices=options)}
         default = models.default(snapshot["name"] if snapshot["saved"] and makes_pictures(snapshot) else "")
-        return [gr.update(choices=options, **({} if default == source else {"value": default})), default]
+        value = {} if default == source else {"value": default}
+        return {self.source: gr.update(choices=options, **value), self.followed: default}
 
     def translate_empty(self, lang: str, status: str) -> Markup | Updates:
         """In the visitor's language what stands where the pictures will be."""

@@ -23,7 +23,7 @@ from ddpm_app.images import captioned_grid, data_uri, image_grid
 from ddpm_app.model.describe import ModelInfo, saved_version
 from ddpm_app.runs.run import Run
 from ddpm_app.snippet import DrawSettings
-from ddpm_app.ui.html import bar, join
+from ddpm_app.ui.html import bar, join, remark
 from ddpm_app.ui.state import App, Updates, Values
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SampleHandlers:
                 yield self.busy | updates
         except Exception as error:
             text = problem_text(self.app.access.redact(as_problem(error)), lang)
-            yield {tab.status: Markup('<div class="notice error" role="alert">{}</div>').format(text), **self.idle}
+            yield {tab.status: remark(text, "error", role="alert"), **self.idle}
         finally:
             self.cancels.pop(session, None)
 
@@ -115,13 +115,13 @@ class SampleHandlers:
                 yield {status: progress(line, 0)}
         yield {status: progress(t("ui.sample.loading", lang), 0)}
         model = loaded.load(location, settings.weights if app.models.has_raw_weights(settings.source) else "ema")
-        remarks = join(map(_notice, drawing.truncated_prompts(model, requests, lang)))
+        remarks = join(map(remark, drawing.truncated_prompts(model, requests, lang)))
         recorder = FilmRecorder(settings.num_inference_steps, drawing.film_pictures(model))
         start, images = time.monotonic(), []
         for step in DEVICE.slices(drawing.draw_rows(model, requests, recorder)):
             images = step.images
             if stop.is_set():
-                yield {status: _notice(t("ui.sample.cancelled", lang)), **self.idle}
+                yield {status: remark(t("ui.sample.cancelled", lang)), **self.idle}
                 return
             if step.live:
                 left = (time.monotonic() - start) / step.step * (step.total - step.step)
@@ -242,7 +242,3 @@ def preview(grid: Image.Image, lang: str) -> Markup:
     return Markup('<img class="live {}" alt="{}" src="{}">').format(
         size, t("ui.sample.live", lang), data_uri(grid, small=True)
     )
-
-
-def _notice(line: str) -> Markup:
-    return Markup('<div class="notice">{}</div>').format(line)
