@@ -2,8 +2,6 @@
 
 from typing import TypeAlias
 
-from typing import TypeAlias
-
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
