@@ -9,11 +9,11 @@ from ddpm_app.errors import Problem
 
 
 def resolve_device(config: TrainConfig) -> str:
-    """ "cuda", "mps" or "cpu". Raises Problem when the one asked for isn't there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """ "cuda", "mps" or "cpu". Raises Problem("no_device") when the machine lacks the device of the settings."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if config.device == "auto":
-        return next(name for name, here in there.items() if here)
-    if not there[config.device]:
+        return next(name for name, is_available in available.items() if is_available)
+    if not available[config.device]:
         raise Problem("no_device", "device", value=config.device)
     return config.device
 

@@ -3,13 +3,15 @@
 import collections
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class DeviceLock:
     """A lock that is handed on in the order of asking, so that the loop, which wants it back at once, can't starve others."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._queue: collections.deque[object] = collections.deque()
         self._changed = threading.Condition()
 
@@ -20,19 +22,19 @@ class DeviceLock:
             self._changed.wait_for(lambda: self._queue[0] is me)
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self._queue.popleft()
             self._changed.notify_all()
 
-    def slices(self, frames: Iterator) -> Iterator:
-        """The same frames, each made while holding the lock: how sampling takes its turns beside training."""
-        end = object()
+    def slices(self, frames: Iterator[T]) -> Iterator[T]:
+        """The same frames, each computed while holding the lock: how sampling takes its turns beside training."""
         while True:
             with self:
-                frame = next(frames, end)
-            if frame is end:
-                return
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    return
             yield frame
 
 

@@ -1,7 +1,7 @@
 """Noise schedules, prediction targets, x0 from any target, loss weights: pure functions with the papers' names.
 
-x0 is a clean batch [B, C, H, W], eps its noise, ``abar`` the schedule's alpha-bar at each picture's timestep [B]
-(in (0, 1), float32): x_t = sqrt(abar) x0 + sqrt(1 - abar) eps (DDPM, arXiv 2006.11239, eq. 4).
+x0 is a clean batch [B, C, H, W], eps its noise, ``alpha_bar`` the schedule's alphas_cumprod at each picture's timestep [B]
+(in (0, 1), float32): x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps (DDPM, arXiv 2006.11239, eq. 4).
 """
 
 import contextlib
@@ -32,28 +32,30 @@ def scheduler(config: TrainConfig, clip_sample: bool = True) -> DDPMScheduler:
     )
 
 
-def _as_pictures(abar: Tensor) -> Tensor:
-    return abar.reshape(-1, 1, 1, 1)
+def _as_pictures(alpha_bar: Tensor) -> Tensor:
+    return alpha_bar.reshape(-1, 1, 1, 1)
 
 
-def add_noise(x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
+def add_noise(x0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     """x_t, in float32 whatever the network runs in: half precision loses the small noise levels."""
-    a = _as_pictures(abar)
+    a = _as_pictures(alpha_bar)
     return a.sqrt() * x0 + (1 - a).sqrt() * eps
 
 
-def target(prediction_type: str, x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
-    """What the network learns to output: eps ("epsilon"), x0 ("sample"), or v = sqrt(abar) eps - sqrt(1 - abar) x0
+def target(prediction_type: str, x0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
+    """What the network learns to output: eps ("epsilon"), x0 ("sample"), or v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0
     ("v_prediction", arXiv 2202.00512)."""
-    a = _as_pictures(abar)
-    return {"epsilon": lambda: eps, "sample": lambda: x0, "v_prediction": lambda: a.sqrt() * eps - (1 - a).sqrt() * x0}[
-        prediction_type
-    ]()
+    a = _as_pictures(alpha_bar)
+    return {
+        "epsilon": lambda: eps,
+        "sample": lambda: x0,
+        "v_prediction": lambda: a.sqrt() * eps - (1 - a).sqrt() * x0,
+    }[prediction_type]()
 
 
-def x0_from(prediction_type: str, output: Tensor, x_t: Tensor, abar: Tensor) -> Tensor:
+def x0_from(prediction_type: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
     """The clean picture that the network's output means."""
-    a = _as_pictures(abar)
+    a = _as_pictures(alpha_bar)
     return {
         "epsilon": lambda: (x_t - (1 - a).sqrt() * output) / a.sqrt(),
         "sample": lambda: output,
@@ -61,21 +63,19 @@ def x0_from(prediction_type: str, output: Tensor, x_t: Tensor, abar: Tensor) -> 
     }[prediction_type]()
 
 
-def snr(abar: Tensor) -> Tensor:
-    """Signal-to-noise ratio abar / (1 - abar)."""
-    return abar / (1 - abar)
+def snr(alpha_bar: Tensor) -> Tensor:
+    """Signal-to-noise ratio alpha_bar / (1 - alpha_bar)."""
+    return alpha_bar / (1 - alpha_bar)
 
 
-def loss_weight(weighting: str, prediction_type: str, abar: Tensor, gamma: float) -> Tensor:
+def loss_weight(weighting: str, prediction_type: str, alpha_bar: Tensor, gamma: float) -> Tensor:
     """Weight of each picture's squared error [B]. "min_snr" caps the weight of the x0 error at gamma (arXiv 2303.09556):
     min(SNR, gamma) for x0, divided by SNR for epsilon and by SNR + 1 for v."""
     if weighting == "none":
-        return torch.ones_like(abar)
-    ratio = snr(abar)
-    return (
-        ratio.clamp(max=gamma)
-        / {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
-    )
+        return torch.ones_like(alpha_bar)
+    ratio = snr(alpha_bar)
+    divisor = {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
+    return ratio.clamp(max=gamma) / divisor
 
 
 def terminal_alpha_bar(config: TrainConfig) -> float:
@@ -89,8 +89,9 @@ def stratified_timesteps(count: int, timesteps: int) -> Tensor:
 
 
 @contextlib.contextmanager
-def forked_rng(device: torch.device, *key: int | str) -> Iterator[None]:
-    """Dropout draws from the global generators: inside the block they start at a state of ``key``'s own, after it they are as before."""
+def forked_rng(device: torch.device, seed: int, purpose: str, *numbers: int) -> Iterator[None]:
+    """Dropout draws from the global generators: inside the block they start at the state of a key (see ``generator``), after it they
+    are as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(generator(*key).initial_seed())
+        torch.manual_seed(generator(seed, purpose, *numbers).initial_seed())
         yield

@@ -6,11 +6,14 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-REPLACE_SECONDS = 2.0
-"""Windows refuses to rename onto a file while another process has it open: readers hold theirs for much less than this."""
+T = TypeVar("T")
+WINDOWS = os.name == "nt"
+PATIENCE_SECONDS = 2.0
+"""Windows refuses to replace what another process has open, and to open what is just being replaced. Both last a moment; a folder
+with a file that somebody has mapped into memory stays refused."""
 
 
 def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
@@ -47,21 +50,25 @@ def folder_atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def replace(source: pathlib.Path, target: pathlib.Path) -> None:
-    """os.replace, which on Windows waits up to REPLACE_SECONDS for others to close what is in its way."""
-    end = time.monotonic() + REPLACE_SECONDS
-    while True:
-        try:
-            return os.replace(source, target)
-        except PermissionError:
-            if os.name != "nt" or time.monotonic() >= end:
-                raise
-        time.sleep(0.01)
+    """os.replace, with patience for others who have a file of source or target open (see PATIENCE_SECONDS)."""
+    _with_patience(lambda: os.replace(source, target))
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The object in a JSON file, {} where there is none: no file, damaged, or (on Windows) just being replaced."""
+    """The object in a JSON file, {} where there is none or it is damaged."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(_with_patience(lambda: path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _with_patience(action: Callable[[], T]) -> T:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return action()
+        except PermissionError:
+            if not WINDOWS or time.monotonic() >= end:
+                raise
+        time.sleep(0.01)

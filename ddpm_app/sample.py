@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
@@ -17,6 +17,7 @@ from ddpm_app.errors import Problem
 from ddpm_app.model.pipeline import Model
 
 SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
+Sampler: TypeAlias = DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +26,7 @@ class Request:
     drawn or on ``batch_size``. ``eta`` (0 to 1) is DDIM's share of fresh noise (arXiv 2010.02502).
 
     Of a model with words each picture takes the next text of ``prompt``, of one with labels the next number in ``labels`` (-1: none;
-    empty: every label in turn). ``guidance_scale`` (0 to 100): 0 asks for nothing, 1 asks plainly, more exaggerates what is asked
-    for against ``negative_prompt`` (classifier-free guidance, arXiv 2207.12598)."""
+    empty: every label in turn). ``guidance_scale`` (0 to 100): 0 ignores it, 1 follows it plainly, more exaggerates it against ``negative_prompt`` (classifier-free guidance, arXiv 2207.12598)."""
 
     num_images: int = 4
     sampler: str = "dpmpp_2m"
@@ -70,7 +70,7 @@ class Frame:
     x0: Tensor
 
 
-def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler:
+def make_sampler(name: str, trained: DDPMScheduler) -> Sampler:
     """The sampler of that name for a model trained with ``trained``. "dpmpp_2m" is DPM-Solver++ (2M), arXiv 2211.01095."""
     if name == "ddpm":
         return DDPMScheduler.from_config(trained.config)
@@ -83,47 +83,51 @@ def make_sampler(name: str, trained: DDPMScheduler) -> DDPMScheduler | DDIMSched
     )
 
 
-def timesteps(
-    sampler: DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler, count: int, device: str | torch.device
-) -> Tensor:
+def timesteps(sampler: Sampler, count: int, device: str | torch.device) -> Tensor:
     """Set ``sampler`` to ``count`` timesteps, from the noisiest down [count], all of them among those the model was trained with."""
-    known = sampler.config.num_train_timesteps
+    total = sampler.config.num_train_timesteps
     if isinstance(sampler, DPMSolverMultistepScheduler):
         # Spread evenly inside (0, T): the very first timesteps, where a briefly trained network guesses worst, are left out. diffusers'
         # own "leading" rounds the distance down, and would begin 200 steps in the middle of the noise and 1,000 at its end.
-        sampler.set_timesteps(timesteps=[k * known // (count + 1) for k in range(count, 0, -1)], device=device)
+        sampler.set_timesteps(timesteps=[k * total // (count + 1) for k in range(count, 0, -1)], device=device)
     else:
         sampler.set_timesteps(count, device=device)
-    return sampler.timesteps - max(
-        0, int(sampler.timesteps[0]) - known + 1
-    )  # steps_offset moves the first of all T beyond the last
+    # steps_offset moves the first of all T beyond the last
+    return sampler.timesteps - max(0, int(sampler.timesteps[0]) - total + 1)
 
 
 class CFGDenoiser:
-    """A UNet with what is asked of it filled in: ``guided(x, t).sample``. Unlike the pipelines of diffusers it also takes a scale below 1."""
+    """A UNet with its conditions filled in and classifier-free guidance: ``denoiser(x, t).sample``. Unlike the pipelines of diffusers it also
+    takes a scale below 1. ``conditional`` and ``unconditional`` are the UNet's arguments with and without label or text, [N, ...] each."""
 
-    def __init__(self, unet: torch.nn.Module, asked: dict[str, Tensor], blank: dict[str, Tensor], scale: float):
+    def __init__(
+        self,
+        unet: Callable[..., Any],
+        conditional: dict[str, Tensor],
+        unconditional: dict[str, Tensor],
+        scale: float,
+    ):
         self.unet, self.scale = unet, scale
-        self.alone = asked if scale == 1 else blank if scale == 0 else None
-        self.both = {name: torch.cat([blank[name], asked[name]]) for name in asked}
+        self.alone = conditional if scale == 1 else unconditional if scale == 0 else None
+        self.both = {name: torch.cat([unconditional[name], conditional[name]]) for name in conditional}
 
     def __call__(self, x: Tensor, t: Tensor) -> Any:
         if self.alone is not None or not self.both:
             return self.unet(x, t, **(self.alone or {}))
-        plain, wanted = self.unet(torch.cat([x, x]), t, **self.both).sample.chunk(2)
-        return types.SimpleNamespace(sample=plain + self.scale * (wanted - plain))
+        plain, guided = self.unet(torch.cat([x, x]), t, **self.both).sample.chunk(2)
+        return types.SimpleNamespace(sample=plain + self.scale * (guided - plain))
 
 
 @torch.no_grad()
 def denoise(
-    unet: torch.nn.Module | CFGDenoiser,
+    unet: Callable[..., Any],
     noise: Tensor,
-    sampler,
+    sampler: Sampler,
     num_inference_steps: int,
     generators: list[torch.Generator] | None = None,
     eta: float = 0.0,
 ) -> Iterator[Frame]:
-    """From pure noise [N, C, H, W] to pictures, or their latents, in ``num_inference_steps`` frames."""
+    """From pure noise [N, C, H, W] to pictures, or their latents, in ``num_inference_steps`` frames. ``unet``: a UNet or a CFGDenoiser."""
     x, steps = noise, timesteps(sampler, num_inference_steps, noise.device)
     options = {"eta": eta} if isinstance(sampler, DDIMScheduler) else {}
     for k, t in enumerate(steps):
@@ -131,8 +135,8 @@ def denoise(
         result = sampler.step(output, t, x, generator=generators, **options)
         x0 = getattr(result, "pred_original_sample", None)
         if x0 is None:
-            abar = sampler.alphas_cumprod[t.long().cpu()].to(x.device)
-            x0 = diffusion.x0_from(sampler.config.prediction_type, output, x, abar)
+            alpha_bar = sampler.alphas_cumprod[t.long().cpu()].to(x.device)
+            x0 = diffusion.x0_from(sampler.config.prediction_type, output, x, alpha_bar)
         x = result.prev_sample
         yield Frame(k + 1, len(steps), int(t), x, x0)
 
@@ -143,18 +147,18 @@ def sample(model: Model, request: Request) -> Iterator[Frame]:
 
     Raises Problem: "preview_steps" (more steps than the model was trained with), "label_unknown".
     """
-    known = model.scheduler.config.num_train_timesteps
-    if request.num_inference_steps > known:
+    trained_steps = model.scheduler.config.num_train_timesteps
+    if request.num_inference_steps > trained_steps:
         raise Problem(
             "preview_steps",
             "num_inference_steps",
             other="num_train_timesteps",
             value=request.num_inference_steps,
-            timesteps=known,
+            timesteps=trained_steps,
         )
     device = model.unet.device
-    asked = model.conditioning.conditional(request.num_images, request.prompt, request.labels)
-    blank = model.conditioning.unconditional(request.num_images, request.negative_prompt)
+    conditional = model.conditioning.conditional(request.num_images, request.prompt, request.labels)
+    unconditional = model.conditioning.unconditional(request.num_images, request.negative_prompt)
     batches = math.ceil(request.num_images / request.batch_size)
     for b in range(batches):
         first = b * request.batch_size
@@ -162,10 +166,13 @@ def sample(model: Model, request: Request) -> Iterator[Frame]:
         generators = [torch.Generator().manual_seed(request.seed + first + i) for i in range(count)]
         noise = torch.cat([torch.randn((1, *model.shape), generator=g) for g in generators]).to(device)
         sampler = make_sampler(request.sampler, model.scheduler)
-        unet = CFGDenoiser(
-            model.unet, _part(asked, first, count, device), _part(blank, first, count, device), request.guidance_scale
+        denoiser = CFGDenoiser(
+            model.unet,
+            _part(conditional, first, count, device),
+            _part(unconditional, first, count, device),
+            request.guidance_scale,
         )
-        for frame in denoise(unet, noise, sampler, request.num_inference_steps, generators, request.eta):
+        for frame in denoise(denoiser, noise, sampler, request.num_inference_steps, generators, request.eta):
             yield dataclasses.replace(frame, step=b * frame.total + frame.step, total=batches * frame.total)
 
 
@@ -175,8 +182,9 @@ def _part(arguments: dict[str, Tensor], first: int, count: int, device: torch.de
 
 def draw(model: Model, request: Request) -> Iterator[tuple[Frame, list[Image.Image]]]:
     """As ``sample``, with all pictures finished so far beside each frame."""
-    done: list[Image.Image] = []
+    batches = math.ceil(request.num_images / request.batch_size)
+    pictures: list[Image.Image] = []
     for frame in sample(model, request):
-        if frame.step % (frame.total // math.ceil(request.num_images / request.batch_size)) == 0:
-            done = done + to_images(model.codec.decode(frame.x))
-        yield frame, done
+        if frame.step % (frame.total // batches) == 0:
+            pictures = pictures + to_images(model.codec.decode(frame.x))
+        yield frame, pictures

@@ -1,4 +1,6 @@
-"""The UNet of a run, its sections and its moving average."""
+"""The UNet of a run and its sections."""
+
+from typing import TypeAlias
 
 from typing import TypeAlias
 
@@ -69,20 +71,15 @@ def sections(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     """The parameters of each section that ``TrainConfig.trainable`` names. "attention" overlaps the others."""
     attending = {id(p) for module in network.modules() if isinstance(module, Attention) for p in module.parameters()}
     if hasattr(network, "encoder"):
-        found: dict[str, list[nn.Parameter]] = {"encoder": [], "decoder": []}
+        parameters: dict[str, list[nn.Parameter]] = {"encoder": [], "decoder": []}
         sides = {"encoder": "encoder", "quant_conv": "encoder", "decoder": "decoder", "post_quant_conv": "decoder"}
     else:
-        found = {
-            "ends": [],
-            "down": [],
-            "mid": [],
-            "up": [],
-            "attention": [p for p in network.parameters() if id(p) in attending],
-        }
+        attention = [p for p in network.parameters() if id(p) in attending]
+        parameters = {"ends": [], "down": [], "mid": [], "up": [], "attention": attention}
         sides = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
     for name, parameter in network.named_parameters():
-        found[sides.get(name.split(".")[0], "ends")].append(parameter)
-    return found
+        parameters[sides.get(name.split(".")[0], "ends")].append(parameter)
+    return parameters
 
 
 def freeze(network: nn.Module, trainable: tuple[str, ...]) -> None:

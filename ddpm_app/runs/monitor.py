@@ -116,7 +116,9 @@ class RunMonitor:
         """Let the next answer be read anew (after a start, a rename, a move to the trash)."""
         with self._lock:
             self._listed, self._summaries = (-math.inf, [], None), (-math.inf, [])
-            self._snapshots = OrderedDict((name, (-math.inf, shot)) for name, (_, shot) in self._snapshots.items())
+            self._snapshots = OrderedDict(
+                (name, (-math.inf, snapshot)) for name, (_, snapshot) in self._snapshots.items()
+            )
 
     def snapshot(self, name: str = "") -> RunSnapshot:
         """The run of that name; of "" or an unknown name, the one at work or the newest.

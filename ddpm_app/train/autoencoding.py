@@ -1,5 +1,6 @@
 """What an autoencoder run learns: to give pictures back from few numbers (arXiv 1312.6114, as latent diffusion uses it: 2112.10752)."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -18,24 +19,32 @@ from ddpm_app.model import pipeline
 from ddpm_app.model.vae import build_vae, scaled
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Notice, Validated
+from ddpm_app.train.objective import Network
 from ddpm_app.train.plan import VALIDATION_PICTURES
 
 SCALE_PICTURES = 256
 """Training pictures from which the scaling factor is measured."""
 
 
+@dataclasses.dataclass(frozen=True)
+class PictureBatch:
+    """Pictures ``x`` [B, 3, H, W] in [-1, 1], and the ``noise`` of their latents [B, c, h, w]."""
+
+    x: Tensor
+    noise: Tensor
+
+
 class Reconstruction(nn.Module):
-    """There and back as one call, as DistributedDataParallel wants it."""
+    """Encoding and decoding as one call, as DistributedDataParallel wants it."""
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
         self.vae = vae
 
-    def forward(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures [B, 3, H, W] as (reconstructions, mean, log of the variance); decoded is mean + std * ``noise``, or the mean."""
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures [B, 3, H, W] as (reconstructions, mean, log of the variance); decoded is mean + std * ``noise``."""
         posterior = self.vae.encode(x).latent_dist
-        z = posterior.mean if noise is None else posterior.mean + posterior.std * noise
-        return self.vae.decode(z).sample, posterior.mean, posterior.logvar
+        return self.vae.decode(posterior.mean + posterior.std * noise).sample, posterior.mean, posterior.logvar
 
 
 class Autoencoding:
@@ -81,59 +90,54 @@ class Autoencoding:
         """Nothing to say."""
         yield from ()
 
-    def trained(self, module: AutoencoderKL) -> nn.Module:
-        """What is called, and wrapped where several processes train."""
+    def training_module(self, module: AutoencoderKL) -> nn.Module:
+        """The encoder and the decoder in one pass."""
         return Reconstruction(module)
 
-    def batch(self, batches: Batches, step: int, number: int, indices) -> tuple:
-        """The arguments of ``losses`` for batch ``number`` of ``step``, on the device."""
+    def batch(self, batches: Batches, step: int, number: int, indices: np.ndarray) -> PictureBatch:
+        """Batch ``number`` of ``step``, on the device."""
         draw = diffusion.generator(self.config.seed, "noise", step, number, batches.rank, device=self.device)
-        return batches.pictures_of(step, number, indices), torch.randn(
-            (len(indices), *self.latent), generator=draw, device=self.device
-        )
+        noise = torch.randn((len(indices), *self.latent), generator=draw, device=self.device)
+        return PictureBatch(batches.pictures_of(step, number, indices), noise)
 
-    def losses(self, network: nn.Module, x: Tensor, noise: Tensor | None) -> Tensor:
+    def losses(self, network: Network, batch: PictureBatch) -> Tensor:
         """The loss of each picture [B]."""
-        y, mean, logvar = (output.float() for output in network(x, noise))
+        y, mean, logvar = (output.float() for output in network(batch.x, batch.noise))
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean((1, 2, 3))
-        return reconstruction_losses(x, y) + self.config.kl_weight * kl
+        return reconstruction_losses(batch.x, y) + self.config.kl_weight * kl
 
     @torch.no_grad()
     def measure(self, module: AutoencoderKL, step: int) -> Validated:
         """Reconstruction error of the means; there are no noise levels, so no bands."""
-        found = {}
-        for kind, among in (("train", self.pictures.train), ("held_out", self.pictures.held_out)):
-            parts = [
-                reconstruction_losses(x, self._there_and_back(module, x))
-                for x in self._some(among, VALIDATION_PICTURES)
-            ]
-            found[kind] = float(torch.cat(parts).mean()) if parts else None
-        return Validated(step, found["train"], found["held_out"], ())
+        held_out = self._error(module, self.pictures.held_out) if len(self.pictures.held_out) else None
+        return Validated(step, self._error(module, self.pictures.train), held_out, ())
 
-    def _some(self, among: np.ndarray, count: int) -> list[Tensor]:
-        """Batches of pictures spread evenly over ``among``."""
-        chosen = (
-            among[np.linspace(0, len(among) - 1, min(count, len(among))).round().astype(int)] if len(among) else among
-        )
+    def _error(self, module: AutoencoderKL, indices: np.ndarray) -> float:
+        """Mean reconstruction error of pictures spread evenly over ``indices``."""
+        batches = self._spread(indices, VALIDATION_PICTURES)
+        return float(torch.cat([reconstruction_losses(x, self._reconstruct(module, x)) for x in batches]).mean())
+
+    def _spread(self, indices: np.ndarray, count: int) -> list[Tensor]:
+        """Batches of ``count`` pictures spread evenly over ``indices``."""
+        chosen = indices[np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)]
         size = self.config.eval_batch_size
         return [self.pictures.tensors(chosen[k : k + size]).to(self.device) for k in range(0, len(chosen), size)]
 
-    def _there_and_back(self, module: AutoencoderKL, x: Tensor) -> Tensor:
+    def _reconstruct(self, module: AutoencoderKL, x: Tensor) -> Tensor:
         return module.decode(module.encode(x).latent_dist.mean).sample.float()
 
     @torch.no_grad()
-    def probe(self, module: AutoencoderKL, count: int) -> None:
+    def preview_pass(self, module: AutoencoderKL, count: int) -> None:
         """One pass over ``count`` preview pictures."""
-        self._there_and_back(
-            module, torch.zeros(count, 3, self.config.image_size, self.config.image_size, device=self.device)
-        )
+        size = self.config.image_size
+        self._reconstruct(module, torch.zeros(count, 3, size, size, device=self.device))
 
     @torch.no_grad()
     def preview(self, module: AutoencoderKL) -> Iterator[list[Image.Image] | None]:
         """None after each slice of work, then pictures, each original followed by its reconstruction."""
-        among, images = self.pictures.held_out if len(self.pictures.held_out) else self.pictures.train, []
-        for x in self._some(among, self.config.preview_images):
-            y = self._there_and_back(module, x)
+        held_out, images = self.pictures.held_out, list[Image.Image]()
+        for x in self._spread(held_out if len(held_out) else self.pictures.train, self.config.preview_images):
+            y = self._reconstruct(module, x)
             yield None
             for pair in zip(to_images(x), to_images(y), strict=True):
                 images += pair
@@ -145,7 +149,7 @@ class Autoencoding:
         so that the UNets that know them fit on."""
         if not self.config.init_from or {"all", "encoder"} & set(self.config.trainable):
             latents = torch.cat(
-                [module.encode(x).latent_dist.mean for x in self._some(self.pictures.train, SCALE_PICTURES)]
+                [module.encode(x).latent_dist.mean for x in self._spread(self.pictures.train, SCALE_PICTURES)]
             )
             module = scaled(module, latents)
         module.save_pretrained(folder)

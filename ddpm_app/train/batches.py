@@ -13,7 +13,7 @@ from ddpm_app.model.codec import TrainingTensors
 
 
 def batch_size(config: TrainConfig, pictures: int) -> int:
-    """Pictures per batch and device: the one asked for, or all there are when that is fewer."""
+    """Pictures per batch and device: the setting, or all training pictures when they are fewer."""
     return min(config.train_batch_size, pictures)
 
 
@@ -24,7 +24,7 @@ def steps_per_epoch(config: TrainConfig, pictures: int, processes: int = 1) -> i
 
 
 class Batches:
-    """The batches of a run for one of ``processes`` processes. Step k is the same whenever and wherever it is asked for.
+    """The batches of a run for one of ``processes`` processes. Step k is the same whenever and wherever it is loaded.
     ``training_tensors``: what is denoised for each picture, where that isn't the picture itself."""
 
     def __init__(
@@ -62,13 +62,11 @@ class Batches:
         return [b[self.rank :: self.processes] for b in batches]
 
     def dropped(self, step: int, batch: int, count: int) -> np.ndarray | None:
-        """Which pictures of the batch keep their label or text to themselves [count]."""
+        """Which pictures of the batch are learnt without their label or text, bool [count]; None: no picture."""
+        if not self.config.condition_dropout:
+            return None
         draw = diffusion.generator(self.config.seed, "drop", step, batch, self.rank)
-        return (
-            (torch.rand(count, generator=draw) < self.config.condition_dropout).numpy()
-            if self.config.condition_dropout
-            else None
-        )
+        return (torch.rand(count, generator=draw) < self.config.condition_dropout).numpy()
 
     def pictures_of(self, step: int, batch: int, indices: np.ndarray) -> torch.Tensor:
         """The clean batch x0 [B, C, H, W], float32, on the device."""
@@ -79,11 +77,11 @@ class Batches:
         return self.training_tensors.tensors(indices, flips).to(self.device, non_blocking=True)
 
     def load(self, step: int, batch: int, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Clean pictures x0 and noise eps [B, C, H, W], float32, and timesteps [B], int64, on the device."""
+        """Clean pictures x0 and their noise [B, C, H, W], float32, and timesteps [B], int64, on the device."""
         x0 = self.pictures_of(step, batch, indices)
         draw = diffusion.generator(self.config.seed, "noise", step, batch, self.rank, device=self.device)
-        eps = torch.randn(x0.shape, generator=draw, device=self.device)
+        noise = torch.randn(x0.shape, generator=draw, device=self.device)
         timesteps = torch.randint(
             0, self.config.num_train_timesteps, (len(indices),), generator=draw, device=self.device
         )
-        return x0, eps, timesteps
+        return x0, noise, timesteps

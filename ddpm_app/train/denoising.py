@@ -4,8 +4,8 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -16,11 +16,24 @@ from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.errors import Problem
 from ddpm_app.model import pipeline
-from ddpm_app.model.conditioning import CaptionEmbeddings
+from ddpm_app.model.conditioning import CaptionEmbeddings, Text
 from ddpm_app.model.reconstruction import UNFIT_PSNR, dataset_psnr
 from ddpm_app.train.batches import Batches
-from ddpm_app.train.evaluate import FixedNoiseEvaluator, picture_losses
+from ddpm_app.train.evaluate import FixedNoiseEvaluator
 from ddpm_app.train.events import Notice, Validated
+from ddpm_app.train.objective import Batch, Network
+
+
+def denoising_loss(config: TrainConfig, network: Network, batch: Batch, alphas_cumprod: Tensor) -> Tensor:
+    """The loss of each picture [B]: w(t) |f(x_t, t) - y|^2, mean over all pixels, with x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise
+    (DDPM, eq. 4 and 14), y what the network learns to output, and w(t) the loss weight. ``alphas_cumprod`` is the whole schedule [T].
+    Noising and error are float32; ``network`` may run under autocast."""
+    alpha_bar = alphas_cumprod[batch.timesteps]
+    x_t = diffusion.add_noise(batch.x0, batch.noise, alpha_bar)
+    output = network(x_t, batch.timesteps, **batch.condition).sample.float()
+    y = diffusion.target(config.prediction_type, batch.x0, batch.noise, alpha_bar)
+    error = (output - y).square().mean(dim=(1, 2, 3))
+    return error * diffusion.loss_weight(config.loss_weighting, config.prediction_type, alpha_bar, config.snr_gamma)
 
 
 class Denoising:
@@ -53,74 +66,72 @@ class Denoising:
             config, prediction_type=trained.prediction_type, num_train_timesteps=trained.num_train_timesteps
         )
         self.module = self.model.unet
-        self.abar = self.model.scheduler.alphas_cumprod.to(device)
+        self.alphas_cumprod = self.model.scheduler.alphas_cumprod.to(device)
         self.conditions = self.model.conditioning.for_dataset(config, pictures, progress, yield_device)
         self.training_tensors = self.model.codec.training_tensors(pictures, config.random_flip, progress, yield_device)
-        self.ruler = FixedNoiseEvaluator(self.config, pictures, self.training_tensors, self.conditions, self.abar)
+        self.evaluator = FixedNoiseEvaluator(
+            self.config, pictures, self.training_tensors, self.conditions, self.losses, self.device
+        )
 
     def notices(self) -> Iterator[Notice]:
         """What the person should know of how model and data fit."""
-        if isinstance(self.conditions, CaptionEmbeddings) and self.conditions.cut:
-            yield Notice("texts_cut", {"count": self.conditions.cut, "longest": self.model.conditioning.longest})
-        if self.model.codec.vae is not None and (found := dataset_psnr(self.model.codec, self.pictures)) < UNFIT_PSNR:
-            yield Notice("vae_unfit", {"psnr": f"{found:.1f}", "wanted": UNFIT_PSNR})
+        conditioning = self.model.conditioning
+        if isinstance(self.conditions, CaptionEmbeddings) and isinstance(conditioning, Text) and self.conditions.cut:
+            yield Notice("texts_cut", {"count": self.conditions.cut, "longest": conditioning.longest})
+        if self.model.codec.vae is not None and (psnr := dataset_psnr(self.model.codec, self.pictures)) < UNFIT_PSNR:
+            yield Notice("vae_unfit", {"psnr": f"{psnr:.1f}", "wanted": UNFIT_PSNR})
 
     @functools.cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Hashes of what the run stands on beside the pixels, by setting: frozen parts, and what the pictures are asked for by."""
-        found = {"vae": self.model.codec, "text_encoder": self.model.conditioning, "dataset_name": self.conditions}
-        return {name: part.fingerprint for name, part in found.items() if hasattr(part, "fingerprint")}
+        """Hashes of what the run stands on beside the pixels, by setting: frozen parts, and the pictures' labels or texts."""
+        parts = {"vae": self.model.codec, "text_encoder": self.model.conditioning, "dataset_name": self.conditions}
+        return {name: part.fingerprint for name, part in parts.items() if hasattr(part, "fingerprint")}
 
     # ---- one batch --------------------------------------------------------------------------------------------------
-    def trained(self, module: nn.Module) -> nn.Module:
-        """What is called, and wrapped where several processes train."""
+    def training_module(self, module: nn.Module) -> nn.Module:
+        """The UNet itself."""
         return module
 
-    def batch(self, batches: Batches, step: int, number: int, indices) -> tuple:
-        """The arguments of ``losses`` for batch ``number`` of ``step``, on the device."""
-        x0, eps, timesteps = batches.load(step, number, indices)
+    def batch(self, batches: Batches, step: int, number: int, indices: np.ndarray) -> Batch:
+        """Batch ``number`` of ``step``, on the device."""
         dropped = batches.dropped(step, number, len(indices))
         condition = self.conditions.arguments(indices, dropped)
-        return x0, eps, timesteps, {name: value.to(self.device) for name, value in condition.items()}
+        return Batch(*batches.load(step, number, indices), condition).to(self.device)
 
-    def losses(
-        self, network: nn.Module, x0: Tensor, eps: Tensor, timesteps: Tensor, condition: dict[str, Tensor]
-    ) -> Tensor:
+    def losses(self, network: Network, batch: Batch) -> Tensor:
         """The loss of each picture [B]."""
-        return picture_losses(self.config, network, x0, eps, timesteps, self.abar, condition)
+        return denoising_loss(self.config, network, batch, self.alphas_cumprod)
 
     # ---- once in a while --------------------------------------------------------------------------------------------
     def measure(self, module: nn.Module, step: int) -> Validated:
         """Loss on fixed noise."""
-        return self.ruler.measure(module, step)
+        return self.evaluator.measure(module, step)
 
     @property
     def preview_passes(self) -> int:
-        """Calls of ``probe`` that a preview costs."""
+        """Calls of ``preview_pass`` that a preview costs."""
         return self.config.preview_inference_steps
 
     @torch.no_grad()
-    def probe(self, module: nn.Module, count: int) -> None:
+    def preview_pass(self, module: nn.Module, count: int) -> None:
         """One pass over ``count`` preview pictures."""
-        guided = self._guided(module, torch.arange(count))
-        guided(
-            torch.zeros(count, *self.model.shape, device=self.device),
-            torch.zeros((), dtype=torch.long, device=self.device),
-        )
+        x = torch.zeros(count, *self.model.shape, device=self.device)
+        self._denoiser(module, torch.arange(count))(x, torch.zeros((), dtype=torch.long, device=self.device))
 
-    def _guided(self, module: nn.Module, part: Tensor) -> sample.CFGDenoiser:
-        asking, count = self.model.conditioning, self.config.preview_images
-        asked = asking.conditional(count, self.preview_texts(), ())
-        blank = asking.unconditional(len(part))
+    def _denoiser(self, module: nn.Module, indices: Tensor) -> sample.CFGDenoiser:
+        """``module`` with the conditions of the preview pictures ``indices``."""
+        config, conditioning = self.config, self.model.conditioning
+        conditional = conditioning.conditional(config.preview_images, self.preview_texts(), ())
+        unconditional = conditioning.unconditional(len(indices))
         return sample.CFGDenoiser(
             module,
-            {k: v[part].to(self.device) for k, v in asked.items()},
-            {k: v.to(self.device) for k, v in blank.items()},
-            self.config.preview_guidance_scale,
+            {name: value[indices].to(self.device) for name, value in conditional.items()},
+            {name: value.to(self.device) for name, value in unconditional.items()},
+            config.preview_guidance_scale,
         )
 
     def preview_texts(self) -> tuple[str, ...]:
-        """What the previews are asked for: texts of held-out pictures, or of training pictures where none are held out."""
+        """The previews' prompts: texts of held-out pictures, or of training pictures where none are held out."""
         if not isinstance(self.conditions, CaptionEmbeddings):
             return ()
         chosen = self.pictures.held_out if len(self.pictures.held_out) else self.pictures.train
@@ -128,31 +139,29 @@ class Denoising:
 
     def preview(self, module: nn.Module) -> Iterator[list[Image.Image] | None]:
         """None after each slice of work, then the pictures, always from the same noise."""
-        config, images = self.config, []
+        config = self.config
         noise = preview_noise(config, self.model.shape).to(self.device)
-        for part in torch.arange(len(noise)).split(config.eval_batch_size):
-            generators = [diffusion.generator(config.seed, "preview steps", int(k)) for k in part]
+        images: list[Image.Image] = []
+        for indices in torch.arange(len(noise)).split(config.eval_batch_size):
+            denoiser = self._denoiser(module, indices)
+            generators = [diffusion.generator(config.seed, "preview steps", int(k)) for k in indices]
             sampler = sample.make_sampler(config.preview_sampler, self.model.scheduler)
-            for frame in sample.denoise(
-                self._guided(module, part), noise[part], sampler, config.preview_inference_steps, generators
-            ):
+            for frame in sample.denoise(denoiser, noise[indices], sampler, config.preview_inference_steps, generators):
                 x = frame.x
                 yield None
             images += to_images(self.model.codec.decode(x))
         yield images
 
-    def save(self, module: Any, folder: pathlib.Path) -> None:
+    def save(self, module: nn.Module, folder: pathlib.Path) -> None:
         """Write the pipeline with ``module`` as its UNet."""
         pipeline.save(dataclasses.replace(self.model, unet=module), folder)
 
     def parts(self) -> dict[str, nn.Module]:
         """All networks by their name in the pipeline; those beside ``part`` are frozen."""
-        found = {
-            "unet": self.module,
-            "vae": self.model.codec.vae,
-            "text_encoder": getattr(self.model.conditioning, "encoder", None),
-        }
-        return {name: network for name, network in found.items() if network is not None}
+        conditioning = self.model.conditioning
+        encoder = conditioning.encoder if isinstance(conditioning, Text) else None
+        networks = {"unet": self.module, "vae": self.model.codec.vae, "text_encoder": encoder}
+        return {name: network for name, network in networks.items() if network is not None}
 
 
 def preview_noise(config: TrainConfig, shape: tuple[int, int, int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,15 +16,25 @@ from ddpm_app.train import batches
 from ddpm_app.train.rehearse import SavedTensors, median_seconds, weights_bytes
 
 
+class Estimate(TypedDict):
+    """What a config means: numbers of parameters and of those that learn, ``flops`` and ``memory_bytes`` of one step."""
+
+    parameters: int
+    trainable: int
+    steps_per_epoch: int
+    flops: int
+    memory_bytes: int
+
+
 def estimate(
     config: TrainConfig, images: int, labels: int = 0, runs_dir: pathlib.Path | None = None
-) -> dict[str, Any] | None:
-    """What a config means, without training: parameters, trainable, steps_per_epoch, flops (one step), memory_bytes. The network is only
-    counted, on the meta device. None where it stands on a part that isn't on this machine yet."""
-    found = build_on_meta(config, batches.batch_size(config, images), labels, runs_dir)
-    if found is None:
+) -> Estimate | None:
+    """What a config means for ``images`` training pictures with ``labels`` names of labels. The network is only counted, on the meta device.
+    None where it stands on a part that isn't on this machine yet."""
+    built = build_on_meta(config, batches.batch_size(config, images), labels, runs_dir)
+    if built is None:
         return None
-    network, arguments = found  # no weights are drawn there: a run beside it keeps its random numbers
+    network, arguments = built  # no weights are drawn there: a run beside it keeps its random numbers
     freeze(network, config.trainable)
     saved = SavedTensors()
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
@@ -46,4 +56,6 @@ def machine_speed() -> float:
     unet = build_unet(config).to(device)
     batch = torch.zeros(config.train_batch_size, config.channels, config.image_size, config.image_size, device=device)
     seconds = median_seconds(lambda: unet(batch, 0).sample.mean().backward(), device, repeats=3)
-    return estimate(config, config.train_batch_size)["flops"] / seconds
+    counted = estimate(config, config.train_batch_size)
+    assert counted is not None  # this preset stands on no other part
+    return counted["flops"] / seconds

@@ -5,6 +5,8 @@ import dataclasses
 import pathlib
 from typing import Any, Protocol
 
+from ddpm_app.runs.records import Plan, Requests
+
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
@@ -18,7 +20,7 @@ class Notice:
 class Planned:
     """The rehearsal is over; ``plan`` is what the run will do. ``long``: the person should agree first."""
 
-    plan: dict[str, Any]
+    plan: Plan
     long: bool
 
 
@@ -99,14 +101,14 @@ Event = Notice | Planned | Started | Stepped | Validated | Sampled | Saved | Rol
 class Control(Protocol):
     """How a person reaches a run from outside. ``train()`` asks after every step and inside everything long."""
 
-    def requests(self) -> dict[str, Any]:
-        """The wishes as ``Run.requests`` describes them."""
+    def requests(self) -> Requests:
+        """What people ask of the run, as ``Run.requests`` reads it."""
 
     def stopping(self) -> bool:
         """True once somebody asked to stop."""
 
     def progress(self, phase: str, done: int = 0, total: int | None = None) -> None:
-        """Told how far a phase before or beside the loop is."""
+        """Called with how far a phase before or beside the loop is."""
 
     def device(self) -> contextlib.AbstractContextManager:
         """The device, held while the block runs."""
@@ -115,4 +117,10 @@ class Control(Protocol):
         """Called between slices of work by whoever holds the device: lets others have it for a moment."""
 
     def wait(self) -> None:
-        """Called over and over while there is nothing to do but wait for a wish; takes a moment."""
+        """Called over and over while there is nothing to do but wait for a request; takes a moment."""
+
+
+def yield_device(control: Control) -> bool:
+    """Let others have the device; True when somebody asked to stop."""
+    control.yield_device()
+    return control.stopping()

@@ -1,12 +1,13 @@
-"""What is measured and decided once, before the first step, and written into the run: so that the clock steers nothing
-inside it. Minutes become a number of steps here."""
+"""What is decided once, before the first step, from what the rehearsal measured, and written into the run: so that the clock steers nothing
+inside it. Minutes become a number of steps here. Arithmetic only."""
 
 import math
-from typing import Any
+from typing import TypedDict
 
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.errors import Problem
+from ddpm_app.runs.records import Plan
 from ddpm_app.runs.run import Run
 from ddpm_app.train import batches
 
@@ -20,12 +21,38 @@ FORWARD_SHARE = 0.33
 """A forward pass costs about a third of a training step."""
 
 
+class Measurements(TypedDict):
+    """What the rehearsal finds out. Times in seconds: of a step, and of one pass over a batch of preview pictures, of which a preview
+    takes ``preview_passes``; ``memory_bytes`` of a step."""
+
+    step_seconds: float
+    forward_seconds: float
+    memory_bytes: int
+    precision: str
+    threads: int
+    parameters: int
+    preview_passes: int
+
+
+class Costs(Measurements):
+    """What a run costs, whatever its length."""
+
+    device: str
+    processes: int
+    images: int
+    held_out: int
+    batch_size: int
+    preview_seconds: float
+    save_seconds: float
+
+
 def make_plan(
-    config: TrainConfig, pictures: ImageDataset, measured: dict[str, Any], device: str, processes: int = 1
-) -> dict[str, Any]:
+    config: TrainConfig, pictures: ImageDataset, measured: Measurements, device: str, processes: int = 1
+) -> Plan:
     """The plan of a new run: number of steps, intervals, and how long it should take."""
     parts = math.ceil(config.preview_images / config.eval_batch_size)
-    plan = measured | {
+    costs: Costs = {
+        **measured,
         "device": device,
         "processes": processes,
         "images": len(pictures.train),
@@ -34,23 +61,26 @@ def make_plan(
         "preview_seconds": measured["forward_seconds"] * measured["preview_passes"] * parts,
         "save_seconds": 0.05 + measured["parameters"] * 4 * 6 / 500e6,
     }
-    return _with_length(config, plan, done=0)
+    return _with_length(config, costs, done=0)
 
 
-def _with_length(config: TrainConfig, plan: dict[str, Any], done: int) -> dict[str, Any]:
+def _with_length(config: TrainConfig, costs: Costs, done: int) -> Plan:
     """The plan with its number of steps and its intervals. Minutes come on top of the ``done`` steps."""
-    per_epoch = batches.steps_per_epoch(config, plan["images"], plan["processes"])
+    per_epoch = batches.steps_per_epoch(config, costs["images"], costs["processes"])
     image_every = config.save_image_steps or config.save_image_epochs * per_epoch
     checkpoint_every = config.checkpointing_steps or config.save_model_epochs * per_epoch
-    picture_seconds = plan["step_seconds"] / (plan["batch_size"] * config.gradient_accumulation_steps)
+    picture_seconds = costs["step_seconds"] / (costs["batch_size"] * config.gradient_accumulation_steps)
     validation = VALIDATIONS * 2 * VALIDATION_PICTURES * picture_seconds * FORWARD_SHARE
-    ends = 2 * plan["preview_seconds"] + plan["save_seconds"] + validation
-    per_step = plan["step_seconds"] + plan["preview_seconds"] / image_every + plan["save_seconds"] / checkpoint_every
+    ends = 2 * costs["preview_seconds"] + costs["save_seconds"] + validation
+    per_step = (
+        costs["step_seconds"] + costs["preview_seconds"] / image_every + costs["save_seconds"] / checkpoint_every
+    )
     if config.max_train_minutes:
         total = done + max(1, round((config.max_train_minutes * 60 - ends) / per_step))
     else:
         total = config.max_train_steps or config.num_epochs * per_epoch
-    return plan | {
+    return {
+        **costs,
         "total_steps": total,
         "steps_per_epoch": per_epoch,
         "save_image_every": image_every,
@@ -61,7 +91,7 @@ def _with_length(config: TrainConfig, plan: dict[str, Any], done: int) -> dict[s
     }
 
 
-def lengthened(run: Run, config: TrainConfig) -> dict[str, Any] | None:
+def lengthened(run: Run, config: TrainConfig) -> Plan | None:
     """The plan of a run that goes on to a new length; None where the run never came to having a plan.
 
     Raises Problem("already_longer") when the new length is not beyond what is done.
@@ -75,6 +105,6 @@ def lengthened(run: Run, config: TrainConfig) -> dict[str, Any] | None:
     return plan
 
 
-def is_long(config: TrainConfig, plan: dict[str, Any]) -> bool:
+def is_long(config: TrainConfig, plan: Plan) -> bool:
     """Whether the person should agree before the run starts."""
     return config.max_train_minutes is None and plan["total_seconds"] > LONG_SECONDS

@@ -8,105 +8,119 @@ import pathlib
 import platform
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.cache import cache_folder
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.device import autocast, cores, resolve_precision
 from ddpm_app.errors import Stopped
-from ddpm_app.files import write_atomic
+from ddpm_app.files import read_json, write_atomic
 from ddpm_app.model.ema import make_ema
 from ddpm_app.model.unet import count_parameters, freeze, learning, use_plain_attention
-from ddpm_app.train import batches
+from ddpm_app.train.batches import Batches
+from ddpm_app.train.objective import Objective, accumulate
 from ddpm_app.train.optimizer import make_optimizers
+from ddpm_app.train.plan import Measurements
 
 SLOW_SECONDS = 5
 """A step slower than this is timed once: it tells enough, and a person waits for it."""
 
 
 def rehearse(
-    config: TrainConfig, objective: Any, pictures: ImageDataset, stopping: Callable[[], bool]
-) -> dict[str, Any]:
-    """Time two real batches on a throw-away copy of the objective's network. Returns step_seconds, forward_seconds (one pass of a preview's
-    batch), memory_bytes, precision, threads, parameters. ``stopping`` is asked between steps; raises Stopped."""
+    config: TrainConfig, objective: Objective, pictures: ImageDataset, stopping: Callable[[], bool]
+) -> Measurements:
+    """Time two real batches on a throw-away copy of the objective's network. ``stopping`` is called between steps; raises Stopped."""
     torch.set_num_threads(config.threads or cores())
     device = objective.device.type
-    network = copy.deepcopy(objective.module).train()
-    if device == "cpu":
-        use_plain_attention(network)
-    freeze(network, config.trainable)
-    optimizers = make_optimizers(config, learning(network), fused=device in ("cpu", "cuda"))
-    loader = batches.Batches(objective.config, pictures, objective.device, training_tensors=objective.training_tensors)
-    timing = (config, objective, network, optimizers, loader)
-    choices = [known] if (known := resolve_precision(config, device) or _remembered(config)) else ["no", "bf16"]
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    timed = {precision: _time_steps(*timing, precision, stopping) for precision in choices}
+    trial = _Trial(config, objective, pictures, stopping)
+    resolved = resolve_precision(config, device) or _remembered_precision(config)
+    timed = {precision: trial.step_seconds(precision) for precision in ([resolved] if resolved else ["no", "bf16"])}
     precision = min(timed, key=timed.__getitem__)
-    if len(choices) > 1:
-        _remember(config, precision)
+    if resolved is None:
+        _remember_precision(config, precision)
     # On a busy machine threads that wait for each other lose to a single one.
     if device == "cpu" and not config.threads and cores() > 1 and timed[precision] < SLOW_SECONDS:
         torch.set_num_threads(1)
-        alone = _time_steps(*timing, precision, stopping)
+        alone = trial.step_seconds(precision)
         if alone > timed[precision]:
             torch.set_num_threads(cores())
         timed[precision] = min(alone, timed[precision])
-    network.eval()
-    with autocast(device, precision):
-        forward = median_seconds(
-            lambda: objective.probe(network, min(config.eval_batch_size, config.preview_images)), device, repeats=2
-        )
-    memory = torch.cuda.max_memory_allocated() if device == "cuda" else _memory(*timing[:3], loader, precision)
     return {
         "step_seconds": timed[precision],
-        "forward_seconds": forward,
-        "memory_bytes": memory,
+        "forward_seconds": trial.forward_seconds(precision),
+        "memory_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else trial.memory_bytes(precision),
         "precision": precision,
         "threads": torch.get_num_threads(),
-        "parameters": count_parameters(network),
+        "parameters": count_parameters(trial.network),
         "preview_passes": objective.preview_passes,
     }
 
 
-def _memory(config, objective, network, loader, precision) -> int:
-    """Bytes of a step: what its forward pass keeps for the backward pass, weights, gradients and optimiser."""
-    saved, batch = SavedTensors(), objective.batch(loader, 0, 0, loader.indices(0)[0])
-    with autocast(objective.device.type, precision), torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
-        objective.losses(objective.trained(network), *batch)
-    return saved.bytes + weights_bytes(config, network)
+class _Trial:
+    """The copy, with all that a step needs."""
 
+    def __init__(
+        self, config: TrainConfig, objective: Objective, pictures: ImageDataset, stopping: Callable[[], bool]
+    ):
+        self.config, self.objective, self.stopping = config, objective, stopping
+        self.device = objective.device.type
+        self.network = copy.deepcopy(objective.module).train()
+        if self.device == "cpu":
+            use_plain_attention(self.network)
+        freeze(self.network, config.trainable)
+        self.optimizers = make_optimizers(config, learning(self.network), fused=self.device in ("cpu", "cuda"))
+        self.ema = make_ema(self.network, config.ema_window) if config.use_ema else None
+        self.batches = Batches(
+            objective.config, pictures, objective.device, training_tensors=objective.training_tensors
+        )
+        self.module = objective.training_module(self.network)
 
-def _time_steps(config, objective, network, optimizers, loader, precision, stopping) -> float:
-    device = objective.device.type
-    called = objective.trained(network)
+    def step_seconds(self, precision: str) -> float:
+        """Seconds of a step: the median of a few."""
+        first = median_seconds(lambda: self._step(0, precision), self.device, repeats=1)
+        if first > SLOW_SECONDS:
+            return first
+        return median_seconds(lambda: self._step(1, precision), self.device, repeats=3)
 
-    def step(k: int) -> None:
-        if stopping():
+    def _step(self, step: int, precision: str) -> None:
+        if self.stopping():
             raise Stopped
-        for number, indices in enumerate(loader.indices(k % loader.per_epoch)):
-            batch = objective.batch(loader, k, number, indices)
-            with autocast(device, precision):
-                loss = objective.losses(called, *batch).mean()
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
-        for optimizer in optimizers:
+        network = autocast(self.device, precision)(self.module.forward)
+        parts = self.batches.indices(step % self.batches.per_epoch)
+        images = sum(map(len, parts))
+        for number, indices in enumerate(parts):
+            batch = self.objective.batch(self.batches, step, number, indices)
+            accumulate(self.objective, network, batch, images, (step, number, 0))
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)
+        for optimizer in self.optimizers:
             optimizer.step()
-        network.zero_grad()
-        if ema:
-            ema.step(network.parameters())
+        self.network.zero_grad()
+        if self.ema:
+            self.ema.step(self.network.parameters())
 
-    ema = make_ema(network, config.ema_window) if config.use_ema else None
-    first = median_seconds(lambda: step(0), device, repeats=1)
-    return first if first > SLOW_SECONDS else median_seconds(lambda: step(1), device, repeats=3)
+    def forward_seconds(self, precision: str) -> float:
+        """Seconds of one pass over a preview's batch."""
+        self.network.eval()
+        count = min(self.config.eval_batch_size, self.config.preview_images)
+        with autocast(self.device, precision):
+            return median_seconds(lambda: self.objective.preview_pass(self.network, count), self.device, repeats=2)
+
+    def memory_bytes(self, precision: str) -> int:
+        """Bytes of a step: what its forward pass keeps for the backward pass, weights, gradients and optimiser."""
+        saved, batch = SavedTensors(), self.objective.batch(self.batches, 0, 0, self.batches.indices(0)[0])
+        with autocast(self.device, precision), torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
+            self.objective.losses(self.module, batch)
+        return saved.bytes + weights_bytes(self.config, self.network)
 
 
-def median_seconds(call: Callable[[], Any], device: str, repeats: int) -> float:
+def median_seconds(call: Callable[[], object], device: str, repeats: int) -> float:
     """The median of a few calls' seconds; one call is enough when it takes over two."""
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < repeats and sum(seconds) < 2:
         start = time.perf_counter()
         call()
@@ -116,7 +130,8 @@ def median_seconds(call: Callable[[], Any], device: str, repeats: int) -> float:
     return sorted(seconds)[len(seconds) // 2]
 
 
-def _memory_file() -> pathlib.Path:
+# ---- the faster precision of a CPU, measured once per machine and kind of network -------------------------------------
+def _precision_file() -> pathlib.Path:
     return cache_folder() / "precision.json"
 
 
@@ -126,34 +141,28 @@ def _machine_key(config: TrainConfig) -> str:
     return f"{machine} {kind} {tuple(config.unet_shape)} {config.image_size} {config.train_batch_size}"
 
 
-def _remembered(config: TrainConfig) -> str | None:
-    try:
-        return json.loads(_memory_file().read_text()).get(_machine_key(config))
-    except (OSError, ValueError):
-        return None
+def _remembered_precision(config: TrainConfig) -> str | None:
+    return read_json(_precision_file()).get(_machine_key(config))
 
 
-def _remember(config: TrainConfig, precision: str) -> None:
-    try:
-        known = json.loads(_memory_file().read_text())
-    except (OSError, ValueError):
-        known = {}
-    _memory_file().parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(_memory_file(), json.dumps(known | {_machine_key(config): precision}))
+def _remember_precision(config: TrainConfig, precision: str) -> None:
+    _precision_file().parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(_precision_file(), json.dumps(read_json(_precision_file()) | {_machine_key(config): precision}))
 
 
+# ---- memory ---------------------------------------------------------------------------------------------------------
 @dataclasses.dataclass
 class SavedTensors:
     """Counts the ``bytes`` that a forward pass keeps for the backward pass."""
 
     bytes: int = 0
 
-    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+    def pack(self, tensor: Tensor) -> Tensor:
         self.bytes += tensor.numel() * tensor.element_size()
         return tensor
 
 
-def weights_bytes(config: TrainConfig, network: torch.nn.Module) -> int:
-    """Weights, their average, the network that draws; and gradients and two moments of what learns."""
+def weights_bytes(config: TrainConfig, network: nn.Module) -> int:
+    """Bytes of the weights, their average and the network that holds it; and gradients and two moments of what learns."""
     learns = sum(p.numel() for p in learning(network))
     return 4 * ((2 + config.use_ema) * count_parameters(network) + 3 * learns)

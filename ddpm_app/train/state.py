@@ -2,13 +2,13 @@
 
 import copy
 import pathlib
-from typing import Any
 
 import safetensors.torch
 import torch
 from accelerate import Accelerator
-from diffusers.optimization import get_scheduler
+from accelerate.state import AcceleratorState, PartialState
 from safetensors import SafetensorError
+from torch import nn
 
 from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem
@@ -16,68 +16,68 @@ from ddpm_app.files import folder_atomic
 from ddpm_app.model.ema import make_ema
 from ddpm_app.model.unet import freeze, learning, use_plain_attention
 from ddpm_app.runs.run import Run
-from ddpm_app.train.optimizer import make_optimizers
+from ddpm_app.train.objective import Objective
+from ddpm_app.train.optimizer import lr_lambda, make_optimizers, set_lr_factor
+
+
+def make_accelerator(precision: str, device: str) -> Accelerator:
+    """The process's accelerator with a plan's ``precision`` and ``device``."""
+    if PartialState().num_processes == 1:
+        AcceleratorState._reset_state(True)  # another run of this process may have had another precision
+    torch.backends.cudnn.deterministic = True  # the same kernels in a resumed run
+    torch.backends.cudnn.benchmark = False
+    return Accelerator(mixed_precision=precision, cpu=device == "cpu")
 
 
 class TrainState:
-    """``module``, the objective's network, its average, the optimiser, and ``step``, the number of steps done. ``drawing`` is a second
-    network in eval mode that holds the averaged weights for previews, validation and saving, so that the live one is left alone."""
+    """``module``, the objective's network, its moving average, the optimisers, and ``step``, the number of steps done. ``ema_network`` is a
+    second network in eval mode that holds the averaged weights for previews, validation and saving, so that the live one is left alone."""
 
-    def __init__(self, config: TrainConfig, objective: Any, total_steps: int, accelerator: Accelerator):
+    def __init__(self, config: TrainConfig, objective: Objective, total_steps: int, accelerator: Accelerator):
         self.config, self.objective, self.accelerator = config, objective, accelerator
         self.step, self.rate_factor = 0, 1.0
         self.module = objective.module
         if accelerator.device.type == "cpu":
             use_plain_attention(self.module)
         self.module.to(accelerator.device).train()
-        self.drawing = copy.deepcopy(self.module).eval().requires_grad_(False)
+        self.ema_network = copy.deepcopy(self.module).eval().requires_grad_(False)
         freeze(self.module, config.trainable)
         self.ema = make_ema(self.module, config.ema_window) if config.use_ema else None
         optimizers = make_optimizers(config, learning(self.module), fused=accelerator.device.type in ("cpu", "cuda"))
-        for optimizer in optimizers:  # each learns its groups' initial_lr; the course is the same for all
-            schedule = get_scheduler(
-                config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps
-            )
-        self._course = schedule.lr_lambdas[0]
+        self.lr_lambda = lr_lambda(config, total_steps)
         # Only AdamW goes through accelerate: what it adds is fp16's gradient scaling, which Muon is refused with.
-        self.network, adamw = accelerator.prepare(objective.trained(self.module), optimizers[0])
+        self.network, adamw = accelerator.prepare(objective.training_module(self.module), optimizers[0])
         self.optimizers = [adamw, *optimizers[1:]]
 
-    def rate(self) -> float:
+    def lr_factor(self) -> float:
         """The share of the peak learning rate of the step to come: warm-up and decay depend on the step's number alone."""
-        return self._course(self.step) * self.rate_factor
+        return self.lr_lambda(self.step) * self.rate_factor
 
     def update(self) -> None:
-        """One optimiser step from the gradients that are there, and one of the average."""
-        rate = self.rate()
+        """One optimiser step from the accumulated gradients, and one of the average."""
+        set_lr_factor(self.optimizers, self.lr_factor())
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * rate
             optimizer.step()
         self.module.zero_grad()
         if self.ema:
             self.ema.step(self.module.parameters())
         self.step += 1
 
-    def averaged(self) -> torch.nn.Module:
-        """``drawing`` with the weights as they are now: averaged where the run keeps an average."""
+    def load_ema_weights(self) -> nn.Module:
+        """``ema_network`` with the weights as they are now: averaged where the run keeps an average."""
         source = self.ema.shadow_params if self.ema else self.module.parameters()
         with torch.no_grad():
-            for mine, theirs in zip(self.drawing.parameters(), source, strict=True):
+            for mine, theirs in zip(self.ema_network.parameters(), source, strict=True):
                 mine.copy_(theirs)
-        return self.drawing
+        return self.ema_network
 
     def save(self, run: Run) -> pathlib.Path:
         """Write the checkpoint of this step and the pipeline folder. Raises Problem("save_failed"), mostly for want of room."""
         try:
             path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
             with folder_atomic(run.pipeline) as part:
-                self.objective.save(self.averaged(), part)
-        except (
-            OSError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:  # torch and safetensors tell of a full disk each in its way
+                self.objective.save(self.load_ema_weights(), part)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors tell of a full disk in their ways
             raise Problem("save_failed", reason=str(error).splitlines()[0]) from error
         return path
 

@@ -1,7 +1,6 @@
 """The page: first every tab is drawn, then every tab is wired."""
 
 import pathlib
-from types import ModuleType
 from typing import Any
 
 import gradio as gr
@@ -10,15 +9,20 @@ from ddpm_app.ui.header import Header
 from ddpm_app.ui.language import LanguageSwitch
 from ddpm_app.ui.polling import Poller
 from ddpm_app.ui.state import App, Page, label
-from ddpm_app.ui.tabs import config, dataset, learn, runs, sample, train
+from ddpm_app.ui.tabs.config import ConfigTab
+from ddpm_app.ui.tabs.dataset import DatasetTab
+from ddpm_app.ui.tabs.learn import LearnTab
+from ddpm_app.ui.tabs.runs import RunsTab
+from ddpm_app.ui.tabs.sample import SampleTab
+from ddpm_app.ui.tabs.train import TrainTab
 
 TABS: dict[str, Any] = {
-    "dataset": dataset,
-    "config": config,
-    "train": train.TrainTab,
-    "sample": sample,
-    "learn": learn.LearnTab,
-    "runs": runs.RunsTab,
+    "dataset": DatasetTab,
+    "config": ConfigTab,
+    "train": TrainTab,
+    "sample": SampleTab,
+    "learn": LearnTab,
+    "runs": RunsTab,
 }
 
 
@@ -32,17 +36,9 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
         with gr.Tabs(elem_id="tabs") as page.tabs:
             for name, tab in TABS.items():
                 with gr.Tab(label(f"ui.{name}.tab"), id=name, elem_id=f"tab-{name}") as page.tab_items[name]:
-                    if isinstance(tab, ModuleType):  # bridge
-                        tab.build(app, page)
-                    else:
-                        page.parts[name] = tab(app)
-        if "config" in page.parts:  # else bridge
-            page.form = page.parts["config"].form
-            page.form_restored = page.parts["config"].restore_from(page)
-        for connect in page.later:  # bridge
-            connect()
+                    page.parts[name] = tab(app)
+        config: ConfigTab = page.parts["config"]
+        page.form, page.form_restored = config.form, config.restore_from(page)
         for part in (header, language, *page.parts.values(), poller):
             part.wire(page)
-        if hasattr(learn, "open_linked"):  # bridge
-            learn.open_linked(page)
     return demo, app

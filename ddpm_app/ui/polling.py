@@ -149,8 +149,6 @@ def by_key(part: PolledPart, drawn: Any) -> dict[str, Any]:
     """What a part has drawn, by the keys of its outputs, without what stays as it is."""
     if drawn == gr.skip():
         return {}
-    if not isinstance(drawn, dict):  # bridge for tabs that return a list
-        drawn = dict(zip(part.outputs, drawn, strict=True))
     return {key_of(output): value for output, value in drawn.items() if value != gr.skip()}
 
 

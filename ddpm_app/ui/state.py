@@ -113,7 +113,6 @@ class Page:
         self.form_restored: gr.events.Dependency
         self.form: Form
         self.polled: list[PolledPart] = []
-        self.later: list[Callable[[], None]] = []  # bridge for tabs that are modules still
 
     def every_tick(self, draw: Callable[..., Any], outputs: Iterable[Block], inputs: Iterable[Component] = ()) -> None:
         """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer. It returns a value or

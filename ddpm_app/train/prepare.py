@@ -1,0 +1,94 @@
+"""What comes before the loop: the parts are loaded and checked, the run is rehearsed and planned, and a person agrees to a long one."""
+
+import pathlib
+from collections.abc import Callable, Generator, Iterator
+
+import torch
+from accelerate.state import PartialState
+from accelerate.utils import broadcast_object_list
+
+from ddpm_app.config import TrainConfig
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.device import resolve_device
+from ddpm_app.errors import Problem, Stopped
+from ddpm_app.model.pipeline import CLIP
+from ddpm_app.runs.records import Plan
+from ddpm_app.runs.run import Run
+from ddpm_app.train import events
+from ddpm_app.train import plan as plans
+from ddpm_app.train.autoencoding import Autoencoding
+from ddpm_app.train.check import check
+from ddpm_app.train.denoising import Denoising
+from ddpm_app.train.events import Control, Event, yield_device
+from ddpm_app.train.objective import Objective
+from ddpm_app.train.rehearse import rehearse
+
+OBJECTIVES: dict[str, type[Denoising] | type[Autoencoding]] = {"diffusion": Denoising, "autoencoder": Autoencoding}
+
+
+def prepare(
+    config: TrainConfig, run: Run, control: Control, pictures: ImageDataset
+) -> Generator[Event, None, tuple[Objective, Plan]]:
+    """Check, load the parts, rehearse and plan; a run that has a plan keeps it. Raises Problem and Stopped."""
+    if run.record.get("data", {}).get("fingerprint", pictures.fingerprint) != pictures.fingerprint:
+        raise Problem("data_changed", "dataset_name", value=config.dataset_name)
+    device = resolve_device(config)
+    objective: Objective = OBJECTIVES[config.objective](
+        config, pictures, run.path.parent, device, control.progress, lambda: yield_device(control)
+    )
+    _check_parts(config, run, objective)
+    yield from (*check(objective.config, pictures), *objective.notices())
+    processes = PartialState(cpu=device == "cpu")
+    box: list[Plan | None] = [None]
+    try:
+        if processes.is_main_process:
+            box = [(yield from _plan(objective, run, control, pictures, processes.num_processes))]
+    finally:  # also when it was stopped or failed: the other processes wait for this
+        if processes.num_processes > 1:
+            broadcast_object_list(box)
+    plan = box[0]
+    if plan is None:
+        raise Stopped
+    machine = {"device": (device, plan["device"]), "processes": (processes.num_processes, plan["processes"])}
+    for field, (value, planned) in machine.items():
+        if value != planned:  # it would go on as another run: other kernels, other batches
+            raise Problem("plan_changed", "device", what=field, value=value, planned=planned)
+    return objective, plan
+
+
+def _check_parts(config: TrainConfig, run: Run, objective: Objective) -> None:
+    """Raises Problem("part_changed") where a run would go on with another autoencoder, text encoder, labels or captions than it began with."""
+    recorded = run.record.get("parts", {})
+    for name, fingerprint in objective.fingerprints.items():
+        if recorded.get(name, fingerprint) != fingerprint:
+            field = "init_from" if config.init_from and name != "dataset_name" else name
+            raise Problem("part_changed", field, value=getattr(config, field) or CLIP)
+
+
+def _plan(
+    objective: Objective, run: Run, control: Control, pictures: ImageDataset, processes: int
+) -> Generator[Event, None, Plan]:
+    """The run's plan, made by a rehearsal where it has none, agreed to by somebody where it is long."""
+    plan, config = run.plan, objective.config
+    if plan is None:
+        control.progress("rehearsal")
+        measured = rehearse(config, objective, pictures, lambda: yield_device(control))
+        plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
+    yield from _agree(config, plan, control)
+    plan = {**plan, "agreed": True}
+    run.update_record(
+        plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints
+    )
+    return plan
+
+
+def _agree(config: TrainConfig, plan: Plan, control: Control) -> Iterator[Event]:
+    """Tell the plan, and wait for the go of somebody where the run is long. Raises Stopped."""
+    if plan["agreed"]:
+        return
+    long = plans.is_long(config, plan)
+    yield events.Planned(plan, long)
+    while long and not control.requests()["go"]:
+        if control.stopping():
+            raise Stopped
+        control.wait()
