@@ -63,9 +63,9 @@ def _begin_at_once(patch):
     from kits import pictures as data_kit
 
     from ddpm_app.data import image_source
-    from ddpm_app.train import loop
+    from ddpm_app.train import prepare
 
-    patch.setattr(loop, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
+    patch.setattr(prepare, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
     patch.setattr(image_source, "_run", data_kit.prepare_here)
 
 

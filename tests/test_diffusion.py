@@ -9,7 +9,7 @@ from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig, from_dict
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
-from ddpm_app.train.check import REFUSE_ABAR, WARN_ABAR, check
+from ddpm_app.train.check import REFUSE_ALPHA_BAR, WARN_ALPHA_BAR, check
 
 TYPES = ("epsilon", "v_prediction", "sample")
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
@@ -236,7 +236,7 @@ def test_terminal_abar_of_the_tutorial():
 @pytest.mark.parametrize("timesteps", [50, 100, 200])
 def test_schedule_that_never_reaches_noise_is_refused(timesteps):
     config = TrainConfig(num_train_timesteps=timesteps)
-    assert diffusion.terminal_alpha_bar(config) > REFUSE_ABAR == 0.1
+    assert diffusion.terminal_alpha_bar(config) > REFUSE_ALPHA_BAR == 0.1
     with pytest.raises(Problem) as caught:
         check(config)
     assert (caught.value.code, caught.value.field) == ("terminal_abar", "num_train_timesteps")
@@ -246,7 +246,7 @@ def test_schedule_that_never_reaches_noise_is_refused(timesteps):
 @pytest.mark.parametrize("timesteps", [250, 300, 400])
 def test_schedule_that_hardly_reaches_noise_is_warned_of(timesteps):
     config = TrainConfig(num_train_timesteps=timesteps, push_to_hub=False, device="cpu", mixed_precision="no")
-    assert WARN_ABAR == 0.01 < diffusion.terminal_alpha_bar(config) < REFUSE_ABAR
+    assert WARN_ALPHA_BAR == 0.01 < diffusion.terminal_alpha_bar(config) < REFUSE_ALPHA_BAR
     assert [notice.code for notice in check(config)] == ["terminal_abar"]
 
 
@@ -255,4 +255,4 @@ def test_schedule_that_hardly_reaches_noise_is_warned_of(timesteps):
 )
 def test_schedule_that_reaches_noise(values):
     config = from_dict(dict(push_to_hub=False, device="cpu", mixed_precision="no") | values)
-    assert diffusion.terminal_alpha_bar(config) < WARN_ABAR and check(config) == []
+    assert diffusion.terminal_alpha_bar(config) < WARN_ALPHA_BAR and check(config) == []

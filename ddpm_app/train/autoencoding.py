@@ -16,6 +16,7 @@ from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.errors import Problem
 from ddpm_app.model import pipeline
+from ddpm_app.model.codec import TrainingTensors
 from ddpm_app.model.vae import build_vae, scaled
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Notice, Validated
@@ -72,7 +73,7 @@ class Autoencoding:
         else:
             self.module = build_vae(config)
         self.module.to(device)
-        self.training_tensors = pictures
+        self.training_tensors: TrainingTensors = pictures
         widths = self.module.config.block_out_channels
         if config.image_size % 2 ** (len(widths) - 1):
             factor = 2 ** (len(widths) - 1)

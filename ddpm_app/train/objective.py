@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -43,6 +43,13 @@ class Batch:
     def part(self, indices: slice | Tensor) -> "Batch":
         """Some of its pictures."""
         return self._each(lambda tensor: tensor[indices])
+
+    @staticmethod
+    def cat(batches: Sequence["Batch"]) -> "Batch":
+        """All pictures of ``batches`` (at least one) in one."""
+        x0, noise, timesteps = (torch.cat([getattr(b, name) for b in batches]) for name in ("x0", "noise", "timesteps"))
+        condition = {name: torch.cat([b.condition[name] for b in batches]) for name in batches[0].condition}
+        return Batch(x0, noise, timesteps, condition)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         condition = {name: change(value) for name, value in self.condition.items()}

@@ -72,9 +72,7 @@ def _with_length(config: TrainConfig, costs: Costs, done: int) -> Plan:
     picture_seconds = costs["step_seconds"] / (costs["batch_size"] * config.gradient_accumulation_steps)
     validation = VALIDATIONS * 2 * VALIDATION_PICTURES * picture_seconds * FORWARD_SHARE
     ends = 2 * costs["preview_seconds"] + costs["save_seconds"] + validation
-    per_step = (
-        costs["step_seconds"] + costs["preview_seconds"] / image_every + costs["save_seconds"] / checkpoint_every
-    )
+    per_step = costs["step_seconds"] + costs["preview_seconds"] / image_every + costs["save_seconds"] / checkpoint_every
     if config.max_train_minutes:
         total = done + max(1, round((config.max_train_minutes * 60 - ends) / per_step))
     else:

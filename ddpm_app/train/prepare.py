@@ -1,9 +1,7 @@
 """What comes before the loop: the parts are loaded and checked, the run is rehearsed and planned, and a person agrees to a long one."""
 
-import pathlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
-import torch
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 

@@ -64,9 +64,7 @@ def rehearse(
 class _Trial:
     """The copy, with all that a step needs."""
 
-    def __init__(
-        self, config: TrainConfig, objective: Objective, pictures: ImageDataset, stopping: Callable[[], bool]
-    ):
+    def __init__(self, config: TrainConfig, objective: Objective, pictures: ImageDataset, stopping: Callable[[], bool]):
         self.config, self.objective, self.stopping = config, objective, stopping
         self.device = objective.device.type
         self.network = copy.deepcopy(objective.module).train()

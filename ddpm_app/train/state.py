@@ -77,7 +77,11 @@ class TrainState:
             path = run.save_checkpoint(self.step, self._fill, self.config.checkpoints_total_limit)
             with folder_atomic(run.pipeline) as part:
                 self.objective.save(self.load_ema_weights(), part)
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors tell of a full disk in their ways
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors tell of a full disk in their ways
             raise Problem("save_failed", reason=str(error).splitlines()[0]) from error
         return path
 

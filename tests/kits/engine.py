@@ -104,7 +104,7 @@ def train(run: Run, hand: Hand | None = None, act: Callable[[Event, Hand], Any] 
 def objective(config: TrainConfig, runs_dir: pathlib.Path | None = None, progress: Callable | None = None):
     """What the config learns, with its parts and data, as train() makes it."""
     from ddpm_app.data import image_dataset
-    from ddpm_app.train.loop import OBJECTIVES
+    from ddpm_app.train.prepare import OBJECTIVES
 
     return OBJECTIVES[config.objective](
         config, image_dataset.load(config), runs_dir, "cpu", progress or (lambda *told: None), lambda: False

@@ -90,7 +90,7 @@ def test_latents_and_words(two):
     it = objective(run.config)
     ranks = [batches.Batches(it.config, it.pictures, it.device, rank, 2, it.training_tensors) for rank in range(2)]
     with torch.no_grad():
-        both = torch.cat([it.losses(it.module, *it.batch(b, 0, 0, b.indices(0)[0])) for b in ranks])
+        both = torch.cat([it.losses(it.module, it.batch(b, 0, 0, b.indices(0)[0])) for b in ranks])
     assert losses(run)[0] == pytest.approx(float(both.mean()), rel=1e-4)
     assert [r["step"] for r in rows(run, "step")] == [1, 2, 3, 4] and run.pipeline.is_dir()
 

@@ -62,8 +62,8 @@ def test_schedule_and_target_are_the_models(trained, parts):
     assert (config.prediction_type, config.beta_schedule) == ("epsilon", "linear")
     it = objective(config)
     assert it.config.prediction_type == "v_prediction" and it.model.scheduler.config.prediction_type == "v_prediction"
-    torch.testing.assert_close(it.abar, stock.alphas_cumprod, rtol=0, atol=0)
-    assert torch.equal(loaded.load_model(trained("tuned-words").path).scheduler.alphas_cumprod, it.abar)
+    torch.testing.assert_close(it.alphas_cumprod, stock.alphas_cumprod, rtol=0, atol=0)
+    assert torch.equal(loaded.load_model(trained("tuned-words").path).scheduler.alphas_cumprod, it.alphas_cumprod)
 
 
 def test_latents_are_never_clipped(parts, tiny_of):
@@ -131,7 +131,7 @@ def test_timesteps_of_a_shorter_schedule_are_the_models(tiny_of):
     it = objective(tiny_of("tuned-pixels", train_batch_size=18))
     batches = Batches(it.config, it.pictures, torch.device("cpu"))
     drawn = torch.cat([batches.load(step, 0, batches.indices(step)[0])[2] for step in range(60)])
-    assert 480 < drawn.max() < 500 and len(it.abar) == 500
+    assert 480 < drawn.max() < 500 and len(it.alphas_cumprod) == 500
 
 
 def test_the_shipped_model(tiny, parts):

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from ddpm_app import sample
 from ddpm_app.model import loaded
 from ddpm_app.model.unet import build_unet, count_parameters, freeze, learning, sections
-from ddpm_app.train import events, loop, plan, state
+from ddpm_app.train import events, plan, state
+from ddpm_app.train.batches import Batches
 from ddpm_app.train.rehearse import rehearse
 
 pytestmark = pytest.mark.usefixtures("no_rehearsal")
@@ -48,7 +49,7 @@ def moved(before, after) -> set[str]:
 
 def untrained(kind_changes, tiny_of) -> state.TrainState:
     config = tiny_of(**kind_changes)
-    return state.TrainState(config, objective(config), 12, loop.make_accelerator({"precision": "no", "device": "cpu"}))
+    return state.TrainState(config, objective(config), 12, state.make_accelerator("no", "cpu"))
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------
@@ -146,8 +147,8 @@ def test_frozen_has_no_gradient_and_no_optimiser(tiny_of, kind, trainable):
     learns = {id(p) for p in learning(here.module)}
     assert {id(p) for o in here.optimizers for group in o.param_groups for p in group["params"]} == learns
     it = here.objective
-    batches = loop.Batches(it.config, it.pictures, it.device, training_tensors=it.training_tensors)
-    it.losses(here.network, *it.batch(batches, 0, 0, batches.indices(0)[0])).sum().backward()
+    batches = Batches(it.config, it.pictures, it.device, training_tensors=it.training_tensors)
+    it.losses(here.network, it.batch(batches, 0, 0, batches.indices(0)[0])).sum().backward()
     assert (
         {id(p) for p in here.module.parameters() if p.grad is not None}
         == learns
@@ -248,8 +249,8 @@ def test_previews_validation_and_saving_leave_the_mode(runs_dir, tiny_of, caught
     assert all(part.training for part in here.module.modules()) and 0 < len(learning(here.module)) <= len(
         list(here.module.parameters())
     )
-    assert not any(part.training for part in here.drawing.modules()) and not any(
-        p.requires_grad for p in here.drawing.parameters()
+    assert not any(part.training for part in here.ema_network.modules()) and not any(
+        p.requires_grad for p in here.ema_network.parameters()
     )
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import resource
 import shutil
 import types
@@ -12,14 +13,15 @@ from kits.engine import MEASURED, Hand, distance, losses, new, objective, outcom
 from PIL import Image
 from safetensors.torch import load_file
 
-from ddpm_app import sample
+from ddpm_app import diffusion, sample
 from ddpm_app.data import image_dataset as data
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.i18n import problem_text, t
 from ddpm_app.model import loaded, pipeline
 from ddpm_app.model.conditioning import Nothing
 from ddpm_app.model.unet import build_unet
-from ddpm_app.train import batches, evaluate, events, loop, optimizer, plan, state
+from ddpm_app.train import batches, evaluate, events, loop, optimizer, plan, prepare, state
+from ddpm_app.train.denoising import denoising_loss
 
 pytestmark = pytest.mark.usefixtures("no_rehearsal")
 
@@ -147,11 +149,11 @@ def test_training_is_the_tutorials(runs_dir, tiny, kind):
 @pytest.mark.parametrize("warmup", [0, 5, 40])
 def test_learning_rate_at_every_step(tiny, name, warmup):
     config = tiny(lr_scheduler=name, lr_warmup_steps=warmup, learning_rate=3e-4)
-    here = state.TrainState(config, objective(config), 30, loop.make_accelerator({"precision": "no", "device": "cpu"}))
+    here = state.TrainState(config, objective(config), 30, state.make_accelerator("no", "cpu"))
     sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
     theirs = get_scheduler(name, sgd, num_warmup_steps=warmup, num_training_steps=30)
     for here.step in range(30):
-        assert config.learning_rate * here.rate() == theirs.get_last_lr()[0]
+        assert config.learning_rate * here.lr_factor() == theirs.get_last_lr()[0]
         sgd.step()
         theirs.step()
 
@@ -275,11 +277,11 @@ def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix():
 
 def test_muon_follows_the_course_of_the_rate(tiny):
     config = tiny(optimizer="muon", muon_learning_rate=0.03, lr_warmup_steps=4)
-    here = state.TrainState(config, objective(config), 12, loop.make_accelerator({"precision": "no", "device": "cpu"}))
+    here = state.TrainState(config, objective(config), 12, state.make_accelerator("no", "cpu"))
     for step in range(6):
         for p in here.module.parameters():
             p.grad = torch.ones_like(p)
-        rate = here.rate()
+        rate = here.lr_factor()
         here.update()
         assert rate == pytest.approx(min(1, step / 4), abs=0.2)
         assert [o.param_groups[0]["lr"] for o in here.optimizers] == [1e-3 * rate, 0.03 * rate]
@@ -290,7 +292,7 @@ def test_muon_follows_the_course_of_the_rate(tiny):
 def test_only_the_network_runs_in_bf16(runs_dir, tiny, monkeypatch):
     monkeypatch.setitem(MEASURED, "precision", "bf16")
     seen = {"noised": set(), "in": set(), "conv": set(), "out": set()}
-    build, add_noise, target = pipeline.build_unet, evaluate.diffusion.add_noise, evaluate.diffusion.target
+    build, add_noise, target = pipeline.build_unet, diffusion.add_noise, diffusion.target
 
     def watched(config, **sizes):
         unet = build(config, **sizes)
@@ -299,9 +301,9 @@ def test_only_the_network_runs_in_bf16(runs_dir, tiny, monkeypatch):
         )
         return unet
 
-    def spied(x0, eps, abar):
-        noised = add_noise(x0, eps, abar)
-        seen["noised"] |= {x0.dtype, eps.dtype, abar.dtype, noised.dtype}
+    def spied(x0, noise, alpha_bar):
+        noised = add_noise(x0, noise, alpha_bar)
+        seen["noised"] |= {x0.dtype, noise.dtype, alpha_bar.dtype, noised.dtype}
         return noised
 
     def aimed(*args):
@@ -310,8 +312,8 @@ def test_only_the_network_runs_in_bf16(runs_dir, tiny, monkeypatch):
         return wanted
 
     monkeypatch.setattr(pipeline, "build_unet", watched)
-    monkeypatch.setattr(evaluate.diffusion, "add_noise", spied)
-    monkeypatch.setattr(evaluate.diffusion, "target", aimed)
+    monkeypatch.setattr(diffusion, "add_noise", spied)
+    monkeypatch.setattr(diffusion, "target", aimed)
     run = new(runs_dir, tiny(mixed_precision="bf16", max_train_steps=3))
     train(run)
     assert seen["conv"] == {torch.bfloat16} and seen["noised"] == seen["in"] == seen["out"] == {torch.float32}
@@ -361,9 +363,10 @@ def test_a_wish_is_met_once(runs_dir, tiny):
 
 
 def test_a_wish_at_a_step_that_is_due_is_met_by_it(runs_dir, tiny):
-    act = lambda event, hand: (
-        hand.request("sample", "save") if isinstance(event, events.Stepped) and event.step == 4 else None
-    )  # noqa: E731
+    def act(event, hand):
+        if isinstance(event, events.Stepped) and event.step == 4:
+            hand.request("sample", "save")
+
     told = train(new(runs_dir, tiny()), act=act)
     assert steps_of(told, events.Sampled) == [0, 4, 8, 12] and steps_of(told, events.Saved) == [0, 4, 8, 12]
 
@@ -428,7 +431,7 @@ def test_stop_while_rehearsing(runs_dir, tiny, undisturbed, monkeypatch):
             raise Stopped
         return dict(MEASURED)
 
-    monkeypatch.setattr(plan, "rehearse", rehearse)
+    monkeypatch.setattr(prepare, "rehearse", rehearse)
     run, told = stopped_run(runs_dir, tiny, lambda hand: hand.request(stop="rehearsal" in hand.phases))
     assert told == [] and calls == [True]
     goes_on(run, undisturbed)
@@ -494,7 +497,7 @@ def poisoned(monkeypatch):
         return spoilt
 
     monkeypatch.setattr(loop._Work, "step", spied)
-    for objective_class in loop.OBJECTIVES.values():
+    for objective_class in prepare.OBJECTIVES.values():
         monkeypatch.setattr(objective_class, "losses", spoiling(objective_class.losses))
     return here
 
@@ -682,14 +685,19 @@ def test_preview_does_not_depend_on_the_batch(runs_dir, tiny, name):
 
 
 # ---- loss on fixed noise ---------------------------------------------------------------------------------------------
+def evaluator_of(config, pictures) -> evaluate.FixedNoiseEvaluator:
+    loss = functools.partial(denoising_loss, config, alphas_cumprod=DDPMScheduler().alphas_cumprod)
+    return evaluate.FixedNoiseEvaluator(config, pictures, pictures, Nothing(), loss, torch.device("cpu"))
+
+
 def test_validation_by_hand(undisturbed, tiny):
     """Recomputed from the first checkpoint's weights, which are those of the seed."""
     config = undisturbed.config
     pictures, unet = data.load(config), build_unet(config).eval()
-    ruler = evaluate.FixedNoiseEvaluator(config, pictures, pictures, Nothing(), DDPMScheduler().alphas_cumprod)
+    evaluator = evaluator_of(config, pictures)
     first = rows(undisturbed, "validation")[0]
-    measured = ruler.measure(unet, 0)
-    assert first["step"] == 0 and measured == ruler.measure(unet, 0)
+    measured = evaluator.measure(unet, 0)
+    assert first["step"] == 0 and measured == evaluator.measure(unet, 0)
     assert first["train_loss"] == pytest.approx(measured.train_loss, rel=1e-4)
     assert first["held_out_loss"] == pytest.approx(measured.held_out_loss, rel=1e-4)
     assert first["bands"] == pytest.approx(list(measured.bands), rel=1e-4) and len(measured.bands) == evaluate.BANDS
@@ -706,9 +714,7 @@ def test_validation_uses_pictures_of_its_kind(tiny, monkeypatch):
         return real(indices, flips)
 
     monkeypatch.setattr(pictures, "tensors", watched)
-    evaluate.FixedNoiseEvaluator(config, pictures, pictures, Nothing(), DDPMScheduler().alphas_cumprod).measure(
-        build_unet(config), 0
-    )
+    evaluator_of(config, pictures).measure(build_unet(config), 0)
     (train_set, no_flips), (held_out, none) = asked
     assert (
         train_set <= set(pictures.train.tolist())

@@ -47,7 +47,7 @@ def test_the_loss_by_hand(tiny_of, weight):
     it = objective(tiny_of("autoencoder", kl_weight=weight))
     x, eps = it.pictures.tensors(it.pictures.train[:3]), noise(3, 4, 4, 4)
     with torch.no_grad():
-        got = it.losses(it.trained(it.module), x, eps)
+        got = it.losses(it.training_module(it.module), autoencoding.PictureBatch(x, eps))
         posterior = it.module.encode(x).latent_dist
         y = it.module.decode(posterior.mean + posterior.std * eps).sample
         kl = kl_divergence(Normal(posterior.mean, posterior.std), Normal(0.0, 1.0)).mean((1, 2, 3))
@@ -60,22 +60,19 @@ def test_the_first_step_is_that_of_its_batch(trained):
     batches = loader(it)
     (indices,) = batches.indices(0)
     with torch.no_grad():
-        wanted = it.losses(it.trained(it.module), *it.batch(batches, 0, 0, indices)).mean()
+        wanted = it.losses(it.training_module(it.module), it.batch(batches, 0, 0, indices)).mean()
     assert losses(run)[0] == pytest.approx(float(wanted), rel=1e-4)
 
 
 def test_noise_of_a_latent_depends_on_its_key_alone(tiny_of):
     it = objective(tiny_of("autoencoder"))
-    (x, one), indices = it.batch(loader(it), 3, 0, it.pictures.train[:4]), it.pictures.train[:4]
+    indices = it.pictures.train[:4]
+    batch = it.batch(loader(it), 3, 0, indices)
     torch.rand(3)
-    assert (
-        torch.equal(one, it.batch(loader(it), 3, 0, indices)[1])
-        and one.shape == (4, 4, 4, 4)
-        and x.shape == (4, 3, 8, 8)
-    )
-    assert not torch.equal(one, it.batch(loader(it), 4, 0, indices)[1]) and not torch.equal(
-        one, it.batch(loader(it), 3, 1, indices)[1]
-    )
+    assert torch.equal(batch.noise, it.batch(loader(it), 3, 0, indices).noise)
+    assert batch.noise.shape == (4, 4, 4, 4) and batch.x.shape == (4, 3, 8, 8)
+    for step, number in ((4, 0), (3, 1)):
+        assert not torch.equal(batch.noise, it.batch(loader(it), step, number, indices).noise)
 
 
 def test_validation_of_an_autoencoder(trained, tiny_of):
@@ -151,7 +148,7 @@ def test_the_first_loss_of_labels_in_latents_by_hand(trained):
 
 
 def test_validation_drops_nothing(tiny_of):
-    """The ruler asks each picture for its own label, whatever share is left out in training."""
+    """Each picture is measured with its own label, whatever share is left out in training."""
     seen = []
     it = objective(tiny_of("labels", condition_dropout=1.0))
     it.module.register_forward_pre_hook(
@@ -161,7 +158,7 @@ def test_validation_drops_nothing(tiny_of):
     asked = torch.cat(seen)
     assert len(asked) == 32 and 3 not in asked
     with torch.no_grad():
-        it.losses(it.module, *it.batch(loader(it), 0, 0, it.pictures.train[:4]))
+        it.losses(it.module, it.batch(loader(it), 0, 0, it.pictures.train[:4]))
     assert seen[-1].tolist() == [3] * 4
 
 

@@ -21,7 +21,7 @@ from ddpm_app.runs import registry
 from ddpm_app.runs.metrics import MetricsWriter
 from ddpm_app.runs.run import Run
 from ddpm_app.status import RunControl
-from ddpm_app.train import events, loop
+from ddpm_app.train import events, loop, prepare
 
 pytestmark = pytest.mark.usefixtures("no_rehearsal")
 
@@ -126,9 +126,12 @@ def test_in_bf16(runs_dir, tiny, monkeypatch):
 def doomed(path: str, where: str, cache: str) -> None:
     """Runs in a process of its own, which kills itself at the point ``where``: nothing of Python ends orderly."""
     os.environ["DDPM_CACHE"] = cache
-    rehearse = lambda *args, **options: dict(MEASURED)
+    prepare.rehearse = lambda *args, **options: dict(MEASURED)
     image_source._run = data_kit.prepare_here
-    die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
     run = Run(pathlib.Path(path))
     step = int(where.rpartition(" ")[2]) if where[-1].isdigit() else -1
     if where.startswith("half a checkpoint"):
@@ -165,7 +168,7 @@ def doomed(path: str, where: str, cache: str) -> None:
 def stage():
     """Starts processes that have imported everything already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["engine_kit", "ddpm_app.train.loop", "ddpm_app.data.image_dataset", "datasets"])
+    context.set_forkserver_preload(["kits.engine", "ddpm_app.train.loop", "ddpm_app.data.image_dataset", "datasets"])
     return context
 
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
+
+from ddpm_app.model.unet import UNet
 
 MAPS = 16
 """Feature maps kept of each block: its first channels."""
@@ -56,49 +57,50 @@ def block_of(parameter: str) -> str:
 
 def parts(unet: nn.Module) -> dict[str, list[nn.Module]]:
     """The modules of each block, in the order of the way through. Together they hold every parameter once."""
-    found: dict[str, list[nn.Module]] = {}
+    modules: dict[str, list[nn.Module]] = {}
     for name, child in unet.named_children():
-        inside = [(f"{name}.{k}", block) for k, block in enumerate(child)] if name in SIDES else [(name, child)]
-        for at, module in inside:
-            found.setdefault(block_of(at), []).append(module)
-    order = [
-        "conv_in",
-        "time",
-        *(n for n in found if n.startswith("down")),
-        "mid",
-        *(n for n in found if n.startswith("up")),
-        "out",
-    ]
-    beside = [name for name in found if name not in order and next(found[name][0].parameters(), None) is not None]
-    return {name: found[name] for name in [*order[:2], *beside, *order[2:]] if name in found}
+        inside = child.named_children() if name in SIDES else [("", child)]
+        for number, module in inside:
+            modules.setdefault(block_of(f"{name}.{number}"), []).append(module)
+    down, up = ([name for name in modules if name.startswith(side)] for side in SIDES.values())
+    order = ["conv_in", "time", *down, "mid", *up, "out"]
+    beside = [name for name in modules if name not in order and next(modules[name][0].parameters(), None) is not None]
+    return {name: modules[name] for name in [*order[:2], *beside, *order[2:]] if name in modules}
 
 
 @torch.no_grad()
 def trace(unet: nn.Module, x: Tensor, t: int, condition: dict[str, Tensor]) -> list[Block]:
     """The blocks of a UNet2DModel or UNet2DConditionModel as they are when it denoises ``x`` [B, C, H, W] at timestep ``t``."""
-    found, outputs, taken = parts(unet), {}, {}
-    made: dict[int, tuple[str, Tensor]] = {}  # by identity; holding the tensors keeps each identity its own
+    modules = parts(unet)
+    outputs: dict[str, Tensor] = {}
+    skips: dict[str, tuple[Skip, ...]] = {}
+    sources: dict[int, tuple[str, Tensor]] = {}  # by identity; holding the tensors keeps each identity its own
 
-    def watch(name: str, module: nn.Module, given: tuple, named: dict[str, Any], result: Any) -> None:
+    def watch(name: str, args: tuple, kwargs: dict[str, object], result: Tensor | tuple) -> None:
         hidden, *rest = result if isinstance(result, tuple) else (result,)
         outputs[name] = hidden
         for tensor in [*(rest[0] if rest else ()), *([hidden] if name == "conv_in" else ())]:
-            made[id(tensor)] = name, tensor
-        for value in (*given, *named.values()) if name.startswith("up.") else ():
+            sources[id(tensor)] = name, tensor
+        for value in (*args, *kwargs.values()) if name.startswith("up.") else ():
             if isinstance(value, tuple):
-                taken[name] = tuple(Skip(made[id(one)][0], tuple(one.shape[1:])) for one in reversed(value))
+                skips[name] = tuple(Skip(sources[id(x)][0], tuple(x.shape[1:])) for x in reversed(value))
 
-    with _watched(found, watch):
+    with _hooks(modules, watch):
         unet(x, t, **condition)
-    return [_block(name, modules, outputs.get(name), taken.get(name, ())) for name, modules in found.items()]
+    return [_block(name, group, outputs.get(name), skips.get(name, ())) for name, group in modules.items()]
 
 
 @contextlib.contextmanager
-def _watched(found: dict[str, list[nn.Module]], watch: Any) -> Iterator[None]:
+def _hooks(
+    modules: dict[str, list[nn.Module]], watch: Callable[[str, tuple, dict, Tensor | tuple], None]
+) -> Iterator[None]:
+    """``watch(block, args, kwargs, result)`` is called after each module's forward pass."""
     hooks = [
-        module.register_forward_hook(lambda *args, name=name: watch(name, *args), with_kwargs=True)
-        for name, modules in found.items()
-        for module in modules
+        module.register_forward_hook(
+            lambda _, args, kwargs, result, name=name: watch(name, args, kwargs, result), with_kwargs=True
+        )
+        for name, group in modules.items()
+        for module in group
     ]
     try:
         yield
@@ -110,21 +112,21 @@ def _watched(found: dict[str, list[nn.Module]], watch: Any) -> Iterator[None]:
 def _block(name: str, modules: list[nn.Module], output: Tensor | None, skips: tuple[Skip, ...]) -> Block:
     attending = [m for module in modules for m in module.modules() if isinstance(m, Attention)]
     to_words = sum(m.is_cross_attention for m in attending)
-    one = None if output is None else output[0].detach().float()
+    first = None if output is None else output[0].detach().float()
     return Block(
         name,
         " + ".join(type(module).__name__ for module in modules if next(module.parameters(), None) is not None),
-        () if one is None else tuple(one.shape),
+        () if first is None else tuple(first.shape),
         sum(p.numel() for module in modules for p in module.parameters()),
         (len(attending) - to_words, to_words),
         skips,
-        one[:MAPS].clone() if one is not None and one.dim() == 3 else None,
-        0.0 if one is None else float(one.abs().mean()),
+        first[:MAPS].clone() if first is not None and first.dim() == 3 else None,
+        0.0 if first is None else float(first.abs().mean()),
     )
 
 
 @torch.no_grad()
-def embedding(unet: nn.Module, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+def embedding(unet: UNet, timesteps: Tensor) -> tuple[Tensor, Tensor]:
     """The sinusoidal embedding of ``timesteps`` [B] as the UNet makes it [B, D], in [-1, 1] (arXiv 1706.03762, section 3.5), and
     what the learned projection, two linear layers, makes of it [B, E], which every ResNet layer gets to see."""
     waves = unet.time_proj(timesteps.to(unet.device)).to(unet.dtype)

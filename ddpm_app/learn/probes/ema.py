@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_app.config import TrainConfig
-from ddpm_app.learn.probes.step import Batch, Trial
+from ddpm_app.learn.probes.step import Trial
+from ddpm_app.train.objective import Batch
 
 MOST = 0.99999
-"""The decay of model.make_ema never exceeds this."""
+"""The decay of model.ema.make_ema never exceeds this."""
 
 
 def decays(window: float, steps: int) -> Tensor:
-    """The share of the average that step 1 ... ``steps`` leaves as it is [steps], float64, as model.make_ema has it: n steps after the
+    """The share of the average that step 1 ... ``steps`` leaves as it is [steps], float64, as model.ema.make_ema has it: n steps after the
     first it is 1 - 1 / (1 + window n), and the first step replaces what was there."""
     return (1 - 1 / (1 + window * torch.arange(steps, dtype=torch.float64))).clamp(max=MOST)
 
@@ -42,15 +43,14 @@ def difference(average: nn.Module, raw: nn.Module) -> float:
 
 
 def go_on(
-    config: TrainConfig, unet: nn.Module, abar: Tensor, batches: Iterable[Batch]
+    config: TrainConfig, unet: nn.Module, alphas_cumprod: Tensor, batches: Iterable[Batch]
 ) -> Iterator[tuple[nn.Module, nn.Module] | None]:
     """Train a copy of ``unet`` by one step per batch at the run's peak learning rate: None after each slice of work, then (average, raw), both
     in eval mode. The average is the plain mean of the weights after each step (a window of 1); ``unet`` stays as it is."""
-    trial = Trial(dataclasses.replace(config, use_ema=True, ema_window=1.0, trainable=("all",)), unet, abar)
+    trial = Trial(dataclasses.replace(config, use_ema=True, ema_window=1.0, trainable=("all",)), unet, alphas_cumprod)
     for batch in batches:
         for _ in trial.look(batch):
             yield None
         trial.update(1.0)
         yield None
-    trial.ema.copy_to(trial.drawing.parameters())
-    yield trial.drawing, trial.network.eval().requires_grad_(False)
+    yield trial.load_ema_weights(), trial.network.eval().requires_grad_(False)

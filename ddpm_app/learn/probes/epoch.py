@@ -1,7 +1,6 @@
-"""How pictures, batches, steps and epochs hang together, counted by the very code that the loop asks."""
+"""How pictures, batches, steps and epochs hang together, counted by the code that the loop itself uses."""
 
 import dataclasses
-import types
 
 import numpy as np
 import torch
@@ -29,22 +28,30 @@ class Course:
         return self.total_steps / self.steps
 
 
+@dataclasses.dataclass(frozen=True)
+class _Pictures:
+    """The numbers of a data set's training pictures, without the pictures."""
+
+    train: np.ndarray
+
+
 def course(config: TrainConfig, pictures: int, total_steps: int | None = None, processes: int = 1) -> Course:
     """The numbers of a run with ``pictures`` training pictures; without ``total_steps`` those that the settings ask for. The batches of
     several ``processes``, one per device, count as one."""
-    found = _batches(config, np.arange(pictures), processes)
-    sizes = [len(batch) for step in range(found.per_epoch) for batch in found.indices(step)]
-    total = total_steps or config.max_train_steps or config.num_epochs * found.per_epoch
-    return Course(pictures, sizes[0], config.gradient_accumulation_steps, len(sizes), sizes[-1], found.per_epoch, total)
+    batches = _batches(config, np.arange(pictures), processes)
+    sizes = [len(batch) for step in range(batches.per_epoch) for batch in batches.indices(step)]
+    steps = batches.per_epoch
+    total = total_steps or config.max_train_steps or config.num_epochs * steps
+    return Course(pictures, sizes[0], config.gradient_accumulation_steps, len(sizes), sizes[-1], steps, total)
 
 
 def epoch(config: TrainConfig, train: np.ndarray, number: int, processes: int = 1) -> list[list[np.ndarray]]:
     """The batches of each step of epoch ``number`` (from 0): the pictures ``train`` in the order in which the run sees them."""
-    found = _batches(config, train, processes)
-    return [found.indices(number * found.per_epoch + k) for k in range(found.per_epoch)]
+    batches = _batches(config, train, processes)
+    return [batches.indices(number * batches.per_epoch + k) for k in range(batches.per_epoch)]
 
 
-def seen(planned: Course, steps: int) -> tuple[int, int]:
+def times_seen(planned: Course, steps: int) -> tuple[int, int]:
     """After ``steps`` steps every picture was seen that often, and so many pictures once more."""
     whole, rest = divmod(steps, planned.steps)
     return whole, rest * planned.accumulation * planned.batch_size
@@ -57,6 +64,6 @@ def place(planned: Course, steps: int) -> tuple[int, int]:
 
 def _batches(config: TrainConfig, train: np.ndarray, processes: int) -> Batches:
     """The loop's own batches, those of all processes together."""
-    found = Batches(config, types.SimpleNamespace(train=train), torch.device("cpu"))
-    found.size, found.per_epoch = found.size * processes, steps_per_epoch(config, len(train), processes)
-    return found
+    batches = Batches(config, _Pictures(train), torch.device("cpu"))
+    batches.size, batches.per_epoch = batches.size * processes, steps_per_epoch(config, len(train), processes)
+    return batches

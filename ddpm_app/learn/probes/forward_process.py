@@ -17,7 +17,7 @@ class Levels:
     """For every timestep 0 to T - 1: ``signal`` sqrt(alpha-bar) and ``noise`` sqrt(1 - alpha-bar), the factors of x0 and eps in x_t, and
     ``log_snr`` ln(alpha-bar / (1 - alpha-bar)), all [T]."""
 
-    abar: Tensor
+    alphas_cumprod: Tensor
     signal: Tensor
     noise: Tensor
     log_snr: Tensor
@@ -33,10 +33,10 @@ class Levels:
         return self.left > VISIBLE
 
 
-def levels(abar: Tensor) -> Levels:
+def levels(alphas_cumprod: Tensor) -> Levels:
     """The levels of a schedule's alpha-bar [T], in (0, 1)."""
-    abar = abar.double().cpu()
-    return Levels(abar, abar.sqrt(), (1 - abar).sqrt(), diffusion.snr(abar).log())
+    alpha_bar = alphas_cumprod.double().cpu()
+    return Levels(alpha_bar, alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), diffusion.snr(alpha_bar).log())
 
 
 def schedule(name: str, timesteps: int) -> Tensor:
@@ -49,7 +49,7 @@ def stretched(trained: DDPMScheduler, timesteps: int) -> Tensor:
     return DDPMScheduler.from_config(trained.config, num_train_timesteps=timesteps, trained_betas=None).alphas_cumprod
 
 
-def strip(x0: Tensor, eps: Tensor, abar: Tensor, count: int) -> tuple[list[int], Tensor]:
+def strip(x0: Tensor, eps: Tensor, alphas_cumprod: Tensor, count: int) -> tuple[list[int], Tensor]:
     """x_t at ``count`` timesteps spread evenly from 0 to T - 1, with the same noise: (timesteps, [count, C, H, W]). x0, eps: [1, C, H, W]."""
-    chosen = torch.linspace(0, len(abar) - 1, count).round().long()
-    return chosen.tolist(), diffusion.add_noise(x0, eps, abar[chosen].float().to(x0.device))
+    chosen = torch.linspace(0, len(alphas_cumprod) - 1, count).round().long()
+    return chosen.tolist(), diffusion.add_noise(x0, eps, alphas_cumprod[chosen].float().to(x0.device))

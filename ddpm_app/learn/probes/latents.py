@@ -34,7 +34,7 @@ def missized(
     model: Model, scaled: Tensor, times: float, eps: Tensor, timestep: int, condition: dict[str, Tensor]
 ) -> Tensor:
     """The UNet's guess of latents that reach it ``times`` as large as it learnt them, brought back to their right size [1, c, h, w]."""
-    abar = model.scheduler.alphas_cumprod[timestep].to(scaled.device)
-    x_t = diffusion.add_noise(scaled * times, eps, abar)
+    alpha_bar = model.scheduler.alphas_cumprod[timestep].to(scaled.device)
+    x_t = diffusion.add_noise(scaled * times, eps, alpha_bar)
     output = model.unet(x_t, torch.tensor(timestep, device=scaled.device), **condition).sample
-    return diffusion.x0_from(model.scheduler.config.prediction_type, output, x_t, abar) / times
+    return diffusion.x0_from(model.scheduler.config.prediction_type, output, x_t, alpha_bar) / times

@@ -42,9 +42,9 @@ def search(
             apart[own[:, None] == first + torch.arange(len(part), device=own.device)] = torch.inf
         chosen = apart.argmin(1)
         # cdist multiplies matrices, which blurs small distances: those that matter are taken exactly
-        found = (both - small[chosen]).square().mean(2).sqrt().amin(0).where(apart.amin(1).isfinite(), torch.inf)
-        index = torch.where(found < distance, first + chosen, index)
-        distance = torch.minimum(found, distance)
+        exact = (both - small[chosen]).square().mean(2).sqrt().amin(0).where(apart.amin(1).isfinite(), torch.inf)
+        index = torch.where(exact < distance, first + chosen, index)
+        distance = torch.minimum(exact, distance)
         first += len(part)
         yield index, distance
 

@@ -17,9 +17,9 @@ FEW, MANY = (5, 10, 20, 50), 100
 
 
 def network(model: Model, condition: dict[str, Tensor], scale: float = sample.Request.guidance_scale) -> CFGDenoiser:
-    """The UNet of ``model`` with a ``condition`` for one picture filled in, as the Sample tab asks it."""
-    blank = {name: value.to(model.unet.device) for name, value in model.conditioning.unconditional(1).items()}
-    return CFGDenoiser(model.unet, condition, blank, scale)
+    """The UNet of ``model`` with a ``condition`` for one picture filled in, as on the Sample tab."""
+    unconditional = {name: value.to(model.unet.device) for name, value in model.conditioning.unconditional(1).items()}
+    return CFGDenoiser(model.unet, condition, unconditional, scale)
 
 
 def walks(

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ddpm_app.model.unet import UNet
+
 
 def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     """Spherical interpolation [B, ...] of each pair of ``first`` and ``second`` [B, ...] at ``share`` [B] (0 gives the first, 1 the second).
@@ -40,22 +42,22 @@ Condition = dict[str, Tensor]
 
 
 def blended(
-    unet: nn.Module, first: Condition, second: Condition, blank: Condition, shares: Tensor
-) -> tuple[nn.Module, Condition, Condition]:
-    """(UNet, its arguments, those that ask for nothing) for ``shares`` [K] of the way from what ``first`` asks for to what ``second`` does.
+    unet: UNet, first: Condition, second: Condition, unconditional: Condition, shares: Tensor
+) -> tuple[UNet, Condition, Condition]:
+    """(UNet, its arguments, its unconditional arguments) for ``shares`` [K] of the way from ``first`` to ``second``.
 
-    ``first``, ``second`` and ``blank`` are for one picture. Texts are blended in their embeddings [1, L, D]. Labels are numbers, so the network comes
-    as a twin that shares all weights with ``unet`` but its table of embeddings: row k is the blend at ``shares[k]``, row K that of ``blank``.
+    ``first``, ``second`` and ``unconditional`` are for one picture. Texts are blended in their embeddings [1, L, D]. Labels are numbers, so the network comes
+    as a twin that shares all weights with ``unet`` but its table of embeddings: row k is the blend at ``shares[k]``, row K that of ``unconditional``.
     """
     count = len(shares)
     if "class_labels" not in first:
         name = "encoder_hidden_states"
-        ends = [end[name].expand(count, -1, -1) for end in (first, second, blank)]
-        return unet, {name: lerp(*ends[:2], shares)}, {name: ends[2]}
+        begin, end, empty = (condition[name].expand(count, -1, -1) for condition in (first, second, unconditional))
+        return unet, {name: lerp(begin, end, shares)}, {name: empty}
     table = unet.class_embedding.weight.detach()
-    ends = [table[end["class_labels"]].expand(count, -1) for end in (first, second)]
+    begin, end = (table[condition["class_labels"]].expand(count, -1) for condition in (first, second))
     twin = copy.copy(unet)
-    rows = torch.cat([lerp(*ends, shares), table[blank["class_labels"]]])
+    rows = torch.cat([lerp(begin, end, shares), table[unconditional["class_labels"]]])
     twin._modules = unet._modules | {"class_embedding": nn.Embedding.from_pretrained(rows)}
     numbers = torch.arange(count, device=table.device)
     return twin, {"class_labels": numbers}, {"class_labels": torch.full_like(numbers, count)}

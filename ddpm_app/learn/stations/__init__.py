@@ -96,7 +96,7 @@ _SPECS = (
             r"L_t=\mathbb{E}_{x_0,\epsilon}\,\frac{1}{n}\Vert f_\theta(\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon,\,t)-y_t\Vert^2",
             r"L=\frac{1}{T}\sum_{t}w_t\,L_t",
         ),
-        code=("ddpm_app.train.evaluate:picture_losses", "ddpm_app.learn.probes.timesteps:losses"),
+        code=("ddpm_app.train.denoising:denoising_loss", "ddpm_app.learn.probes.timesteps:losses"),
         uses=("t",),
         whole=True,
     ),
@@ -117,7 +117,7 @@ _SPECS = (
             r"\theta_{\mathrm{EMA}}\leftarrow d\,\theta_{\mathrm{EMA}}+(1-d)\,\theta",
         ),
         code=(
-            "ddpm_app.train.evaluate:picture_losses",
+            "ddpm_app.train.denoising:denoising_loss",
             "ddpm_app.learn.probes.step:Trial.update",
             "ddpm_app.train.loop:_Work.step",
         ),
@@ -141,7 +141,7 @@ _SPECS = (
         code=(
             "ddpm_app.train.batches:steps_per_epoch",
             "ddpm_app.train.batches:Batches.indices",
-            "ddpm_app.learn.probes.epoch:seen",
+            "ddpm_app.learn.probes.epoch:times_seen",
         ),
         uses=(),
         network=False,
@@ -161,7 +161,7 @@ _SPECS = (
         code=(
             "ddpm_app.model.unet:freeze",
             "ddpm_app.learn.probes.train_eval:gradients",
-            "ddpm_app.learn.probes.train_eval:kept_bytes",
+            "ddpm_app.learn.probes.train_eval:activation_bytes",
         ),
     ),
     StationSpec(

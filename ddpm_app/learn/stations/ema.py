@@ -14,9 +14,9 @@ from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.panels import Panel, PictureRow, PicturesPanel
 from ddpm_app.learn.probes import ema as probe
 from ddpm_app.learn.probes import samplers
-from ddpm_app.learn.probes.step import Batch
 from ddpm_app.learn.station import StationRequest
 from ddpm_app.model.pipeline import Model
+from ddpm_app.train.objective import Batch
 
 TRAINING_STEPS, PER_STEP = 6, 2
 """Steps that a copy of a model without raw weights goes on for, and pictures of each."""

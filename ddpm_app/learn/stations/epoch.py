@@ -69,7 +69,7 @@ def _done(context: LearnContext) -> tuple[int, bool]:
 
 
 def _where(course: Course, done: int, active: bool, request: StationRequest) -> str:
-    (times, more), (number, at) = probe.seen(course, done), probe.place(course, done)
+    (times, more), (number, at) = probe.times_seen(course, done), probe.place(course, done)
     values = {"done": f"{done:,}", "total": f"{course.total_steps:,}", "times": times, "more": f"{more:,}"}
     if done >= course.total_steps:
         return request.say("finished", **values)
@@ -85,7 +85,7 @@ def _where(course: Course, done: int, active: bool, request: StationRequest) -> 
 
 def _sums(course: Course, processes: int, request: StationRequest) -> Panel:
     """Each number with how it comes from those above it."""
-    times, more = probe.seen(course, course.total_steps)
+    times, more = probe.times_seen(course, course.total_steps)
     size = course.batch_size
     devices = request.say("devices", size=size // processes, processes=processes) if processes > 1 else ""
     last_batch = ", " + request.say("last_batch", size=course.last_batch) if course.last_batch < size else ""
@@ -166,7 +166,7 @@ def _passes(course: Course, request: StationRequest) -> Panel:
     rows: list[list[str | Cell]] = []
     for share in (0.25, 0.5, 0.75, 1):
         steps = round(share * course.total_steps)
-        times, more = probe.seen(course, steps)
+        times, more = probe.times_seen(course, steps)
         rest = request.say("once_more", more=f"{more:,}") if more else request.say("all_alike")
         often = Cell(request.say("times", times=f"{times:,}"), "data", bar=steps / course.total_steps)
         rows.append([f"{steps:,}", f"{steps / course.steps:.4g}", often, rest])

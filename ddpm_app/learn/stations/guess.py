@@ -52,7 +52,7 @@ def _prediction_type(context: LearnContext) -> str:
 def _at_t(context: LearnContext, request: StationRequest, guess: Guess) -> list[Panel]:
     errors = [
         panels.heat_map(
-            (guess.said[kind] - guess.target[kind])[0].square().mean(dim=0).sqrt(),
+            (guess.prediction[kind] - guess.target[kind])[0].square().mean(dim=0).sqrt(),
             LIMIT,
             f"{name}: {_format_number(guess.error(kind))}",
             "size",
@@ -63,7 +63,7 @@ def _at_t(context: LearnContext, request: StationRequest, guess: Guess) -> list[
     rows = [
         PictureRow(request.say("given"), [x_t], "noise"),
         PictureRow(request.say("target"), _three(context, guess.target), "data"),
-        PictureRow(request.say("said"), _three(context, guess.said), "prediction"),
+        PictureRow(request.say("said"), _three(context, guess.prediction), "prediction"),
         PictureRow(request.say("error"), errors, colour_bar=panels.colour_bar("size", LIMIT)),
     ]
     latent = context.model.codec.vae is not None
@@ -131,4 +131,6 @@ def _flow(request: StationRequest, context: LearnContext, guess: Guess) -> Panel
         for kind, name in NAMES.items()
     ]
     label = request.say("output", name=NAMES[output])
-    return panels.flow([("x_t", guess.x_t, "noise"), (label, guess.said[output], "prediction"), *targets], request.lang)
+    return panels.flow(
+        [("x_t", guess.x_t, "noise"), (label, guess.prediction[output], "prediction"), *targets], request.lang
+    )

@@ -1,6 +1,7 @@
 """Station 6, loss by timestep: on training and held-out pictures, now and earlier in the run, and what the mean hides."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Generator, Iterator
 
@@ -13,6 +14,7 @@ from ddpm_app.learn.panels import Cell, Panel, TablePanel
 from ddpm_app.learn.probes import timesteps
 from ddpm_app.learn.station import StationRequest
 from ddpm_app.runs.records import MetricRow
+from ddpm_app.train.denoising import denoising_loss
 from ddpm_app.train.evaluate import FixedNoiseEvaluator
 
 CHUNK = 1 << 18
@@ -66,7 +68,8 @@ def _measure(context: LearnContext, count: int, losses: Losses) -> Iterator[None
     if math.prod(context.model.shape) % 16 == 0:
         # then torch draws the same noise in smaller batches, which make shorter slices
         config = dataclasses.replace(config, eval_batch_size=AT_ONCE)
-    evaluator = FixedNoiseEvaluator(config, context.pictures, pictures, pictures, context.alphas_cumprod, count)
+    loss = functools.partial(denoising_loss, config, alphas_cumprod=context.alphas_cumprod)
+    evaluator = FixedNoiseEvaluator(config, context.pictures, pictures, pictures, loss, context.device, count)
     for kind, _ in KINDS:
         if len(evaluator.kinds[kind]):
             for measured in timesteps.losses(evaluator, kind, context.model.unet, AT_ONCE):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import torch
 from markupsafe import Markup
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.panels import Cell, MarkupPanel, Panel, PictureRow, PicturesPanel, TablePanel
 from ddpm_app.learn.probes import train_eval
 from ddpm_app.learn.station import StationRequest
+from ddpm_app.train.objective import Batch
 
 WAYS = {
     "train": (True, True, True),
@@ -39,7 +41,7 @@ def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel]
         return
     condition, noise, alpha_bar = context.condition(), context.noise(request.seed), context.alpha_bar(request.t)
     x_t = diffusion.add_noise(context.x0, noise, alpha_bar)
-    inputs = train_eval.Given(x_t, request.t, condition)
+    inputs = train_eval.PassInput(x_t, request.t, condition)
     network = train_eval.copied(context.model.unet, request["dropout"])
     outputs, guesses = [], []
     for training in (False, True):
@@ -50,18 +52,18 @@ def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel]
             yield None
     content = [_twice(request, outputs, guesses), _why(request, *train_eval.layers(network), outputs)]
     yield content
+    config, unet, schedule = context.config, context.model.unet, context.alphas_cumprod.float()
+    batch = Batch(context.x0, noise, torch.tensor([request.t], device=context.device), condition)
     gradients = []
     for training, trainable in ((False, "all"), (True, request["trainable"])):
-        schedule = context.alphas_cumprod.float()
-        batch = context.x0, noise, request.t, schedule, condition
-        gradients.append(train_eval.gradients(context.config, context.model.unet, *batch, training, (trainable,)))
+        gradients.append(train_eval.gradients(config, unet, batch, schedule, training, (trainable,)))
         yield None
     content += [_verdict(request, *gradients), _gradients(request, *gradients)]
     yield content
     costs: Costs = {}
     for name, (training, with_gradients, trainable) in WAYS.items():
         network.requires_grad_(trainable)
-        memory = train_eval.kept_bytes(network, inputs, training, with_gradients)
+        memory = train_eval.activation_bytes(network, inputs, training, with_gradients)
         yield None
         costs[name] = memory, *train_eval.seconds(network, inputs, training, with_gradients)
         yield [*content, _costs(request, costs)]

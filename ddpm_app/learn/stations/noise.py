@@ -55,7 +55,11 @@ def _mixture(context: LearnContext, request: StationRequest, levels: Levels, t: 
         panels.picture(panels.viewable(model, eps[0]), "ε", "noise"),
         panels.picture(panels.viewable(model, x_t[0]), f"x_t, t = {t}", "noise"),
     ]
-    shares = {"signal": f"{levels.signal[t]:.3f}", "noise": f"{levels.noise[t]:.3f}", "share": f"{levels.abar[t]:.3f}"}
+    shares = {
+        "signal": f"{levels.signal[t]:.3f}",
+        "noise": f"{levels.noise[t]:.3f}",
+        "share": f"{levels.alphas_cumprod[t]:.3f}",
+    }
     return PicturesPanel("mixture", [PictureRow("", images)], note=request.say("mixture", **shares))
 
 
@@ -73,7 +77,7 @@ def _strip(context: LearnContext, request: StationRequest, alphas_cumprod: Tenso
 
 
 def _curves(levels: Levels, t: int, request: StationRequest) -> list[plots.Chart]:
-    last = len(levels.abar) - 1
+    last = len(levels.alphas_cumprod) - 1
     at = sorted({round(k * last / (POINTS - 1)) for k in range(POINTS)})
 
     def line(key: str, colour: str, values: Tensor) -> plots.Line:

@@ -12,8 +12,9 @@ from ddpm_app.learn import panels
 from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.panels import Cell, Panel, Picture, PictureRow, PicturesPanel, TablePanel
 from ddpm_app.learn.probes import blocks
-from ddpm_app.learn.probes.step import Batch, Look, Trial
+from ddpm_app.learn.probes.step import Look, Trial
 from ddpm_app.learn.station import Memory, StationRequest
+from ddpm_app.train.objective import Batch
 
 COUNT = 4
 STEPS = {"one": 1, "ten": 10, "hundred": 100}
@@ -135,7 +136,7 @@ def _pictures(context: LearnContext, request: StationRequest, experiment: _Exper
     """The four pictures, what the network gets, and what it makes of that."""
     model, batch, look = context.model, experiment.batch, experiment.look
     alpha_bar = context.alphas_cumprod[batch.timesteps].float()
-    x_t = diffusion.add_noise(batch.x0, batch.eps, alpha_bar)
+    x_t = diffusion.add_noise(batch.x0, batch.noise, alpha_bar)
     x0 = diffusion.x0_from(model.scheduler.config.prediction_type, look.output, x_t, alpha_bar)
     noisy = panels.shrink(panels.viewable(model, x_t), SIDE)
     guesses = panels.shrink(model.codec.decode(x0.nan_to_num()), SIDE)
@@ -232,7 +233,7 @@ def _flow(request: StationRequest, experiment: _Experiment) -> Panel:
     return panels.flow(
         [
             ("x0", batch.x0, "data"),
-            ("eps", batch.eps, "noise"),
+            ("eps", batch.noise, "noise"),
             ("t", batch.timesteps, ""),
             ("output", look.output, "prediction"),
             ("loss", look.losses, ""),

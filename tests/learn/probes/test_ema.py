@@ -71,19 +71,20 @@ def test_the_difference_of_two_networks():
 def test_going_on_averages_the_weights_of_all_its_steps(tiny_of):
     from ddpm_app.learn.probes import ema
     from ddpm_app.learn.probes.forward_process import schedule
-    from ddpm_app.learn.probes.step import Batch, Trial
+    from ddpm_app.learn.probes.step import Trial
     from ddpm_app.model.unet import build_unet
+    from ddpm_app.train.objective import Batch
 
     config = tiny_of("pixels")
-    unet, abar, draw = build_unet(config).eval(), schedule("linear", 1000), torch.Generator().manual_seed(0)
+    unet, alphas_cumprod, draw = build_unet(config).eval(), schedule("linear", 1000), torch.Generator().manual_seed(0)
     drawn = torch.randn(3, 2, 2, 3, 8, 8, generator=draw)
     batches = [Batch(x0, eps, torch.tensor([100, 700]), {}) for x0, eps in drawn]
-    trial, seen = Trial(config, unet, abar), []
+    trial, seen = Trial(config, unet, alphas_cumprod), []
     for batch in batches:
         list(trial.look(batch))
         trial.update(1.0)
         seen.append([p.detach().clone() for p in trial.network.parameters()])
-    mean, raw = [turn for turn in ema.go_on(config, unet, abar, batches) if turn][-1]
+    mean, raw = [turn for turn in ema.go_on(config, unet, alphas_cumprod, batches) if turn][-1]
     for k, (p, q) in enumerate(zip(mean.parameters(), raw.parameters(), strict=True)):
         assert torch.equal(q, seen[-1][k])
         assert torch.allclose(p, torch.stack([weights[k] for weights in seen]).mean(0), atol=1e-6)

@@ -42,7 +42,7 @@ def test_how_often_each_picture_was_seen(pictures, batch, accumulation):
     found, loop = epoch.course(config, pictures), batches(config, pictures)
     counts = np.zeros(pictures, int)
     for step in range(3 * loop.per_epoch):
-        least, more = epoch.seen(found, step)
+        least, more = epoch.times_seen(found, step)
         assert counts.min() == least and (counts > least).sum() == more and counts.max() <= least + 1
         counts[np.concatenate(loop.indices(step))] += 1
 

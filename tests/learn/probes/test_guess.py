@@ -113,7 +113,7 @@ def test_a_guess_is_the_models_own(kind):
     found = guess(types.SimpleNamespace(unet=unet, scheduler=scheduler), x0, eps, 300, {"label": 2})
     assert asked == [(300, {"label": 2})]
     assert torch.equal(found.x_t, scheduler.add_noise(x0, eps, torch.tensor([300])))
-    assert torch.equal(found.said[kind], 0.5 * found.x_t)
+    assert torch.equal(found.prediction[kind], 0.5 * found.x_t)
     assert found.error(kind) == pytest.approx(
         float(torch.nn.functional.mse_loss(0.5 * found.x_t, found.target[kind]).sqrt())
     )

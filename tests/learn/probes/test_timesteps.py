@@ -1,5 +1,6 @@
 """Loss by timestep: averaged, it is the loop's own validation loss."""
 
+import functools
 import math
 
 import pytest
@@ -7,25 +8,29 @@ import torch
 from kits.learn import bench
 
 from ddpm_app.learn.probes import timesteps
+from ddpm_app.train.denoising import denoising_loss
 from ddpm_app.train.evaluate import BANDS, FixedNoiseEvaluator
 
 
-def ruler_of(bench, **options):
+def evaluator_of(bench, **options):
     training_tensors, conditions = (
         type("", (), {"tensors": staticmethod(bench.clean)}),
         type("", (), {"arguments": staticmethod(bench.conditions)}),
     )
-    return FixedNoiseEvaluator(bench.config, bench.pictures, training_tensors, conditions, bench.abar, **options)
+    loss = functools.partial(denoising_loss, bench.config, alphas_cumprod=bench.model.scheduler.alphas_cumprod)
+    return FixedNoiseEvaluator(
+        bench.config, bench.pictures, training_tensors, conditions, loss, torch.device("cpu"), **options
+    )
 
 
 @pytest.mark.parametrize("kind", ["pixels", "latents", "labels", "words"])
 @pytest.mark.parametrize("size", [16, 5])
 def test_little_by_little_as_at_once(told, parts, kind, size):
     at = bench(kind, told, parts, eval_batch_size=size)
-    ruler = ruler_of(at)
-    wanted = ruler.measure(at.model.unet, 0)
+    evaluator = evaluator_of(at)
+    wanted = evaluator.measure(at.model.unet, 0)
     for which, loss in (("train", wanted.train_loss), ("held_out", wanted.held_out_loss)):
-        seen = [found.clone() for found in timesteps.losses(ruler, which, at.model.unet)]
+        seen = [found.clone() for found in timesteps.losses(evaluator, which, at.model.unet)]
         assert float(seen[-1].mean()) == pytest.approx(loss, rel=1e-5)
         if which == "train":
             assert timesteps.bands(seen[-1]) == pytest.approx(list(wanted.bands), rel=1e-5)
@@ -33,7 +38,7 @@ def test_little_by_little_as_at_once(told, parts, kind, size):
 
 def test_the_first_turn_spans_all_timesteps(bench_of):
     at = bench_of("pixels")
-    seen = [found.clone() for found in timesteps.losses(ruler_of(at), "train", at.model.unet)]
+    seen = [found.clone() for found in timesteps.losses(evaluator_of(at), "train", at.model.unet)]
     known = [(~found.isnan()).nonzero().flatten().tolist() for found in seen]
     assert (
         [len(k) for k in known] == [4, 8, 12, 16]
@@ -45,10 +50,10 @@ def test_the_first_turn_spans_all_timesteps(bench_of):
 
 def test_more_pictures(bench_of):
     at = bench_of("pixels")
-    ruler = ruler_of(at, count=64)
-    found = list(timesteps.losses(ruler, "train", at.model.unet))[-1]
+    evaluator = evaluator_of(at, count=64)
+    found = list(timesteps.losses(evaluator, "train", at.model.unet))[-1]
     assert found.shape == (64,) and found.isfinite().all() and len(timesteps.bands(found)) == BANDS
-    assert float(found.mean()) == pytest.approx(ruler.measure(at.model.unet, 0).train_loss, rel=1e-5)
+    assert float(found.mean()) == pytest.approx(evaluator.measure(at.model.unet, 0).train_loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 16])
@@ -60,6 +65,6 @@ def test_scattered(count):
 def test_nothing_is_disturbed(bench_of):
     at = bench_of("pixels")
     before, state = {k: v.clone() for k, v in at.model.unet.state_dict().items()}, torch.get_rng_state()
-    list(timesteps.losses(ruler_of(at), "train", at.model.unet))
+    list(timesteps.losses(evaluator_of(at), "train", at.model.unet))
     assert all(torch.equal(v, before[k]) for k, v in at.model.unet.state_dict().items()) and not at.model.unet.training
     assert torch.equal(torch.get_rng_state(), state)

@@ -10,9 +10,10 @@ from torch import nn
 
 from ddpm_app import diffusion
 from ddpm_app.learn.probes import train_eval
-from ddpm_app.learn.probes.train_eval import Given
+from ddpm_app.learn.probes.train_eval import PassInput
 from ddpm_app.model.unet import build_unet, sections
-from ddpm_app.train.evaluate import picture_losses
+from ddpm_app.train.denoising import denoising_loss
+from ddpm_app.train.objective import Batch
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def unet(config):
 
 @pytest.fixture(scope="module")
 def given():
-    return Given(torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(0)), 300, {})
+    return PassInput(torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(0)), 300, {})
 
 
 def pair(network, given, training):
@@ -81,21 +82,21 @@ class Known(nn.Module):
 
 def test_what_is_kept_is_counted_once_and_without_weights(given):
     size = given.x.numel() * 4
-    assert train_eval.kept_bytes(Known(), given, True, True) == 2 * size
-    assert train_eval.kept_bytes(Known().requires_grad_(False), given, True, True) == 0
-    assert train_eval.kept_bytes(Known(), given, True, False) == 0
+    assert train_eval.activation_bytes(Known(), given, True, True) == 2 * size
+    assert train_eval.activation_bytes(Known().requires_grad_(False), given, True, True) == 0
+    assert train_eval.activation_bytes(Known(), given, True, False) == 0
 
 
 def test_memory_follows_gradients_and_not_the_mode(unet, given):
     network = train_eval.copied(unet)
     kept = {
-        (training, on): train_eval.kept_bytes(network, given, training, on)
+        (training, on): train_eval.activation_bytes(network, given, training, on)
         for training in (True, False)
         for on in (True, False)
     }
     assert kept[True, True] == kept[False, True] > 50 * given.x.numel() * 4
     assert kept[True, False] == kept[False, False] == 0
-    assert train_eval.kept_bytes(network.requires_grad_(False), given, True, True) == 0
+    assert train_eval.activation_bytes(network.requires_grad_(False), given, True, True) == 0
 
 
 def test_only_what_has_gradients_goes_back(unet, given):
@@ -109,8 +110,8 @@ def test_only_what_has_gradients_goes_back(unet, given):
 def found(config, unet, training, trainable):
     draw = torch.Generator().manual_seed(1)
     x0, eps = (torch.randn((1, 3, 8, 8), generator=draw) for _ in range(2))
-    abar = diffusion.scheduler(config).alphas_cumprod
-    return train_eval.gradients(config, unet, x0, eps, 300, abar, {}, training, trainable), (x0, eps, abar)
+    batch, alphas_cumprod = Batch(x0, eps, torch.tensor([300]), {}), diffusion.scheduler(config).alphas_cumprod
+    return train_eval.gradients(config, unet, batch, alphas_cumprod, training, trainable), (batch, alphas_cumprod)
 
 
 def test_eval_freezes_nothing(config, unet):
@@ -120,11 +121,11 @@ def test_eval_freezes_nothing(config, unet):
 
 
 def test_frozen_sections_get_no_gradient(config, unet):
-    frozen, (x0, eps, abar) = found(config, unet, True, ("up",))
+    frozen, (batch, alphas_cumprod) = found(config, unet, True, ("up",))
     assert {name for name, (_, norm) in frozen.items() if norm is not None} == {"up"}
     assert {name for name, (count, _) in frozen.items() if count} == {"up"}
     mine = copy.deepcopy(unet).requires_grad_(True)
-    picture_losses(config, mine, x0, eps, torch.tensor([300]), abar).mean().backward()
+    denoising_loss(config, mine, batch, alphas_cumprod).mean().backward()
     by_hand = torch.cat([p.grad.flatten() for p in sections(mine)["up"]]).norm()
     assert frozen["up"] == (sum(p.numel() for p in sections(mine)["up"]), pytest.approx(float(by_hand), rel=1e-4))
 
@@ -141,7 +142,7 @@ def test_nothing_that_learns_is_no_error(config):
 def test_the_snapshot_and_the_global_generator_are_left_alone(config, unet, given):
     weights, state = copy.deepcopy(unet.state_dict()), torch.random.get_rng_state()
     pair(train_eval.copied(unet, 0.5), given, True)
-    train_eval.kept_bytes(train_eval.copied(unet, 0.5), given, True, True)
+    train_eval.activation_bytes(train_eval.copied(unet, 0.5), given, True, True)
     found(config, unet, True, ("mid",))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not unet.training and not any(p.requires_grad or p.grad is not None for p in unet.parameters())
