@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ddpm_app.i18n import ASSETS, LANGUAGES
 
@@ -13,13 +13,20 @@ COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 """The comment of a step: JSON of what it sets: "tab", "preset", "station", "model", "picture", "t", "seed", or a station's controls."""
 
 
+Settings = dict[str, str | int | float | bool]
+
+
 class LessonStep(TypedDict):
+    """``set``: what it sets in the app, see COMMENT."""
+
     title: str
     html: str
-    set: dict[str, Any]
+    set: Settings
 
 
 class Lesson(TypedDict):
+    """A walk in one language."""
+
     id: str
     title: str
     summary: str
@@ -54,7 +61,7 @@ def _read_step(lesson: str, section: str) -> LessonStep:
     return {"title": title, "html": html, "set": settings}
 
 
-def _read_settings(place: str, comments: list[str]) -> dict[str, Any]:
+def _read_settings(place: str, comments: list[str]) -> Settings:
     """What the one comment of a step sets."""
     if len(comments) != 1:
         raise ValueError(f"{place}: {len(comments)} comments instead of one that says what the step sets")

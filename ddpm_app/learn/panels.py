@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 from markupsafe import Markup
@@ -15,7 +14,7 @@ from torch.nn import functional
 
 from ddpm_app import plots
 from ddpm_app.data.preprocess import to_images
-from ddpm_app.film import LATENT_RANGE, film_value
+from ddpm_app.film import LATENT_RANGE, FilmOptions, FilmValue, Frame, film_value
 from ddpm_app.i18n import format_bytes, t
 from ddpm_app.images import data_uri, rows_grid
 from ddpm_app.learn.context import LearnContext
@@ -30,7 +29,7 @@ STEPS = 9
 MAX_PARAMETERS = 200_000_000
 """A larger model isn't copied for a station."""
 
-Settings = dict[str, Any]
+Settings = Mapping[str, str | int | float | bool]
 """What a click sets: a station's controls, or "model", "picture", "seed", "t", "station", "tab", "preset"."""
 
 
@@ -123,17 +122,17 @@ class MarkupPanel(Panel):
 
 @dataclasses.dataclass(frozen=True)
 class ChartsPanel(Panel):
-    """``value``: a frame of plots, see ``charts``."""
+    """Plots, see ``charts``."""
 
-    value: dict[str, Any]
+    value: plots.ChartFrame
     kind: str = dataclasses.field(default="charts", init=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmPanel(Panel):
-    """``value``: a film with play, pause and a slider, see ``film``."""
+    """A film with play, pause and a slider, see ``film``."""
 
-    value: dict[str, Any]
+    value: FilmValue
     kind: str = dataclasses.field(default="film", init=False)
 
 
@@ -153,21 +152,26 @@ def note(text: str, tone: str = "", name: str = "note") -> NotePanel:
     return NotePanel(name, text, tone)
 
 
-def charts(name: str, plot_charts: Sequence[dict[str, Any]], lang: str) -> ChartsPanel:
+def charts(name: str, plot_charts: list[plots.Chart], lang: str) -> ChartsPanel:
     """Plots made by ``plots.chart``."""
-    return ChartsPanel(name, plots.frame(list(plot_charts), lang))
+    return ChartsPanel(name, plots.frame(plot_charts, lang))
 
 
 def film(
     name: str,
     frames: Sequence[tuple[str, list[list[Image.Image]]]],
     lang: str,
-    rows: Sequence[tuple[str, str]] = (),
-    **options: Any,
+    rows: Sequence[tuple[str, str]],
+    note: str,
+    pace: int,
+    autoplay: bool = False,
 ) -> FilmPanel:
-    """A film of (caption, rows of pictures) per frame; ``rows``: (label, colour) of each row. ``options`` as for film.film_value."""
-    sheets = [{"caption": caption, "src": data_uri(rows_grid(images), small=True)} for caption, images in frames]
-    return FilmPanel(name, film_value(name, t("ui.film.alt", lang), lang, frames=sheets, rows=list(rows), **options))
+    """A film of (caption, rows of pictures) per frame; ``rows``: (label, colour) of each row; ``pace``: ms per frame."""
+    sheets: list[Frame] = [
+        {"caption": caption, "src": data_uri(rows_grid(images), small=True)} for caption, images in frames
+    ]
+    options: FilmOptions = {"frames": sheets, "rows": list(rows), "note": note, "pace": pace, "autoplay": autoplay}
+    return FilmPanel(name, film_value(name, t("ui.film.alt", lang), lang, **options))
 
 
 def comparison(
@@ -250,11 +254,11 @@ def colour_bar(kind: str, limit: float, caption: str = "") -> ColourBar:
 
 
 # ---- markup -------------------------------------------------------------------------------------------------------------
-def clickable(**values: Any) -> Markup:
+def clickable(**values: str | int) -> Markup:
     """The attributes of an element of a MarkupPanel that makes these settings when it is clicked."""
     return Markup('data-set="{}" role="button" tabindex="0"').format(json.dumps(values))
 
 
-def button(text: str, **values: Any) -> Markup:
+def button(text: str, **values: str | int) -> Markup:
     """A button that makes these settings."""
     return Markup('<button type="button" class="soft" {}>{}</button>').format(clickable(**values), text)

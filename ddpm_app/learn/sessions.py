@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from PIL import Image
 
@@ -33,7 +33,7 @@ from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, explain
 from ddpm_app.i18n import problem_text, t
 from ddpm_app.learn import stations
-from ddpm_app.learn.station import StationRequest, StationSpec
+from ddpm_app.learn.station import Memory, StationRequest, StationSpec
 from ddpm_app.model.describe import saved_version
 from ddpm_app.model_choices import ModelChoices
 
@@ -102,7 +102,7 @@ class Answer(TypedDict, total=False):
     status: str
     note: str
     error: str
-    panels: list[dict[str, Any]]
+    panels: list[dict[str, object]]
     timesteps: int
     picture: str
     conditioning: str
@@ -118,7 +118,7 @@ class Session:
     work: Generator[Answer | None] = dataclasses.field(default_factory=lambda: (_ for _ in ()))
     station: str = ""
     context: "LearnContext | None" = None
-    memory: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    memory: Memory = dataclasses.field(default_factory=dict)
     memory_lost: bool = False
     last_used: float = 0.0
 
@@ -272,14 +272,15 @@ def _string(data: Mapping[str, object], name: str) -> str:
     return str(data.get(name) or "")
 
 
-def _integer(value: Any) -> int:
+def _integer(value: object) -> int:
     try:
-        return int(float(value))
+        return int(float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return 0
 
 
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 def _remember(cache: MutableMapping[_K, _V], key: _K, value: _V, most: int) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from ddpm_app.i18n import t
 
+Memory = dict[Any, Any]
+"""What a station remembers of one viewer, under keys of its own."""
 MAX_TEXT = 300
 """Characters of a Textbox."""
 
@@ -114,7 +116,7 @@ class StationRequest:
     seed: int
     values: dict[str, Any]
     pressed: str = ""
-    memory: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    memory: Memory = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Generator, Iterator
-from typing import Any
 
 import torch
 from PIL import Image
@@ -109,9 +108,8 @@ def _panels(
         frames.append((caption, [[noise_images[k]], [images.get(k, noise_images[k])]]))
     rows = [(request.say("noise"), "noise"), (request.say("drawn"), "prediction")]
     note = request.say("same") if not prompts and request.seed == request["second"] else ""
-    options = {"pace": 220, "autoplay": len(images) == FRAMES, "made": len(images), "note": note}
     return [
-        panels.film("between", frames, request.lang, rows, **options),
+        panels.film("between", frames, request.lang, rows, note, pace=220, autoplay=len(images) == FRAMES),
         PicturesPanel("strip", [_strip(noise_images, images)], size="small"),
         panels.note(request.say(f"told_{request['way']}")),
         *([] if prompts else [panels.charts("length", [_length(context, request)], request.lang)]),
@@ -137,7 +135,7 @@ def _thumbnail(image: Image.Image) -> Image.Image:
     return image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
 
 
-def _length(context: LearnContext, request: StationRequest) -> dict[str, Any]:
+def _length(context: LearnContext, request: StationRequest) -> plots.Chart:
     """How long the noise is along the arc and along the straight line, over sqrt(D)."""
     shares = torch.linspace(0, 1, POINTS)
     ends = [context.noise(seed).cpu().expand(POINTS, -1, -1, -1) for seed in _seeds(request)]

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -135,7 +134,7 @@ def _window(context: LearnContext, request: StationRequest) -> list[Panel]:
     steps = (context.run.status.get("step") if context.run else 0) or STEPS
     at = sorted({round(1 + k * (steps - 1) / (POINTS - 1)) for k in range(POINTS)})
 
-    def line(key: str, colour: str, window: float, style: str) -> dict[str, Any]:
+    def line(key: str, colour: str, window: float, style: str) -> plots.Line:
         weights = probe.weights(window, steps)
         percentages = [float(f"{100 * float(weights[k - 1]):.4g}") for k in at]
         return plots.line(request.say(key, window=f"{window:g}"), colour, (at, percentages), style)

@@ -25,11 +25,11 @@ NUMBERS = ("pictures", "batch", "accumulation", "epochs")
 
 def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel] | None]:
     """The numbers, the epoch, the pictures of one step."""
-    plan = (context.run and context.run.plan) or {}
-    processes, as_run = plan.get("processes", 1), not any(request[name] for name in NUMBERS)
+    plan = context.run.plan if context.run else None
+    processes, as_run = plan.get("processes", 1) if plan else 1, not any(request[name] for name in NUMBERS)
     config, train = _settings(context, request), _train(context, request)
     by_clock = config.max_train_minutes and not request["epochs"]
-    total_steps = plan.get("total_steps") if as_run or by_clock else None
+    total_steps = plan.get("total_steps") if plan and (as_run or by_clock) else None
     course = probe.course(config, len(train), total_steps, processes)
     done, active = _done(context) if as_run else (0, False)
     number, at = probe.place(course, done)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from markupsafe import Markup
 from torch import Tensor
@@ -119,7 +118,7 @@ def _size_note(
     return panels.note(text, "good" if decibels >= UNFIT_PSNR else "warn")
 
 
-def _histograms(context: LearnContext, request: StationRequest, encoded: Latents) -> list[dict[str, Any]]:
+def _histograms(context: LearnContext, request: StationRequest, encoded: Latents) -> list[plots.Chart]:
     """Before and after scaling on the same axes, with the noise that is to cover them."""
     width = 2 * HISTOGRAM_RANGE / BINS
     charts = []

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Generator, Iterator
-from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.panels import Cell, Panel, TablePanel
 from ddpm_app.learn.probes import timesteps
 from ddpm_app.learn.station import StationRequest
+from ddpm_app.runs.records import MetricRow
 from ddpm_app.train.denoising import denoising_loss
 from ddpm_app.train.evaluate import FixedNoiseEvaluator
 
@@ -27,8 +27,6 @@ WIDE_GAP = 1.5
 
 Losses = dict[str, Tensor]
 """By kind of pictures: loss by timestep, NaN where not measured yet."""
-Row = dict[str, Any]
-"""A validation as the run's metrics hold it."""
 
 
 def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel] | None]:
@@ -44,11 +42,11 @@ def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel]
         yield _panels(context, request, recorded, losses)
 
 
-def _recorded(context: LearnContext) -> Generator[None, None, list[Row]]:
+def _recorded(context: LearnContext) -> Generator[None, None, list[MetricRow]]:
     """The validations of a run after its first step, read in slices."""
     if context.run is None:
         return []
-    validations: list[Row] = []
+    validations: list[MetricRow] = []
     rows, offset, generation = context.run.read_metrics(limit=CHUNK)
     while rows:
         validations += [row for row in rows if row["kind"] == "validation" and row["step"] and row.get("bands")]
@@ -80,7 +78,7 @@ def _measure(context: LearnContext, count: int, losses: Losses) -> Iterator[None
 
 
 # ---- what is shown ------------------------------------------------------------------------------------------------------
-def _panels(context: LearnContext, request: StationRequest, recorded: list[Row], losses: Losses) -> list[Panel]:
+def _panels(context: LearnContext, request: StationRequest, recorded: list[MetricRow], losses: Losses) -> list[Panel]:
     earlier = _earlier(request, recorded)
     notes = [
         panels.note(_hides(context, request, losses), name="hides"),
@@ -95,7 +93,7 @@ def _panels(context: LearnContext, request: StationRequest, recorded: list[Row],
     ]
 
 
-def _earlier(request: StationRequest, recorded: list[Row]) -> Row | None:
+def _earlier(request: StationRequest, recorded: list[MetricRow]) -> MetricRow | None:
     """The record nearest to the share of the run that was asked for; the last one is what is measured now."""
     if not recorded:
         return None
@@ -103,7 +101,7 @@ def _earlier(request: StationRequest, recorded: list[Row]) -> Row | None:
     return min(recorded, key=lambda row: abs(row["step"] - request["back"] * last))
 
 
-def _chart(context: LearnContext, request: StationRequest, losses: Losses, earlier: Row | None) -> dict[str, Any]:
+def _chart(context: LearnContext, request: StationRequest, losses: Losses, earlier: MetricRow | None) -> plots.Chart:
     total, lines = context.timesteps, []
     for kind, colour in KINDS:
         if kind not in losses or losses[kind].isnan().all():
@@ -125,7 +123,7 @@ def _points(values: list[float], total: int) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _table(request: StationRequest, recorded: list[Row], earlier: Row | None, losses: Losses) -> Panel:
+def _table(request: StationRequest, recorded: list[MetricRow], earlier: MetricRow | None, losses: Losses) -> Panel:
     """The one number beside what it is the mean of."""
     rows = []
     for kind, colour in KINDS:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -188,7 +187,7 @@ def _results(
     ]
 
 
-def _chart(request: StationRequest, generated: Tensor, usual: Tensor, limit: float, held_out: bool) -> dict[str, Any]:
+def _chart(request: StationRequest, generated: Tensor, usual: Tensor, limit: float, held_out: bool) -> plots.Chart:
     """How the distances spread, in percent of the unseen and of the generated pictures."""
     high = 1.1 * max(float(generated.max()), float(usual.max()))
     unseen = ("line_held_out", "held-out") if held_out else ("line_training", "data")

@@ -41,7 +41,6 @@ def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel]
         return
     condition, noise, alpha_bar = context.condition(), context.noise(request.seed), context.alpha_bar(request.t)
     x_t = diffusion.add_noise(context.x0, noise, alpha_bar)
-    batch = Batch(context.x0, noise, torch.tensor([request.t], device=context.device), condition)
     inputs = train_eval.PassInput(x_t, request.t, condition)
     network = train_eval.copied(context.model.unet, request["dropout"])
     outputs, guesses = [], []
@@ -53,14 +52,11 @@ def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel]
             yield None
     content = [_twice(request, outputs, guesses), _why(request, *train_eval.layers(network), outputs)]
     yield content
+    config, unet, schedule = context.config, context.model.unet, context.alphas_cumprod.float()
+    batch = Batch(context.x0, noise, torch.tensor([request.t], device=context.device), condition)
     gradients = []
     for training, trainable in ((False, "all"), (True, request["trainable"])):
-        parts = (trainable,)
-        gradients.append(
-            train_eval.gradients(
-                context.config, context.model.unet, batch, context.alphas_cumprod.float(), training, parts
-            )
-        )
+        gradients.append(train_eval.gradients(config, unet, batch, schedule, training, (trainable,)))
         yield None
     content += [_verdict(request, *gradients), _gradients(request, *gradients)]
     yield content

@@ -1,7 +1,6 @@
 """Station 3, adding noise: x_t of the picture at every timestep, and how the schedule mixes it."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch import Tensor
 
@@ -77,11 +76,11 @@ def _strip(context: LearnContext, request: StationRequest, alphas_cumprod: Tenso
     return PicturesPanel("strip", [PictureRow("", images)], request.say("strip"), size="small")
 
 
-def _curves(levels: Levels, t: int, request: StationRequest) -> list[dict[str, Any]]:
+def _curves(levels: Levels, t: int, request: StationRequest) -> list[plots.Chart]:
     last = len(levels.alphas_cumprod) - 1
     at = sorted({round(k * last / (POINTS - 1)) for k in range(POINTS)})
 
-    def line(key: str, colour: str, values: Tensor) -> dict[str, Any]:
+    def line(key: str, colour: str, values: Tensor) -> plots.Line:
         return plots.line(request.say(key), colour, (at, [round(float(values[k]), 4) for k in at]))
 
     mixing = [line("line_signal", "data", levels.signal), line("line_noise", "noise", levels.noise)]

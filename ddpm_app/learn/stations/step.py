@@ -4,7 +4,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.panels import Cell, Panel, Picture, PictureRow, PicturesPanel, TablePanel
 from ddpm_app.learn.probes import blocks
 from ddpm_app.learn.probes.step import Look, Trial
-from ddpm_app.learn.station import StationRequest
+from ddpm_app.learn.station import Memory, StationRequest
 from ddpm_app.train.objective import Batch
 
 COUNT = 4
@@ -44,7 +43,7 @@ class _Experiment:
     seconds: float = 0.0
 
 
-_memories: list[dict[Any, Any]] = []
+_memories: list[Memory] = []
 """Of the viewers that have an experiment, the newest last."""
 
 

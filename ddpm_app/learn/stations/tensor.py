@@ -80,7 +80,7 @@ def _verdict(request: StationRequest, greatest_error: int, x: Tensor) -> Panel:
     return panels.note(request.say("exact"), "good")
 
 
-def _histograms(request: StationRequest, pixels: Tensor, x: Tensor, back: Tensor) -> list[dict]:
+def _histograms(request: StationRequest, pixels: Tensor, x: Tensor, back: Tensor) -> list[plots.Chart]:
     def percentages(values: Tensor, low: float, high: float) -> tuple[list[float], list[float]]:
         middles, shares = histogram(values, low, high, BINS)
         return [round(m, 4) for m in middles], [round(100 * share, 3) for share in shares]

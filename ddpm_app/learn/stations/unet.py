@@ -1,6 +1,6 @@
 """Station 4, inside the UNet: the real model as a map, the feature maps of a chosen block, and how the network is told t."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from markupsafe import Markup
@@ -111,7 +111,7 @@ def _table(traced: dict[str, Block], chosen: str, request: StationRequest) -> Pa
     most = max(block.parameters for block in traced.values())
     total = sum(block.parameters for block in traced.values())
     head = [request.say(f"head_{key}") for key in ("block", "shape", "parameters", "size", "attention")]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for block in traced.values():
         layers = zip(("to_itself", "to_words"), block.attention, strict=True)
         rows.append(
@@ -170,7 +170,7 @@ def _arrow(start: Point, end: Point) -> Markup:
     return _path(f"M{middle} {start[1] + TALL}V{end[1] - 1}" if down else f"M{middle} {start[1]}V{end[1] + TALL + 1}")
 
 
-def _skips(block: Block, places: dict[str, Point], chosen: str) -> Iterator[Markup]:
+def _skips(block: Block, places: Mapping[str, Point], chosen: str) -> Iterator[Markup]:
     """What the block receives: tensors made inside the block across start at its side, the one that came into it above it."""
     top = places[block.name][1]
     for k, skip in enumerate(block.skips):

@@ -93,7 +93,7 @@ def _film(
     condition = _condition_text(context)
     condition_note = panels.note(request.say("asked_for", text=condition), name="asked_for")
     return [
-        panels.film("walk", frames, request.lang, rows, note=note, pace=300),
+        panels.film("walk", frames, request.lang, rows, note, pace=300),
         panels.note(request.say("same_noise")),
         *([condition_note] if condition else []),
         panels.flow(flows, request.lang),
