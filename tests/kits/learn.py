@@ -45,9 +45,6 @@ def context(
     return LearnContext(model, config, None, "tiny", source, own or source.picture(index), None if own else index)
 
 
-bench = context  # as tests/learn/probes call it
-
-
 def open_run(location: pathlib.Path) -> LearnContext:
     """The model of a run's or pipeline's folder with the first picture of its data set, loaded anew."""
     model = loaded.load_model(location)
