@@ -9,6 +9,7 @@ from typing import Any
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.model import locate
+from ddpm_app.runs.records import Coded, RunSnapshot
 from ddpm_app.runs.run import Run
 
 CAPS: dict[str, float] = {
@@ -87,10 +88,10 @@ class AccessPolicy:
         _check_cap(config, "image_size", LATENT_SIZE)
         if config.dataset_name == BUILT_IN:
             return config
-        own = {path.name: path for path in self.uploads_folder(visitor).glob("upload-*")}
-        if not visitor or config.dataset_name not in own:
+        uploads = {path.name: path for path in self.uploads_folder(visitor).glob("upload-*")}
+        if not visitor or config.dataset_name not in uploads:
             raise Problem("public_data", "dataset_name", value=BUILT_IN)
-        return dataclasses.replace(config, dataset_name=str(own[config.dataset_name]))
+        return dataclasses.replace(config, dataset_name=str(uploads[config.dataset_name]))
 
     def check_config(self, config: TrainConfig, visitor: str) -> TrainConfig:
         """As ``check_data`` and ``check_models``, and raises Problem in public mode for settings beyond the caps."""
@@ -108,12 +109,8 @@ class AccessPolicy:
                 raise Problem("public_cap", "vae_channels", value=width, limit=MAX_VAE_CHANNELS)
         widest = max(config.unet_shape.block_out_channels)
         if widest > MAX_CHANNELS:
-            raise Problem(
-                "public_cap",
-                "block_out_channels" if config.block_out_channels else "unet",
-                value=widest,
-                limit=MAX_CHANNELS,
-            )
+            field = "block_out_channels" if config.block_out_channels else "unet"
+            raise Problem("public_cap", field, value=widest, limit=MAX_CHANNELS)
         if config.push_to_hub or config.hub_push_every_save:
             raise Problem("public_hub", "push_to_hub", value=True)
         return config
@@ -133,22 +130,22 @@ class AccessPolicy:
             if value > limit:
                 raise Problem("public_cap", field, value=value, limit=limit)
 
-    # ---- what is told -----------------------------------------------------------------------------------------------
+    # ---- messages ---------------------------------------------------------------------------------------------------
     def redact(self, problem: Problem) -> Problem:
-        """The problem as this page may tell it: in public mode without paths of this server."""
+        """The problem as this page may show it: in public mode without paths of this server."""
         if not self.public:
             return problem
-        return Problem(
-            problem.code, problem.field, **{name: without_folders(value) for name, value in problem.values.items()}
-        )
+        values = {name: without_folders(value) for name, value in problem.values.items()}
+        return Problem(problem.code, problem.field, **values)
 
-    def redact_snapshot(self, snapshot: dict[str, Any]) -> dict[str, Any]:
-        """A run's snapshot whose error, in public mode, tells no paths of this server."""
+    def redact_snapshot(self, snapshot: RunSnapshot) -> RunSnapshot:
+        """A run's snapshot whose error, in public mode, shows no paths of this server."""
         error = snapshot.get("error")
         if not self.public or not error:
             return snapshot
         values = {name: without_folders(value) for name, value in error.get("values", {}).items()}
-        return snapshot | {"error": error | {"values": values}, "traceback": None}
+        redacted: Coded = {**error, "values": values}
+        return {**snapshot, "error": redacted, "traceback": None}
 
 
 def without_folders(value: Any) -> Any:

@@ -1,19 +1,20 @@
-"""The same verbs for the terminal: ``python -m ddpm_app``. Exit status: 0 done, 1 it went wrong, 2 the input was wrong,
-130 Ctrl-C, 143 SIGTERM. What was asked for goes to stdout, all else to stderr."""
+"""The same verbs for the terminal: ``python -m ddpm_app``, or ``ddpm-studio`` where the package is installed. Exit status: 0 done,
+1 it went wrong, 2 the input was wrong, 130 Ctrl-C, 143 SIGTERM. Results go to stdout, all else to stderr."""
 
 import argparse
 import dataclasses
 import difflib
+import functools
 import os
 import pathlib
 import secrets
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ddpm_app import jobs, presets
-from ddpm_app.config import FIELDS, GROUPS, TrainConfig, from_dict, from_json
+from ddpm_app import doctor, jobs, launch, presets, specimens
+from ddpm_app.config import FIELDS, GROUPS, ConfigValues, TrainConfig, from_dict, from_json
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.i18n import problem_text, t
 from ddpm_app.images import image_grid
@@ -22,8 +23,23 @@ from ddpm_app.runs.run import Run
 from ddpm_app.status import POLL_SECONDS
 from ddpm_app.terminal import Screen, drive, follow
 
+if TYPE_CHECKING:
+    from ddpm_app.model.conditioning import Labels, Nothing, Text
+
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
+REQUEST_OPTIONS = (
+    "num_images",
+    "sampler",
+    "num_inference_steps",
+    "eta",
+    "seed",
+    "batch_size",
+    "prompt",
+    "negative_prompt",
+    "guidance_scale",
+)
+"""Options of ``sample`` that are fields of sample.Request."""
 INPUT_CODES = {
     "usage",
     "busy",
@@ -37,26 +53,33 @@ INPUT_CODES = {
 """Problems of what was typed, beside those that name a field."""
 
 
+def program() -> str:
+    """The command as it was typed: the console script's name, or python -m."""
+    name = pathlib.PurePath(sys.argv[0]).stem
+    return name if name == "ddpm-studio" else "python -m ddpm_app"
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with whole option names only, and errors of one line."""
 
     def __init__(self, **options: Any):
         super().__init__(allow_abbrev=False, **options)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise Problem("usage", reason=message)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
     args = argparse.Namespace()
     try:
-        args = _parse(sys.argv[1:] if argv is None else argv)
+        args = _parse(argv)
         status = args.command(args)
         sys.stdout.flush()
         return status
     except Problem as problem:
-        print(_say(problem, args), file=sys.stderr)
+        print(_line_of(problem, args), file=sys.stderr)
         return 2 if problem.field or problem.code in INPUT_CODES else 1
     except (KeyboardInterrupt, Stopped):
         print(t("cli.interrupted"), file=sys.stderr)
@@ -69,11 +92,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _say(problem: Problem, args: argparse.Namespace) -> str:
+def _line_of(problem: Problem, args: argparse.Namespace) -> str:
     """A problem in one line that names fields as they were typed: with dashes, or RUN for a run's name."""
-    typed = {name: f"--{name}" for name in vars(args)} | ({"output_dir": t("cli.run")} if hasattr(args, "run") else {})
+    options = {name: f"--{name}" for name in vars(args)}
+    if hasattr(args, "run"):
+        options["output_dir"] = t("cli.run")
     values = {**problem.values, "field": problem.field}
-    names = {key: typed.get(values[key], values[key]) for key in ("field", "other") if key in values}
+    names = {key: options.get(values[key], values[key]) for key in ("field", "other") if key in values}
     return " ".join(problem_text(Problem(problem.code, **values | names)).split())
 
 
@@ -81,22 +106,23 @@ def _say(problem: Problem, args: argparse.Namespace) -> str:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser, verbs = _parser()
     args, unknown = parser.parse_known_args(argv)
-    if unknown:
+    if args.verb == "app":  # the page has its own options
+        args.options = unknown
+    elif unknown:
         options = [o for action in verbs[args.verb]._actions for o in action.option_strings] if args.verb else []
         close = difflib.get_close_matches(unknown[0], options, 1)
-        raise Problem(
-            "usage", reason=t("cli.unknown_meant" if close else "cli.unknown", option=unknown[0], close="".join(close))
-        )
+        key = "cli.unknown_meant" if close else "cli.unknown"
+        raise Problem("usage", reason=t(key, option=unknown[0], close="".join(close)))
     return args
 
 
 def _parser() -> tuple[Parser, dict[str, Parser]]:
-    parser = Parser(prog="python -m ddpm_app", description=t("cli.about"))
+    parser = Parser(prog=program(), description=t("cli.about"))
     parser.set_defaults(command=lambda _: parser.print_help() or 0)
-    found = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
 
     def verb(name: str, command: Callable[[argparse.Namespace], int], *names: str) -> Parser:
-        new = found.add_parser(name, help=t(f"cli.help_{name}"), description=t(f"cli.help_{name}"))
+        new = verbs.add_parser(name, help=t(f"cli.help_{name}"), description=t(f"cli.help_{name}"))
         for positional in names:
             new.add_argument(positional, metavar=positional.upper())
         new.add_argument(
@@ -105,6 +131,8 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         new.set_defaults(command=command)
         return new
 
+    page = verbs.add_parser("app", help=t("cli.help_app"), add_help=False)
+    page.set_defaults(command=_page)
     verb("presets", _presets)
     train = verb("train", _train)
     train.add_argument("--preset", metavar="|".join(presets.PRESETS), help=t("cli.help_preset", first=presets.FIRST))
@@ -129,7 +157,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
             f"--{name}", type=kind, default=default, required=default is None, help=t(f"cli.specimens_{name}")
         )
     _add_fields(verb("publish", _publish, "run"), HUB_FIELDS)
-    return parser, found.choices
+    return parser, verbs.choices
 
 
 def _add_fields(parser: Parser, names: tuple[str, ...]) -> None:
@@ -171,7 +199,8 @@ def _add_sample_options(parser: Parser) -> None:
     )
 
 
-def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+def _typed(args: argparse.Namespace, names: tuple[str, ...]) -> ConfigValues:
+    """Those of the options ``names`` that were typed."""
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
@@ -183,7 +212,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     """The settings of --config or --preset with the other options put in."""
-    changes = _given(args, tuple(FIELDS))
+    changes = _typed(args, tuple(FIELDS))
     if args.preset and args.config:
         raise Problem("usage", reason=t("cli.preset_and_config"))
     if args.config:
@@ -199,9 +228,9 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    run, longer = registry.find(args.runs_dir, args.run), _given(args, LENGTHS)
+    run, lengths = registry.find(args.runs_dir, args.run), _typed(args, LENGTHS)
     try:
-        return _launch(args, run.config, lambda: jobs.prepare_resume(args.runs_dir, args.run, **longer))
+        return _launch(args, run.config, lambda: jobs.prepare_resume(args.runs_dir, args.run, **lengths))
     except Problem as problem:
         if problem.code != "run_finished":
             raise
@@ -212,6 +241,7 @@ def _resume(args: argparse.Namespace) -> int:
 def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Run]) -> int:
     """Train the run that ``make`` gives. Under torchrun only the first process makes it and talks."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    run = None
     if rank == 0:
         with registry.claim(args.runs_dir):
             run = make()
@@ -221,11 +251,9 @@ def _launch(args: argparse.Namespace, config: TrainConfig, make: Callable[[], Ru
         from ddpm_app.device import resolve_device
 
         PartialState(cpu=resolve_device(config) == "cpu").wait_for_everyone()
-    return (
-        drive(run, args.yes)
-        if rank == 0
-        else follow(registry.find(args.runs_dir, getattr(args, "run", config.output_dir)))
-    )
+    if run:
+        return drive(run, args.yes)
+    return follow(registry.find(args.runs_dir, getattr(args, "run", config.output_dir)))
 
 
 def _stop(args: argparse.Namespace) -> int:
@@ -243,33 +271,19 @@ def _stop(args: argparse.Namespace) -> int:
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
 def _sample(args: argparse.Namespace) -> int:
-    given = _given(
-        args,
-        (
-            "num_images",
-            "sampler",
-            "num_inference_steps",
-            "eta",
-            "seed",
-            "batch_size",
-            "prompt",
-            "negative_prompt",
-            "guidance_scale",
-        ),
-    )
+    options = _typed(args, REQUEST_OPTIONS)
     device = from_dict({"device": args.device})
     from ddpm_app import sample
     from ddpm_app.device import resolve_device
     from ddpm_app.model.loaded import load_model
 
-    given["prompt"] = tuple(given.get("prompt", ()))
-    request = sample.Request(**{"seed": secrets.randbelow(2**32), **given})
+    options["prompt"] = tuple(options.get("prompt", ()))
+    request = sample.Request(**{"seed": secrets.randbelow(2**32), **options})
     model = load_model(args.source, args.weights, resolve_device(device), args.runs_dir)
     request = dataclasses.replace(request, labels=_labels(args, model.conditioning))
-    if "num_images" not in given:  # each that is asked for at least once
-        request = dataclasses.replace(
-            request, num_images=max(request.num_images, len(request.prompt), len(request.labels))
-        )
+    if "num_images" not in options:  # at least one for each text and label
+        most = max(request.num_images, len(request.prompt), len(request.labels))
+        request = dataclasses.replace(request, num_images=most)
     if model.conditioning.kind == "text":
         for end in filter(None, map(model.conditioning.unread, (*request.prompt, request.negative_prompt))):
             print(t("ui.sample.cut", longest=model.conditioning.longest, text=end), file=sys.stderr)
@@ -287,39 +301,41 @@ def _sample(args: argparse.Namespace) -> int:
     return 0
 
 
-ASKING = {"none": (), "labels": ("labels", "guidance_scale"), "text": ("prompt", "negative_prompt", "guidance_scale")}
-"""Options that say what to draw, by what a model is asked by."""
+CONDITION_OPTIONS = {
+    "none": (),
+    "labels": ("labels", "guidance_scale"),
+    "text": ("prompt", "negative_prompt", "guidance_scale"),
+}
+"""Options that say what to draw, by the kind of conditioning that takes them."""
 
 
-def _labels(args: argparse.Namespace, conditioning: Any) -> tuple[int, ...]:
-    """The labels that were typed, by name or number. Raises Problem: "label_unknown", "not_taken" (an option that this model doesn't take)."""
-    given = {name for names in ASKING.values() for name in names if hasattr(args, name)}
-    for name in sorted(given - {*ASKING[conditioning.kind]}):
+def _labels(args: argparse.Namespace, conditioning: "Nothing | Labels | Text") -> tuple[int, ...]:
+    """The labels that were typed, as numbers. Raises Problem: "label_unknown", "not_taken" (an option that this model doesn't take)."""
+    typed = {name for names in CONDITION_OPTIONS.values() for name in names if hasattr(args, name)}
+    for name in sorted(typed - {*CONDITION_OPTIONS[conditioning.kind]}):
         raise Problem("not_taken", name, value=args.source, kind=t(f"cli.asked_by_{conditioning.kind}"))
     if not hasattr(args, "labels"):
         return ()
     numbers = {name: k for k, name in enumerate(conditioning.names)}
-    found = []
+    labels = []
     for part in [args.labels] if args.labels in numbers else args.labels.split(","):  # a name may hold a comma
-        number = numbers.get(part.strip(), part.strip())
+        text = part.strip()
         try:
-            found.append(int(number))
+            label = int(numbers.get(text, text))
         except ValueError:
-            found.append(len(numbers))
-        if not -1 <= found[-1] < len(numbers):
-            known = ", ".join(f"{k} {name}" for name, k in numbers.items())
-            raise Problem("label_unknown", "labels", value=part.strip(), known=known)
-    return tuple(found)
+            label = len(numbers)
+        if not -1 <= label < len(numbers):
+            choices = ", ".join(f"{k} {name}" for name, k in numbers.items())
+            raise Problem("label_unknown", "labels", value=text, known=choices)
+        labels.append(label)
+    return tuple(labels)
 
 
 def _specimens(args: argparse.Namespace) -> int:
-    from ddpm_app import specimens
-
     screen = Screen()
     try:
-        specimens.write(
-            args.count, args.size, args.seed, args.out, lambda done, total: screen.progress("drawing", done, total)
-        )
+        progress = functools.partial(screen.progress, "drawing")
+        specimens.write(args.count, args.size, args.seed, args.out, progress)
     except ValueError as error:  # it names the option
         raise Problem("usage", reason=f"--{error}") from error
     finally:
@@ -329,43 +345,42 @@ def _specimens(args: argparse.Namespace) -> int:
 
 
 # ---- tables and the rest --------------------------------------------------------------------------------------------
-def _table(rows: list[list[str]]) -> None:
+def _print_table(rows: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _presets(args: argparse.Namespace) -> int:
-    named = {field for values in presets.PRESETS.values() for field in values}
+    fields = {field for values in presets.PRESETS.values() for field in values}
     built = [presets.build(name).to_dict() for name in presets.PRESETS]
-    _table(
-        [
-            ["", *presets.PRESETS],
-            *([name, *(str(values[name]) for values in built)] for name in FIELDS if name in named),
-        ]
-    )
+    rows = [[name, *(str(values[name]) for values in built)] for name in FIELDS if name in fields]
+    _print_table([["", *presets.PRESETS], *rows])
     return 0
 
 
 def _runs(args: argparse.Namespace) -> int:
-    found = registry.list_runs(args.runs_dir)
-    if not found:
+    runs = registry.list_runs(args.runs_dir)
+    if not runs:
         print(t("cli.no_runs", path=args.runs_dir))
         return 0
     rows = [[t(f"cli.column_{name}") for name in ("name", "state", "step", "loss", "size", "changed")]]
-    for run in found:
+    for run in runs:
         status = run.status
-        loss = f"{status['loss']:.4f}" if status.get("loss") is not None else ""
+        loss = "" if (value := status.get("loss")) is None else f"{value:.4f}"
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.get("heartbeat", 0)))
         step, size = f"{status['step']}/{status.get('total_steps') or '?'}", f"{run.disk_bytes() / 1e6:.0f} MB"
         rows.append([run.name, status["state"], step, loss, size, changed])
-    _table(rows)
+    _print_table(rows)
+    return 0
+
+
+def _page(args: argparse.Namespace) -> int:
+    launch.main(args.options, prog=f"{program()} app")
     return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from ddpm_app import doctor
-
     return doctor.main(["--runs_dir", str(args.runs_dir)])
 
 
@@ -373,7 +388,7 @@ def _publish(args: argparse.Namespace) -> int:
     from ddpm_app import hub
 
     run = registry.find(args.runs_dir, args.run)
-    config = from_dict(run.config.to_dict() | _given(args, HUB_FIELDS))
+    config = from_dict(run.config.to_dict() | _typed(args, HUB_FIELDS))
     if problem := hub.ready(config):
         raise problem
     run.update_record(config=config.to_dict())

@@ -18,20 +18,20 @@ from ddpm_app.model.pipeline import Model
 from ddpm_app.sample import Request
 
 SHOW_SECONDS = 0.3
+"""At least so long between two sheets under way."""
 
 LIVE_SHARE = 0.2
 """How much of the time may be spent on showing pictures under way."""
 
 LIVE_PICTURES = 64
 
-UNREAD_SHOWN = 160
-"""Characters shown of what the text encoder does not read."""
+UNREAD_LENGTH = 160
+"""Characters that a note quotes of what the text encoder does not read."""
 
 FILM_PIXELS = MAX_PICTURES * 256**2
 """Pixels of one row of a film of latents: decoding great pictures costs more than drawing them."""
 
 
-# ---- drawing --------------------------------------------------------------------------------------------------------
 @dataclasses.dataclass
 class DrawingProgress:
     """How far drawing is: ``step`` of ``total``, pictures finished so far, and now and then a sheet of all as they look."""
@@ -45,18 +45,18 @@ class DrawingProgress:
 def draw_rows(model: Model, requests: list[tuple[str, Request]], recorder: FilmRecorder) -> Iterator[DrawingProgress]:
     """Draw the rows one after the other. What the film and the sheet under way show is decoded here, where the device is held."""
     finished: list[Image.Image] = []
-    shown, pause, columns = 0.0, SHOW_SECONDS, requests[0][1].num_images if len(requests) > 1 else None
+    last_sheet, pause, columns = 0.0, SHOW_SECONDS, requests[0][1].num_images if len(requests) > 1 else None
     for r, (_, request) in enumerate(requests):
         for frame, done in sample.draw(model, request):
             so_far, live = [*finished, *done], None
             if frame.step <= request.num_inference_steps and (room := recorder.wants(frame.step)):
                 room = min(room, max(1, recorder.pictures // len(requests)))
                 recorder.add(frame.step, frame.timestep, film_rows(model, frame.x[:room], frame.x0[:room]))
-            if (began := time.monotonic()) - shown > pause:
-                begun = to_images(model.codec.decode(frame.x0)) if frame.step % request.num_inference_steps else []
-                live = image_grid([*so_far[-LIVE_PICTURES:], *begun], columns)
-                shown = time.monotonic()
-                pause = max(SHOW_SECONDS, (shown - began) / LIVE_SHARE)
+            if (start := time.monotonic()) - last_sheet > pause:
+                guesses = to_images(model.codec.decode(frame.x0)) if frame.step % request.num_inference_steps else []
+                live = image_grid([*so_far[-LIVE_PICTURES:], *guesses], columns)
+                last_sheet = time.monotonic()
+                pause = max(SHOW_SECONDS, (last_sheet - start) / LIVE_SHARE)
             yield DrawingProgress(r * frame.total + frame.step, len(requests) * frame.total, so_far, live)
         finished = so_far
 
@@ -92,23 +92,24 @@ def latents_note(model: Model, lang: str) -> str:
 
 def conditions_drawn(model: Model, request: Request) -> list[str]:
     """What each picture of a request shows, where it isn't the same for all: the name of its label, or its text."""
-    kind, count = model.conditioning.kind, request.num_images
+    conditioning = model.conditioning
     turn: list[str] = []
-    if kind == "labels":
-        names = [*model.conditioning.names, ""]  # -1, no label, takes the last
+    if conditioning.kind == "labels":
+        names = [*conditioning.names, ""]  # -1, no label, takes the last
         turn = [names[k] for k in request.labels or range(len(names) - 1)]
-    elif kind == "text" and len(request.prompt) > 1:
+    elif conditioning.kind == "text" and len(request.prompt) > 1:
         turn = list(request.prompt)
-    return [turn[k % len(turn)] if turn else "" for k in range(count)]
+    return [turn[k % len(turn)] if turn else "" for k in range(request.num_images)]
 
 
 def truncated_prompts(model: Model, requests: list[tuple[str, Request]], lang: str) -> list[str]:
     """A line for each text of which the encoder doesn't see the end."""
-    if model.conditioning.kind != "text":
+    conditioning = model.conditioning
+    if conditioning.kind != "text":
         return []
     texts = dict.fromkeys(
         text for _, request in requests for text in (*request.prompt[: request.num_images], request.negative_prompt)
     )
-    unread = [model.conditioning.unread(text) for text in texts]
-    ends = [textwrap.shorten(end, UNREAD_SHOWN, placeholder=" ...") for end in unread if end]
-    return [t("ui.sample.cut", lang, longest=model.conditioning.longest, text=end) for end in ends]
+    unread = [conditioning.unread(text) for text in texts]
+    ends = [textwrap.shorten(end, UNREAD_LENGTH, placeholder=" ...") for end in unread if end]
+    return [t("ui.sample.cut", lang, longest=conditioning.longest, text=end) for end in ends]

@@ -3,6 +3,7 @@
 from __future__ import annotations  # the doctor also runs on a Python that is too old for the rest
 
 import errno
+from typing import Any
 
 
 class Problem(Exception):
@@ -12,7 +13,7 @@ class Problem(Exception):
     problems found by the same check.
     """
 
-    def __init__(self, code: str, field: str | None = None, **values):
+    def __init__(self, code: str, field: str | None = None, **values: Any):
         super().__init__(code)
         self.code = code
         self.field = field
@@ -20,17 +21,16 @@ class Problem(Exception):
         self.also: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
-        told = ", ".join(
-            f"{name}={value!r}" for name, value in {"field": self.field, **self.values}.items() if value is not None
-        )
-        return f"{self.code} ({told})" if told else self.code
+        values = {"field": self.field, **self.values}
+        details = ", ".join(f"{name}={value!r}" for name, value in values.items() if value is not None)
+        return f"{self.code} ({details})" if details else self.code
 
 
 class Stopped(Exception):
     """Raised inside long work (a download, a cache being built, a step) when the person asked to stop."""
 
 
-def as_problem(error: Exception) -> Problem:
+def as_problem(error: BaseException) -> Problem:
     """Any error as a Problem, so that there are words for it."""
     return error if isinstance(error, Problem) else Problem("crash", reason=f"{type(error).__name__}: {error}")
 
@@ -41,10 +41,7 @@ def explain(error: BaseException) -> Problem:
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Problem("save_failed", reason=error.strerror)
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):  # torch's ways
+    is_torch_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError) or is_torch_memory:
         return Problem("out_of_memory", "train_batch_size")
-    return Problem("crash", reason=f"{type(error).__name__}: {error}")
+    return as_problem(error)

@@ -1,6 +1,6 @@
 """Films with a slider that moves in the browser, as values: how a preview grew, and how noise became a picture."""
 
-from typing import Any
+from typing import TypedDict, Unpack
 
 from PIL import Image
 
@@ -16,13 +16,40 @@ ROWS = (("latents", "noise"), ("noisy", "noise"), ("guess", "prediction"))
 """What the rows of a film show, and in which colour they are named; of a model in pixels the last two."""
 
 
-def film_value(name: str, alt: str, lang: str = "en", **options: Any) -> dict[str, Any]:
-    """A value for ``player``. Where ``name`` stays, the viewer's place stays.
+class Frame(TypedDict):
+    """A picture as a data URI, and the words below it."""
 
-    Options: ``frames``, dicts of "caption" and "src"; or ``steps``, the keys of the pictures, with one ``caption`` where {}
-    stands for the step; ``rows`` [(label, colour)] beside the picture, a ``note`` below it, ``pace`` in ms per frame, ``autoplay``;
-    ``made``, which tells the pictures of two films of one name apart.
+    caption: str
+    src: str
+
+
+class FilmOptions(TypedDict, total=False):
+    """What a film shows: ``frames``; or ``steps``, the keys of the pictures, with one ``caption`` where {} stands for the step.
+
+    ``rows``: (label, colour) of each row of the picture; ``note``: a sentence below it; ``pace``: ms per frame; ``made``: what tells
+    the pictures of two films of one name apart.
     """
+
+    frames: list[Frame]
+    steps: list[int]
+    caption: str
+    rows: list[tuple[str, str]]
+    note: str
+    pace: int
+    autoplay: bool
+    made: str
+
+
+class FilmValue(FilmOptions):
+    """A value of ui.components.film. As long as ``name`` is the same, the viewer stays at the same frame."""
+
+    name: str
+    alt: str
+    words: dict[str, str]
+
+
+def film_value(name: str, alt: str, lang: str = "en", **options: Unpack[FilmOptions]) -> FilmValue:
+    """A film under its ``name``; ``alt`` describes the picture to those who don't see it."""
     return {
         "name": name,
         "alt": alt,
@@ -33,47 +60,45 @@ def film_value(name: str, alt: str, lang: str = "en", **options: Any) -> dict[st
 
 class FilmRecorder:
     """Collects the film of a denoising: at most ``MAX_FRAMES`` frames of ``pictures`` (at most ``MAX_PICTURES``) pictures. Each frame
-    is some rows of pictures, what is noisy above what is guessed of it; pictures of a drawing that comes later stand to the right."""
+    is two or three rows of pictures, what is noisy above what is guessed of it; pictures of a later drawing stand to the right."""
 
     def __init__(self, steps: int, pictures: int = MAX_PICTURES):
-        wanted = min(steps, MAX_FRAMES)
-        self._keep = {1 + round(k * (steps - 1) / max(1, wanted - 1)) for k in range(wanted)}
-        self._taken: dict[int, tuple[int, list[list[Image.Image]]]] = {}
+        count = min(steps, MAX_FRAMES)
+        self._steps = {1 + round(k * (steps - 1) / max(1, count - 1)) for k in range(count)}
+        self._frames: dict[int, tuple[int, list[list[Image.Image]]]] = {}
         self.steps, self.pictures = steps, pictures
 
     def wants(self, step: int) -> int:
         """How many more pictures of ``step`` (from 1) have a place in the film."""
-        if step not in self._keep:
+        if step not in self._steps:
             return 0
-        return self.pictures - (len(self._taken[step][1][0]) if step in self._taken else 0)
+        return self.pictures - (len(self._frames[step][1][0]) if step in self._frames else 0)
 
     def add(self, step: int, timestep: int, rows: list[list[Image.Image]]) -> None:
-        """Take pictures of a ``step`` that is wanted."""
+        """Add pictures of a ``step`` that ``wants`` more: rows of one length."""
         rows = [[_small(image) for image in row[: self.wants(step)]] for row in rows]
-        taken = self._taken.setdefault(step, (timestep, [[] for _ in rows]))[1]
-        for row, images in zip(taken, rows, strict=True):
+        frame = self._frames.setdefault(step, (timestep, [[] for _ in rows]))[1]
+        for row, images in zip(frame, rows, strict=True):
             row += images
 
-    def film_value(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> dict[str, Any]:
-        """The film as a value for ``player``. Three rows are those of a latent model: latents, noisy, guessed."""
-        frames = [
+    def film_value(self, name: str, lang: str = "en", autoplay: bool = True, note: str = "") -> FilmValue:
+        """The film as a value for ui.components.film. Three rows are those of a latent model: latents, noisy, guessed."""
+        frames: list[Frame] = [
             {
                 "caption": t("ui.film.caption", lang, step=step, total=self.steps, timestep=timestep),
                 "src": data_uri(rows_grid(rows), small=True),
             }
-            for step, (timestep, rows) in sorted(self._taken.items())
+            for step, (timestep, rows) in sorted(self._frames.items())
         ]
-        count = len(next(iter(self._taken.values()))[1]) if self._taken else 2
-        rows = [(t(f"ui.film.{key}", lang), colour) for key, colour in ROWS[-count:]]
+        count = len(next(iter(self._frames.values()))[1]) if self._frames else 2
+        labels = [(t(f"ui.film.{key}", lang), colour) for key, colour in ROWS[-count:]]
         return film_value(
-            name, t("ui.film.alt", lang), lang, frames=frames, rows=rows, pace=160, autoplay=autoplay, note=note
+            name, t("ui.film.alt", lang), lang, frames=frames, rows=labels, pace=160, autoplay=autoplay, note=note
         )
 
 
 def _small(image: Image.Image) -> Image.Image:
     scale = SIDE / max(image.size)
-    return (
-        image
-        if scale >= 1
-        else image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-    )
+    if scale >= 1:
+        return image
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)

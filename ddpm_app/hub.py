@@ -2,18 +2,26 @@
 
 import contextlib
 import io
-import json
 import pathlib
-import re
 from collections.abc import Iterator
-from typing import Any
+
+import huggingface_hub
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelCardData
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
 
 from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import t
+from ddpm_app.model.describe import describe_folder, is_autoencoder
+from ddpm_app.model.locate import HUB_ID
 from ddpm_app.runs.run import Run
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TAGS = ["diffusion-models-class", "ddpm-studio"]
 TASKS = {"text": "text-to-image", "labels": "unconditional-image-generation", "none": "unconditional-image-generation"}
 OWN = ', custom_pipeline="{repo}", trust_remote_code=True'
@@ -35,11 +43,9 @@ LOCAL_FIELDS = ("output_dir", "dataset_name", "device", "threads")
 def ready(config: TrainConfig) -> Problem | None:
     """Why nothing can be published under these settings: "hub_placeholder" or "not_logged_in"; None when nothing hinders.
     The code has words both as a problem and as a notice."""
-    from huggingface_hub import get_token
-
     if config.hub_model_id == PLACEHOLDER_HUB_ID or not HUB_ID.fullmatch(config.hub_model_id):
         return Problem("hub_placeholder", "hub_model_id", value=config.hub_model_id)
-    if get_token() is None:
+    if huggingface_hub.get_token() is None:
         return Problem("not_logged_in")
     return None
 
@@ -47,44 +53,37 @@ def ready(config: TrainConfig) -> Problem | None:
 def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> str:
     """Upload the pipeline folder, the card and its two pictures; returns the address. ``token`` None takes the login's.
 
-    The repository is made if it isn't there, private as ``hub_private_repo`` says (None: as the organisation's default). One
-    that exists keeps its visibility; where it is public and private was asked for, nothing is uploaded.
+    The repository is made if there is none, private as ``hub_private_repo`` says (None: as the organisation's default). One
+    that exists keeps its visibility; where it is public and should be private, nothing is uploaded.
     Raises Problem: "no_snapshot", "not_logged_in", "hub_not_private", "hub_refused", "hub_offline".
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, get_token
-
     config = run.config
     if not run.pipeline.is_dir():
         raise Problem("no_snapshot", value=run.name)
-    token = token or get_token()
+    token = token or huggingface_hub.get_token()
     if token is None:
         raise Problem("not_logged_in")
     api = HfApi(endpoint=endpoint, token=token)
-    with _told():
+    with hub_errors():
         url = api.create_repo(config.hub_model_id, private=config.hub_private_repo, exist_ok=True)
         if config.hub_private_repo and not api.model_info(url.repo_id).private:
             raise Problem("hub_not_private", "hub_private_repo", value=url.repo_id)
-        files = {p.relative_to(run.pipeline).as_posix(): p for p in sorted(run.pipeline.rglob("*")) if p.is_file()}
-        files |= _pictures(run)
-        files["README.md"] = model_card(
-            run, url.repo_id, [name for name in files if name.startswith("images/")]
-        ).encode()
+        pictures = _pictures(run)
+        files: dict[str, pathlib.Path | bytes] = {
+            path.relative_to(run.pipeline).as_posix(): path
+            for path in sorted(run.pipeline.rglob("*"))
+            if path.is_file()
+        }
+        files |= pictures
+        files["README.md"] = model_card(run, url.repo_id, list(pictures)).encode()
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         api.create_commit(url.repo_id, operations, commit_message=t("hub.commit", step=run.status["step"]))
     return str(url)
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Turns what the Hub or the network answers into a Problem."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-    )
-
+def hub_errors() -> Iterator[None]:
+    """Turns what the Hub or the network answers into a Problem: "not_logged_in", "hub_refused" or "hub_offline"."""
     try:
         yield
     except LocalTokenNotFoundError as error:
@@ -96,44 +95,40 @@ def _told() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    said = getattr(error, "server_message", None) or str(error)
-    return said.strip().splitlines()[0] if said.strip() else type(error).__name__
+    message = (getattr(error, "server_message", None) or str(error)).strip()
+    return message.splitlines()[0] if message else type(error).__name__
 
 
 def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
     """README.md of the repository: licence, data, pictures, how to load it, and the settings."""
-    from huggingface_hub import ModelCard, ModelCardData
-
-    config, data = run.config, run.record.get("data", {})
-    kind, plan = data.get("kind", "folder"), run.plan or {}
-    index = _index(run)
-    condition = "text" if index.get("tokenizer", [None])[0] else "labels" if "id2label" in index else "none"
+    config, plan = run.config, run.plan or {}
+    data_kind = run.record.get("data", {}).get("kind", "folder")
+    info = describe_folder(run.pipeline)
+    coder = is_autoencoder(run.pipeline)
     meta = ModelCardData(
         license=config.hub_license or None,
         library_name="diffusers",
-        pipeline_tag=TASKS[condition] if index else None,
+        pipeline_tag=None if coder else TASKS[info.conditioning],
         tags=TAGS,
-        datasets=config.dataset_name if kind == "hub" else None,
+        datasets=config.dataset_name if data_kind == "hub" else None,
     )
     rows = [
         f"| {name} | {_last_name(value) if name in PART_FIELDS else value} |"
         for name, value in config.to_dict().items()
         if value is not None and name not in LOCAL_FIELDS and "hub" not in name
     ]
-    name = index.get("_class_name", "autoencoder")
-    loader, more, call = (
-        part.format(repo=repo_id, prompt="a butterfly") for part in USES[condition if isinstance(name, list) else name]
-    )
+    use = "autoencoder" if coder else info.conditioning if info.own else info.pipeline
+    loader, more, call = (part.format(repo=repo_id, prompt="a butterfly") for part in USES[use])
     text = t(
         "hub.card",
         repo=repo_id,
         name=run.name,
         size=config.image_size,
-        what=t(f"hub.what_{condition if index else 'autoencoder'}"),
+        what=t(f"hub.what_{'autoencoder' if coder else info.conditioning}"),
         loader=loader,
         more=more,
         call=call,
-        data=t(f"hub.data_{kind}", value=config.dataset_name),
+        data=t(f"hub.data_{data_kind}", value=config.dataset_name),
         images=plan.get("images", "?"),
         step=run.status["step"],
         steps=plan.get("total_steps", "?"),
@@ -147,21 +142,14 @@ def _last_name(place: str) -> str:
     return place if HUB_ID.fullmatch(place) else pathlib.PurePath(place).name
 
 
-def _index(run: Run) -> dict[str, Any]:
-    """model_index.json of the run's pipeline; an autoencoder has none."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((run.pipeline / "model_index.json").read_text(encoding="utf-8"))
-    return {}
-
-
 def _pictures(run: Run) -> dict[str, bytes]:
     """The newest preview grid and the loss curves, as PNG, by their name in the repository."""
-    found = {}
+    pictures = {}
     if run.samples:
-        found["images/samples.png"] = run.samples[-1].read_bytes()
+        pictures["images/samples.png"] = run.samples[-1].read_bytes()
     if curves := loss_curves(run):
-        found["images/loss.png"] = curves
-    return found
+        pictures["images/loss.png"] = curves
+    return pictures
 
 
 def loss_curves(run: Run) -> bytes | None:

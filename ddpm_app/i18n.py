@@ -7,7 +7,9 @@ from typing import Any
 
 from ddpm_app.errors import Problem
 
-ASSETS = pathlib.Path(__file__).resolve().parent.parent / "assets"
+PACKAGE = pathlib.Path(__file__).resolve().parent
+ASSETS = next((path for path in (PACKAGE / "assets", PACKAGE.parent / "assets") if path.is_dir()), PACKAGE / "assets")
+"""Inside an installed package, beside it in the source tree."""
 LANGUAGES = ("en", "zh")
 
 
@@ -17,15 +19,14 @@ def text_table(lang: str = "en") -> dict[str, str]:
     return json.loads((ASSETS / "i18n" / f"{lang}.json").read_text(encoding="utf-8"))
 
 
-def t(key: str, lang: str = "en", **values) -> str:
+def t(key: str, lang: str = "en", **values: Any) -> str:
     """The sentence of ``key`` with ``{name}`` placeholders filled from ``values``.
 
     Raises KeyError when the English table lacks the key or a value is missing, so that a typing error can't reach a page.
     """
-    words = text_table(lang if lang in LANGUAGES else "en").get(key) or text_table("en")[key]
-    return (
-        words if key.startswith("field.") else words.format(**values)
-    )  # a setting's help may show the braces that its value takes
+    text = text_table(lang if lang in LANGUAGES else "en").get(key) or text_table("en")[key]
+    # a setting's help may show the braces that its value takes
+    return text if key.startswith("field.") else text.format(**values)
 
 
 def problem_text(problem: Problem, lang: str = "en") -> str:
@@ -55,7 +56,7 @@ def format_duration(seconds: float, lang: str = "en") -> str:
 
 def format_bytes(count: float) -> str:
     """A number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
-    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if count >= size), ("kB", 1e3))
+    unit, size = ("GB", 1e9) if count >= 1e9 else ("MB", 1e6) if count >= 1e6 else ("kB", 1e3)
     return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
 
 

@@ -1,4 +1,4 @@
-"""Sheets of pictures, plain or with captions, and pictures as data URIs."""
+"""Grids of pictures, plain or with captions, and pictures as data URIs."""
 
 import base64
 import io
@@ -7,7 +7,7 @@ import math
 from PIL import Image, ImageDraw, ImageFont
 
 SMALLEST, GREATEST = 96, 256
-"""Sides between which pictures stand on a sheet: small ones are blown up with hard edges, great ones scaled down."""
+"""Sides between which pictures stand on a captioned grid: small ones are blown up with hard edges, great ones scaled down."""
 CAPTION_WIDTH, FONT_SIZE, GAP = 150, 15, 4
 CHINESE_FONTS = (
     "NotoSansCJK-Regular.ttc",
@@ -23,8 +23,8 @@ CHINESE_FONTS = (
 def captioned_grid(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
     """Rows of pictures of one size on a white sheet, each with its caption on the left."""
     font = _font("".join(caption for caption, _ in rows))
-    width, height = _fitted(*rows[0][1][0].size)
-    captions = [_wrapped(caption, font) for caption, _ in rows]
+    width, height = _cell_size(*rows[0][1][0].size)
+    captions = [_wrap(caption, font) for caption, _ in rows]
     left = 3 * GAP + math.ceil(max(font.getlength(line) for lines in captions for line in lines))
     columns = max(len(images) for _, images in rows)
     sheet = Image.new("RGB", (left + columns * (width + GAP), len(rows) * (height + GAP) - GAP), "white")
@@ -33,7 +33,7 @@ def captioned_grid(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
         top = r * (height + GAP)
         pen.multiline_text(
             (left - 2 * GAP, top + height / 2),
-            "\n".join(_shortened(lines, height)),
+            "\n".join(_shorten(lines, height)),
             "#1f1d1a",
             font,
             "rm",
@@ -45,9 +45,9 @@ def captioned_grid(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
     return sheet
 
 
-def _font(told: str) -> ImageFont.FreeTypeFont:
-    """Pillow's own font, or, for a text with characters beyond Latin, the first of this system's that is there."""
-    for name in CHINESE_FONTS if any(ord(letter) > 0x2000 for letter in told) else ():
+def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, or, for a text with characters beyond Latin, the first of CHINESE_FONTS that this system has."""
+    for name in CHINESE_FONTS if any(ord(letter) > 0x2000 for letter in text) else ():
         try:
             return ImageFont.truetype(name, FONT_SIZE)
         except OSError:
@@ -55,7 +55,8 @@ def _font(told: str) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(FONT_SIZE)
 
 
-def _fitted(width: int, height: int) -> tuple[int, int]:
+def _cell_size(width: int, height: int) -> tuple[int, int]:
+    """The size at which a picture stands on a captioned grid."""
     side = max(width, height)
     if side > GREATEST:
         return max(1, width * GREATEST // side), max(1, height * GREATEST // side)
@@ -63,7 +64,7 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
     return width * times, height * times
 
 
-def _wrapped(caption: str, font: ImageFont.FreeTypeFont) -> list[str]:
+def _wrap(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     """The caption in lines that fit beside the pictures; a word longer than that is cut."""
     lines = [""]
     for word in caption.split() or [""]:
@@ -77,20 +78,34 @@ def _wrapped(caption: str, font: ImageFont.FreeTypeFont) -> list[str]:
     return lines
 
 
-def _shortened(lines: list[str], height: int) -> list[str]:
+def _shorten(lines: list[str], height: int) -> list[str]:
     """As many lines as a row is high, with dots where some are left out."""
     most = max(1, height // (FONT_SIZE + 4))
     return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1].rpartition(" ")[0] + " ..."]
 
 
-def image_grid(images: list[Image.Image], columns: int | None = None, gap: int = 2) -> Image.Image:
+GRID_GAP = 2
+"""Pixels between two pictures of ``image_grid``."""
+
+
+def image_grid(images: list[Image.Image], columns: int | None = None, gap: int = GRID_GAP) -> Image.Image:
     """All pictures on one white sheet, ``columns`` (default: about square) to a row."""
     columns = columns or math.ceil(math.sqrt(len(images)))
-    width, height = images[0].size
-    rows = math.ceil(len(images) / columns)
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
-    for k, image in enumerate(images):
-        sheet.paste(image, (k % columns * (width + gap), k // columns * (height + gap)))
+    rows = [images[k : k + columns] for k in range(0, len(images), columns)]
+    return _paste(rows, columns, gap, "RGB", "white")
+
+
+def rows_grid(rows: list[list[Image.Image]], gap: int = 1) -> Image.Image:
+    """Rows of pictures of one size on a transparent sheet."""
+    return _paste(rows, max(map(len, rows)), gap, "RGBA", "#0000")
+
+
+def _paste(rows: list[list[Image.Image]], columns: int, gap: int, mode: str, background: str) -> Image.Image:
+    width, height = rows[0][0].size
+    sheet = Image.new(mode, (columns * (width + gap) - gap, len(rows) * (height + gap) - gap), background)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            sheet.paste(image.convert(mode), (c * (width + gap), r * (height + gap)))
     return sheet
 
 
@@ -101,19 +116,14 @@ EXACT_PIXELS = 24_000
 def data_uri(image: Image.Image, small: bool = False) -> str:
     """A picture as a data URI: PNG, or with ``small`` WebP, which loses a little where the picture is large."""
     file = io.BytesIO()
+    if not small:
+        image.save(file, "PNG")
+        return encoded_uri(file.getvalue(), "png")
     exact = image.width * image.height <= EXACT_PIXELS
-    image.save(file, "WEBP", lossless=exact, quality=50 if exact else 85, method=2) if small else image.save(
-        file, "PNG"
-    )
-    return f"data:image/{'webp' if small else 'png'};base64,{base64.b64encode(file.getvalue()).decode()}"
+    image.save(file, "WEBP", lossless=exact, quality=50 if exact else 85, method=2)
+    return encoded_uri(file.getvalue(), "webp")
 
 
-def rows_grid(rows: list[list[Image.Image]], gap: int = 1) -> Image.Image:
-    """Rows of pictures of one size on a transparent sheet."""
-    width, height = rows[0][0].size
-    columns = max(map(len, rows))
-    result = Image.new("RGBA", (columns * (width + gap) - gap, len(rows) * (height + gap) - gap))
-    for r, row in enumerate(rows):
-        for c, image in enumerate(row):
-            result.paste(image.convert("RGBA"), (c * (width + gap), r * (height + gap)))
-    return result
+def encoded_uri(content: bytes, kind: str) -> str:
+    """A picture's file as a data URI; ``kind`` is its format: "png", "webp", ..."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,15 +1,16 @@
-"""The one background thread that trains, and the lock by which training and sampling share the device."""
+"""The one background thread that trains."""
 
 import contextlib
 import pathlib
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Unpack
 
-from ddpm_app.config import TrainConfig, from_dict
+from ddpm_app.config import ConfigValues, TrainConfig, from_dict
 from ddpm_app.errors import Problem, Stopped, explain
 from ddpm_app.runs import registry
+from ddpm_app.runs.records import Coded, Status
 from ddpm_app.runs.run import Run
 from ddpm_app.status import RunControl, StatusWriter
 from ddpm_app.train import events
@@ -31,30 +32,30 @@ def work(run: Run, control: RunControl) -> Iterator[Event]:
 
     Problems and crashes end in status.json (state "failed", the problem's code and values, the traceback) and are raised.
     """
-    meter = StatusWriter(run)
+    status = StatusWriter(run)
     try:
         engine()
         from ddpm_app.train.loop import train
 
         for event in train(run.config, run, control):
-            meter.follow(event, control)
+            status.follow(event, control)
             yield event
     except Stopped:
         run.update_status(state="stopped", phase=None)
         yield events.Ended(run.status["step"], "stopped")
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-            _last_words(run, state="interrupted")
+            _last_words(run, phase=None, state="interrupted")
         else:
             problem = explain(error)
-            told = {"code": problem.code, "field": problem.field, "values": problem.values}
-            _last_words(run, state="failed", error=told, traceback=traceback.format_exc())
+            run_error: Coded = {"code": problem.code, "field": problem.field, "values": problem.values}
+            _last_words(run, phase=None, state="failed", error=run_error, traceback=traceback.format_exc())
         raise
 
 
-def _last_words(run: Run, **news: Any) -> None:
+def _last_words(run: Run, **news: Unpack[Status]) -> None:
     try:
-        run.update_status(phase=None, **news)
+        run.update_status(**news)
     except OSError:  # no room even for that; a run without a status reads as interrupted and not as busy for ever
         (run.path / "status.json").unlink(missing_ok=True)
 
@@ -71,7 +72,7 @@ class Jobs:
         with registry.claim(self.runs_dir):
             return self._launch(registry.create(self.runs_dir, config, owner))
 
-    def resume(self, name: str, owner: str | None = None, **longer: Any) -> Run:
+    def resume(self, name: str, owner: str | None = None, **longer: float | str | None) -> Run:
         """Go on with a run from its last checkpoint. ``longer``: a new max_train_steps, num_epochs or max_train_minutes.
 
         Raises Problem: "busy", "run_missing", "run_finished" (nothing is left to do), or a field's own.
@@ -96,7 +97,7 @@ def _drain(run: Run) -> None:
             pass
 
 
-def prepare_resume(runs_dir: pathlib.Path, name: str, owner: str | None = None, **longer: Any) -> Run:
+def prepare_resume(runs_dir: pathlib.Path, name: str, owner: str | None = None, **longer: float | str | None) -> Run:
     """Make a run ready to go on. Raises Problem: "run_missing", "run_busy", "run_finished", "run_broken"."""
     run = registry.find(runs_dir, name)
     if run.active:
@@ -109,12 +110,11 @@ def prepare_resume(runs_dir: pathlib.Path, name: str, owner: str | None = None, 
     return run
 
 
-def extend(run: Run, **longer: Any) -> None:
+def extend(run: Run, **longer: float | str | None) -> None:
     """Give a run more steps: a new max_train_steps or num_epochs for the whole run, or max_train_minutes on top."""
     engine()
     from ddpm_app.train.plan import lengthened
 
-    lengths = {"max_train_steps": None, "max_train_minutes": None}
+    lengths: ConfigValues = {"max_train_steps": None, "max_train_minutes": None}
     config = from_dict(run.config.to_dict() | lengths | longer)
-    plan = lengthened(run, config)
-    run.update_record(config=config.to_dict(), plan=plan)
+    run.update_record(config=config.to_dict(), plan=lengthened(run, config))

@@ -3,26 +3,26 @@
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ddpm_app.access import UPLOAD_MB
 
+HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
+"""Host names of a page for this machine alone."""
 WARM_AFTER_SECONDS = 3
 """torch is imported this long after the page is up, so that the first page doesn't wait for it."""
 
 
-def options(argv: list[str] | None = None) -> argparse.Namespace:
+def options(argv: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """The command line. Exits with 2 and one line when the page would be open to strangers without being asked for."""
-    parser = argparse.ArgumentParser(description="Train a diffusion model in the browser and watch it learn.")
-    parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to poll_requests on"
-    )
-    parser.add_argument(
-        "--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", 7860), help="first port to try"
-    )
+    environment = os.environ
+    host, port = environment.get("GRADIO_SERVER_NAME", "127.0.0.1"), environment.get("GRADIO_SERVER_PORT", 7860)
+    parser = argparse.ArgumentParser(prog, description="Train a diffusion model in the browser and watch it learn.")
+    parser.add_argument("--host", default=host, help="address to listen on")
+    parser.add_argument("--port", type=int, default=port, help="first port to try")
     parser.add_argument("--runs_dir", default="runs", help="folder that holds the runs")
     parser.add_argument("--share", action="store_true", help="make a public gradio.live link")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")
@@ -46,49 +46,27 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def _refuse(line: str) -> None:
+def _refuse(line: str) -> NoReturn:
     print(line, file=sys.stderr)
     raise SystemExit(2)
 
 
-# ---- Host names --------------------------------------------------------------------------------------------------------
-class HostCheck:
-    """Answers only requests whose Host is one this server was started for. Without it a stranger's web page whose name is
-    made to point at this machine (DNS rebinding) counts as the same origin and could drive the studio."""
-
-    NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
-
-    def __init__(self, app: ASGIApp):
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and not self.allowed(
-            dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        ):
-            await PlainTextResponse("Unknown Host", status_code=421)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def allowed(self, host: str) -> bool:
-        name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
-        return name in self.NAMES
-
-
 def host_check(opened: bool) -> list[Middleware]:
-    """The middleware for ``launch(app_kwargs=...)``. A page opened to others goes by names that nobody here knows (a proxy's, a
-    Space's), and is guarded by its password or by the rules of public mode: only one for this machine alone is checked."""
-    return [] if opened else [Middleware(HostCheck)]
+    """The middleware for ``launch(app_kwargs=...)`` that answers only requests whose Host is this machine. Without it a stranger's
+    web page whose name is made to point at this machine (DNS rebinding) counts as the same origin and could drive the studio.
+
+    A page opened to others goes by names that nobody here knows (a proxy's, a Space's), and is guarded by its password or by the
+    rules of public mode: only one for this machine alone is checked."""
+    return [] if opened else [Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)]
 
 
-# ---- the launch ---------------------------------------------------------------------------------------------------------
-def main(argv: list[str] | None = None) -> None:
-    args = options(argv)
+def main(argv: list[str] | None = None, prog: str | None = None) -> None:
+    """Serve the page until it is stopped. ``argv``: see ``options``; ``prog``: the command's name in its help."""
+    args = options(argv, prog)
     os.environ["MPLBACKEND"] = "agg"
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = (
-        args.host,
-        str(args.port),
-    )  # gradio tries the ports from here on
+    # gradio tries the ports from here on
+    os.environ["GRADIO_SERVER_NAME"], os.environ["GRADIO_SERVER_PORT"] = args.host, str(args.port)
 
     from ddpm_app.ui import language, page, theme
 

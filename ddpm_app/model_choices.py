@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-from typing import Any
 
 from ddpm_app.access import AccessPolicy
 from ddpm_app.errors import Problem
@@ -11,6 +10,7 @@ from ddpm_app.model import locate
 from ddpm_app.model.describe import ModelInfo, describe_cached, describe_folder, pipeline_folder
 from ddpm_app.runs import registry
 from ddpm_app.runs.monitor import RunMonitor
+from ddpm_app.runs.records import RunSnapshot, RunSummary
 from ddpm_app.runs.run import Run
 
 OTHER = "other"
@@ -27,14 +27,11 @@ class ModelChoices:
     def options(self, lang: str) -> list[tuple[str, str]]:
         """(label, choice) of everything one can draw with."""
         shipped = [(t("ui.sample.shipped", lang, name=name), f"shipped:{name}") for name in locate.shipped_pipelines()]
-        saved = [
-            (
-                t("ui.sample.run", lang, name=run["name"], size=run["config"].get("image_size", "?")),
-                f"run:{run['name']}",
-            )
-            for run in self.monitor.summaries()
-            if makes_pictures(run) and (run["saved"] or run["active"])
-        ]
+        saved = []
+        for run in self.monitor.summaries():
+            if makes_pictures(run) and (run["saved"] or run["active"]):
+                name, size = run["name"], run["config"].get("image_size", "?")
+                saved.append((t("ui.sample.run", lang, name=name, size=size), f"run:{name}"))
         return [*saved, *shipped, *([] if self.access.public else [(t("ui.sample.another", lang), OTHER)])]
 
     def default(self, run: str) -> str | None:
@@ -76,16 +73,15 @@ class ModelChoices:
             return ModelInfo()
         if isinstance(location, str):
             return describe_cached(location)
-        if (location / "status.json").is_file() and not Run(
-            location
-        ).pipeline.is_dir():  # a run that has saved nothing yet
-            config = Run(location).record.get("config", {})
+        run = Run(location)
+        if (location / "status.json").is_file() and not run.pipeline.is_dir():  # it has saved nothing yet
+            config = run.record.get("config", {})
             if origin := locate.find_local(config.get("init_from") or "", self.access.runs_dir):
                 return describe_folder(pipeline_folder(origin))
             return ModelInfo(config.get("conditioning", "none"), latent=bool(config.get("vae")))
         return describe_folder(pipeline_folder(location))
 
 
-def makes_pictures(run: dict[str, Any]) -> bool:
+def makes_pictures(run: RunSnapshot | RunSummary) -> bool:
     """Whether this run (a snapshot or a summary) makes a model that draws: an autoencoder only gives pictures back."""
     return run["config"].get("objective") != "autoencoder"

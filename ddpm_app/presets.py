@@ -2,111 +2,57 @@
 
 from typing import Any
 
-from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig, from_dict
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, ConfigValues, TrainConfig, from_dict
 
-# fmt: off  # presets are read across
-_QUICK: dict[str, Any] = dict(
-    dataset_name=BUILT_IN,
-    unet="small",
-    prediction_type="sample",
-    beta_schedule="squaredcos_cap_v2",
-    optimizer="muon",
-    learning_rate=1e-3,
-    lr_warmup_steps=15,
-    preview_inference_steps=12,
-    mixed_precision="auto",
-    push_to_hub=False,
+# fmt: off
+_QUICK: ConfigValues = dict(
+    dataset_name=BUILT_IN, unet="small", prediction_type="sample", beta_schedule="squaredcos_cap_v2", optimizer="muon", learning_rate=1e-3,
+    lr_warmup_steps=15, preview_inference_steps=12, mixed_precision="auto", push_to_hub=False,
 )
 
-_LATENT = _QUICK | dict(
-    vae="butterflies-vae", unet="latent", preview_inference_steps=20, save_image_epochs=2, save_model_epochs=4
-)
+_LATENT = _QUICK | dict(vae="butterflies-vae", unet="latent", preview_inference_steps=20,
+                        save_image_epochs=2, save_model_epochs=4)
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, ConfigValues] = {
     "latent-128": _LATENT | dict(image_size=128, max_train_minutes=1),
     "first-butterflies": _QUICK | dict(image_size=32, max_train_minutes=1, save_image_epochs=1, save_model_epochs=2),
     "butterflies-64": _QUICK | dict(image_size=64, max_train_minutes=5, save_image_epochs=1, save_model_epochs=2),
-    "species-64": _QUICK
-    | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_image_epochs=1, save_model_epochs=2),
+    "species-64": _QUICK | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_image_epochs=1, save_model_epochs=2),
     "words-128": _LATENT | dict(image_size=128, conditioning="text", max_train_minutes=3),
     "latent-256": _LATENT | dict(dataset_name=BUILT_IN_256, image_size=256, max_train_minutes=5),
-    "autoencoder-128": _QUICK
-    | dict(
-        objective="autoencoder",
-        image_size=128,
-        train_batch_size=8,
-        kl_weight=1e-3,
-        max_train_minutes=15,
-        lr_warmup_steps=30,
-        save_image_epochs=2,
-        save_model_epochs=4,
-    ),
-    "fine-tune": _QUICK
-    | dict(
-        init_from="butterflies-64",
-        image_size=64,
-        optimizer="adamw",
-        learning_rate=1e-4,
-        max_train_minutes=2,
-        save_image_epochs=1,
-        save_model_epochs=2,
-    ),
-    "overfit-8": _QUICK
-    | dict(
-        image_size=32,
-        max_train_samples=8,
-        random_flip=False,
-        train_batch_size=8,
-        max_train_minutes=3,
-        preview_images=8,
-        save_image_epochs=100,
-        save_model_epochs=200,
-    ),
-    "quick-check": _QUICK
-    | dict(
-        image_size=16, unet="tiny", max_train_steps=60, save_image_steps=20, checkpointing_steps=20, preview_images=8
-    ),
+    "autoencoder-128": _QUICK | dict(objective="autoencoder", image_size=128, train_batch_size=8, kl_weight=1e-3, max_train_minutes=15,
+                                     lr_warmup_steps=30, save_image_epochs=2, save_model_epochs=4),
+    "fine-tune": _QUICK | dict(init_from="butterflies-64", image_size=64, optimizer="adamw", learning_rate=1e-4, max_train_minutes=2,
+                               save_image_epochs=1, save_model_epochs=2),
+    "overfit-8": _QUICK | dict(image_size=32, max_train_samples=8, random_flip=False, train_batch_size=8, max_train_minutes=3, preview_images=8,
+                               save_image_epochs=100, save_model_epochs=200),
+    "quick-check": _QUICK | dict(image_size=16, unet="tiny", max_train_steps=60, save_image_steps=20, checkpointing_steps=20, preview_images=8),
     "stable-diffusion": dict(
-        dataset_name="lambdalabs/naruto-blip-captions",
-        init_from="stable-diffusion-v1-5/stable-diffusion-v1-5",
-        image_size=512,
-        resize_mode="crop",
-        conditioning="text",
-        train_batch_size=1,
-        gradient_accumulation_steps=4,
-        learning_rate=1e-5,
-        lr_scheduler="constant_with_warmup",
-        lr_warmup_steps=0,
-        max_train_steps=15_000,
-        save_image_steps=500,
-        checkpointing_steps=500,
-        preview_images=4,
-        eval_batch_size=4,
-        preview_guidance_scale=7.5,
-        push_to_hub=False,
+        dataset_name="lambdalabs/naruto-blip-captions", init_from="stable-diffusion-v1-5/stable-diffusion-v1-5", image_size=512, resize_mode="crop",
+        conditioning="text", train_batch_size=1, gradient_accumulation_steps=4, learning_rate=1e-5, lr_scheduler="constant_with_warmup",
+        lr_warmup_steps=0, max_train_steps=15_000, save_image_steps=500, checkpointing_steps=500, preview_images=4, eval_batch_size=4,
+        preview_guidance_scale=7.5, push_to_hub=False,
     ),
-    "tutorial-128": dict(
-        output_dir="ddpm-butterflies-128", mixed_precision="fp16", use_ema=False, validation_share=0.0
-    ),
+    "tutorial-128": dict(output_dir="ddpm-butterflies-128", mixed_precision="fp16", use_ema=False, validation_share=0.0),
 }
 # fmt: on
 FIRST = "latent-128"
 """The preset the page opens on."""
 
 
-def build(preset: str, **changes) -> TrainConfig:
+def build(preset: str, **changes: Any) -> TrainConfig:
     """The settings of a preset with ``changes`` put in, see ``changed``. Raises KeyError for an unknown preset."""
     return changed({"output_dir": preset} | PRESETS[preset], **changes)
 
 
-def changed(values: dict[str, Any], **changes) -> TrainConfig:
+def changed(values: ConfigValues, **changes: Any) -> TrainConfig:
     """Settings from ``values`` with ``changes`` put in. One way of saying how long replaces the other one of ``values``.
 
     Raises Problem for a value that can't be.
     """
     values = values | changes
-    for given, other in (("max_train_steps", "max_train_minutes"), ("max_train_minutes", "max_train_steps")):
-        if changes.get(given) is not None and other not in changes:
+    for length, other in (("max_train_steps", "max_train_minutes"), ("max_train_minutes", "max_train_steps")):
+        if changes.get(length) is not None and other not in changes:
             values[other] = None
     if changes.get("num_epochs") is not None and not {"max_train_steps", "max_train_minutes"} & changes.keys():
         values |= {"max_train_steps": None, "max_train_minutes": None}

@@ -1,12 +1,13 @@
 """How to draw the same pictures with plain diffusers, without this project: the lines shown on the Sample tab."""
 
+import dataclasses
 import math
 import pathlib
-from typing import Any
 
+from ddpm_app.access import AccessPolicy
 from ddpm_app.model import describe, locate
 from ddpm_app.model.describe import ModelInfo
-from ddpm_app.ui.state import App
+from ddpm_app.model_choices import ModelChoices
 
 SCHEDULERS = {"dpmpp_2m": "DPMSolverMultistepScheduler", "ddim": "DDIMScheduler", "ddpm": "DDPMScheduler"}
 SOLVER = (
@@ -15,76 +16,100 @@ SOLVER = (
 )
 NOISE = "noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range({first}, {end})])"
 GENERATORS = "generators = [torch.Generator().manual_seed(seed) for seed in range({first}, {end})]"
+SHAPE = (
+    "shape = (1, pipeline.unet.config.in_channels, pipeline.unet.config.sample_size, pipeline.unet.config.sample_size)"
+)
 
 
-def diffusers_snippet(app: App, asked: dict[str, Any]) -> str:
-    """The lines for the tab's settings by name. Each picture starts from the noise of its own seed, as here. It comes out the same (to
-    rounding) where the sampler adds no noise on the way; with the solver, whose timesteps diffusers rounds otherwise, nearly the same."""
-    kind = app.models.info(asked["source"], asked["other"])
-    name, scheduler = _pipeline_of(kind, asked), _scheduler_of(kind, asked["sampler"])
-    used = sorted({name, *([scheduler] if scheduler else [])})
-    first, end = int(asked["seed"] or 0), int(asked["seed"] or 0) + int(asked["num_images"] or 0)
-    lines = ["import torch", f"from diffusers import {', '.join(used)}", "", *_loading(app, asked, kind, name)]
+@dataclasses.dataclass(frozen=True)
+class DrawSettings:
+    """What the Sample tab holds: ``source`` is a choice of ModelChoices, ``other`` what is typed beside it, ``prompt`` has a text per
+    line, ``labels`` are numbers; the rest as in sample.Request."""
+
+    source: str | None = None
+    other: str = ""
+    prompt: str = ""
+    negative_prompt: str = ""
+    labels: tuple[int, ...] = ()
+    guidance_scale: float = 3.0
+    num_images: int = 4
+    sampler: str = "dpmpp_2m"
+    num_inference_steps: int = 20
+    eta: float = 0.0
+    seed: int = 0
+    weights: str = "ema"
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The texts of the prompt."""
+        return tuple(line.strip() for line in self.prompt.splitlines() if line.strip())
+
+
+def diffusers_snippet(settings: DrawSettings, models: ModelChoices, access: AccessPolicy) -> str:
+    """The lines that draw with these settings. Each picture starts from the noise of its own seed, as in the app. It comes out the
+    same (to rounding) where the sampler adds no noise on the way; with the solver, whose timesteps diffusers rounds otherwise,
+    nearly the same."""
+    info = models.info(settings.source, settings.other)
+    pipeline, scheduler = _pipeline_class(info, settings), _scheduler_class(info, settings.sampler)
+    imports = ", ".join(sorted({pipeline, *([scheduler] if scheduler else [])}))
+    lines = ["import torch", f"from diffusers import {imports}", ""]
+    lines += _loading(pipeline, info, str(_shown_location(settings, access)))
     if scheduler:
-        made_from = SOLVER if asked["sampler"] == "dpmpp_2m" else "(pipeline.scheduler.config)"
-        lines.append(f"pipeline.scheduler = {scheduler}.from_config{made_from}")
-    if kind.own:
-        lines.append(
-            "shape = (1, pipeline.unet.config.in_channels, pipeline.unet.config.sample_size, pipeline.unet.config.sample_size)"
-        )
-    lines.append((NOISE if kind.own else GENERATORS).format(first=first, end=end))
-    options = {**_wanted(kind, asked), "num_inference_steps": asked["num_inference_steps"]}
-    if asked["sampler"] == "ddim" and not kind.own:
-        options["eta"] = asked["eta"]
-    options |= {"latents": "noise"} if kind.own else {"generator": "generators"}
-    return "\n".join([*lines, f"images = pipeline({_spelled(options)}).images", 'images[0].save("0000.png")'])
+        arguments = SOLVER if settings.sampler == "dpmpp_2m" else "(pipeline.scheduler.config)"
+        lines.append(f"pipeline.scheduler = {scheduler}.from_config{arguments}")
+    if info.own:
+        lines.append(SHAPE)
+    first = settings.seed
+    lines.append((NOISE if info.own else GENERATORS).format(first=first, end=first + settings.num_images))
+    options = {**_conditions(info, settings), "num_inference_steps": str(settings.num_inference_steps)}
+    if settings.sampler == "ddim" and not info.own:
+        options["eta"] = str(settings.eta)
+    options |= {"latents": "noise"} if info.own else {"generator": "generators"}
+    return "\n".join([*lines, f"images = pipeline({_arguments(options)}).images", 'images[0].save("0000.png")'])
 
 
-def _pipeline_of(kind: ModelInfo, asked: dict[str, Any]) -> str:
-    """The pipeline class that draws with this kind."""
-    if kind.own:
+def _takes_text(info: ModelInfo, settings: DrawSettings) -> bool:
+    """Whether the pictures are asked for by a text; of a model that isn't on this machine, whether one was typed."""
+    return info.conditioning == "text" or info.conditioning == "unknown" and bool(settings.prompt.strip())
+
+
+def _pipeline_class(info: ModelInfo, settings: DrawSettings) -> str:
+    """The pipeline class that draws with this model."""
+    if info.own:
         return "DiffusionPipeline"
-    if kind.conditioning == "text" or kind.conditioning == "unknown" and (asked["prompt"] or "").strip():
+    if _takes_text(info, settings):
         return "StableDiffusionPipeline"
-    if kind.latent:
+    if info.latent:
         return "LDMPipeline"
-    return "DDIMPipeline" if asked["sampler"] == "ddim" else "DDPMPipeline"
+    return "DDIMPipeline" if settings.sampler == "ddim" else "DDPMPipeline"
 
 
-def _scheduler_of(kind: ModelInfo, sampler: str) -> str | None:
+def _scheduler_class(info: ModelInfo, sampler: str) -> str | None:
     """The scheduler to put into the pipeline; None where it brings the right one."""
-    plain = not kind.own and not kind.latent and kind.conditioning in ("none", "unknown")
+    plain = not info.own and not info.latent and info.conditioning in ("none", "unknown")
     return None if plain and sampler in ("ddim", "ddpm") else SCHEDULERS.get(sampler)
 
 
-def _loading(app: App, asked: dict[str, Any], kind: ModelInfo, name: str) -> list[str]:
-    place = str(_shown_place(app, asked))
-    if not kind.own:
-        return [f"pipeline = {name}.from_pretrained({_quoted(place)})"]
+def _loading(pipeline: str, info: ModelInfo, location: str) -> list[str]:
+    if not info.own:
+        return [f"pipeline = {pipeline}.from_pretrained({_quoted(location)})"]
     return [
-        f"folder = {_quoted(place)}",
-        f"pipeline = {name}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)",
+        f"folder = {_quoted(location)}",
+        f"pipeline = {pipeline}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)",
     ]
 
 
-def _wanted(kind: ModelInfo, asked: dict[str, Any]) -> dict[str, Any]:
+def _conditions(info: ModelInfo, settings: DrawSettings) -> dict[str, str]:
     """How many pictures, of what: the arguments that say so, as code."""
-    count, guidance = int(asked["num_images"] or 0), {"guidance_scale": asked["guidance_scale"]}
-    if kind.conditioning == "labels":
-        names = [kind.labels[k] for k in asked["labels"] or () if 0 <= k < len(kind.labels)]
-        return {"labels": _in_turn([_quoted(name) for name in names or kind.labels], count), **guidance}
-    if kind.conditioning == "text" or kind.conditioning == "unknown" and (asked["prompt"] or "").strip():
-        texts, negative = (
-            _in_turn([_quoted(text) for text in prompts(asked["prompt"]) or [""]], count),
-            _quoted(asked["negative_prompt"] or ""),
-        )
-        return {"prompt": texts, "negative_prompt": negative if kind.own else f"[{negative}] * {count}", **guidance}
-    return {"batch_size": count}
-
-
-def prompts(text: str | None) -> list[str]:
-    """The texts asked for, one per line."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+    count, guidance = settings.num_images, {"guidance_scale": str(settings.guidance_scale)}
+    if info.conditioning == "labels":
+        names = [info.labels[k] for k in settings.labels if 0 <= k < len(info.labels)]
+        return {"labels": _in_turn([_quoted(name) for name in names or info.labels], count), **guidance}
+    if _takes_text(info, settings):
+        texts = _in_turn([_quoted(text) for text in settings.prompts or [""]], count)
+        negative = _quoted(settings.negative_prompt)
+        return {"prompt": texts, "negative_prompt": negative if info.own else f"[{negative}] * {count}", **guidance}
+    return {"batch_size": str(count)}
 
 
 def _in_turn(values: list[str], count: int) -> str:
@@ -96,7 +121,8 @@ def _in_turn(values: list[str], count: int) -> str:
     return f"([{', '.join(values)}] * {math.ceil(count / len(values))})[:{count}]"
 
 
-def _spelled(options: dict[str, Any]) -> str:
+def _arguments(options: dict[str, str]) -> str:
+    """Code for keyword arguments, in lines of their own where they are many."""
     parts = [f"{name}={value}" for name, value in options.items()]
     line = ", ".join(parts)
     return line if len(line) < 100 else "\n" + "".join(f"    {part},\n" for part in parts)
@@ -108,19 +134,19 @@ def _quoted(text: str) -> str:
     return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in text else plain
 
 
-def _shown_place(app: App, asked: dict[str, Any]) -> pathlib.PurePath | str:
-    """The source's place as the visitor may see it: from where the app was started, and no machine's paths in public."""
-    kind, _, name = (asked["source"] or "").partition(":")
+def _shown_location(settings: DrawSettings, access: AccessPolicy) -> pathlib.PurePath | str:
+    """Where the source lies, as the visitor may see it: from where the app was started, and no machine's paths in public."""
+    kind, _, name = (settings.source or "").partition(":")
     if kind == "run":
-        folder = app.runs_dir / name / "pipeline"
+        folder = access.runs_dir / name / "pipeline"
     elif kind == "shipped":
         folder = locate.SHIPPED / name
     else:
-        typed = (asked["other"] or "").strip()
-        found = None if app.public else locate.find_local(typed, app.runs_dir)
-        if found is None:
+        typed = settings.other.strip()
+        location = None if access.public else locate.find_local(typed, access.runs_dir)
+        if location is None:
             return typed or "user/name"
-        folder = describe.pipeline_folder(found)
+        folder = describe.pipeline_folder(location)
     if folder.is_relative_to(pathlib.Path.cwd()):
         return folder.relative_to(pathlib.Path.cwd())
-    return pathlib.Path(*folder.parts[-3:]) if app.public else folder
+    return pathlib.Path(*folder.parts[-3:]) if access.public else folder

@@ -1,11 +1,12 @@
-"""What a run at work tells in its status.json: events become state, step, speed, remaining time, notices and log lines."""
+"""What a run at work writes into its status.json: events become state, step, speed, remaining time, notices and log lines."""
 
 import collections
 import contextlib
 import time
-from typing import Any
+from typing import Unpack
 
 from ddpm_app.device_lock import DEVICE, DeviceLock
+from ddpm_app.runs.records import Coded, Requests, Status
 from ddpm_app.runs.run import NO_REQUESTS, Run
 from ddpm_app.train import events
 from ddpm_app.train.events import Event
@@ -19,25 +20,27 @@ class RunControl:
 
     def __init__(self, run: Run):
         self.run = run
-        self._seen: tuple[int, int] | None = None
-        self._requests: dict[str, Any] = NO_REQUESTS
-        self._told = 0.0
+        self._requests = NO_REQUESTS
+        self._requests_stamp: tuple[int, int] | None = None
         self._state: str | None = None
+        self._written_at = 0.0
 
-    def requests(self) -> dict[str, Any]:
+    def requests(self) -> Requests:
         with contextlib.suppress(FileNotFoundError):
-            stat = (self.run.path / "control.json").stat()
-            if (stat.st_mtime_ns, stat.st_ino) != self._seen:  # a replaced file has another inode
-                self._seen = (stat.st_mtime_ns, stat.st_ino)
-                self._requests = self.run.requests
+            info = (self.run.path / "control.json").stat()
+            stamp = info.st_mtime_ns, info.st_ino  # a replaced file has another inode
+            if stamp != self._requests_stamp:
+                self._requests_stamp, self._requests = stamp, self.run.requests
         return self._requests
 
     def stopping(self) -> bool:
         return bool(self.requests().get("stop"))
 
     def progress(self, phase: str, done: int = 0, total: int | None = None) -> None:
-        state = {"state": "paused"} if phase == "paused" else {}
-        self.update_status(force=done == 0 and phase != "paused", phase=phase, done=done, total=total, **state)
+        news: Status = {"phase": phase, "done": done, "total": total}
+        if phase == "paused":
+            news["state"] = "paused"
+        self.update_status(force=done == 0 and phase != "paused", **news)
 
     def device(self) -> DeviceLock:
         return DEVICE
@@ -52,11 +55,11 @@ class RunControl:
         DEVICE.__enter__()
         self.update_status()
 
-    def update_status(self, force: bool = False, **news: Any) -> None:
-        """Put news into status.json, about once per second, at once with ``force`` or another state than told last."""
+    def update_status(self, force: bool = False, **news: Unpack[Status]) -> None:
+        """Put news into status.json, about once per second, at once with ``force`` or another state than the last."""
         state = news.get("state", self._state)
-        if force or state != self._state or time.monotonic() - self._told >= HEARTBEAT_SECONDS:
-            self._told, self._state = time.monotonic(), state
+        if force or state != self._state or time.monotonic() - self._written_at >= HEARTBEAT_SECONDS:
+            self._written_at, self._state = time.monotonic(), state
             self.run.update_status(**news)
 
 
@@ -65,15 +68,16 @@ class StatusWriter:
 
     def __init__(self, run: Run):
         self.run = run
-        self.notices: list[dict[str, Any]] = []
+        self.notices: list[Coded] = []
         self.window: collections.deque[tuple[float, int]] = collections.deque(maxlen=50)
+        """Times and pictures of the last steps."""
 
     def follow(self, event: Event, control: RunControl) -> None:
         match event:
             case events.Notice():
-                said = {"code": event.code, "values": event.values}
-                if said not in self.notices:
-                    self.notices.append(said)
+                notice: Coded = {"code": event.code, "values": event.values}
+                if notice not in self.notices:
+                    self.notices.append(notice)
                     self.run.update_status(notices=self.notices)
                 self.run.log(f"notice {event.code} {event.values}")
             case events.Planned(plan=plan):

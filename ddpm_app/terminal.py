@@ -7,11 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import FrameType
+from typing import Unpack
+
+from tqdm import tqdm
 
 from ddpm_app import jobs
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import format_duration, t
+from ddpm_app.runs.records import Plan, Requests, Status
 from ddpm_app.runs.run import Run
 from ddpm_app.status import RunControl
 from ddpm_app.train import events
@@ -26,11 +30,11 @@ WITHIN = ("preview", "saving", "publishing", "paused")
 class Screen:
     """Progress as a bar where stderr is a terminal, else as a line now and then."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bars = sys.stderr.isatty()
-        self._bar: Any = None
+        self._bar: tqdm | None = None
         self._phase = ""
-        self._said = 0.0
+        self._printed_at = 0.0
 
     def line(self, words: str) -> None:
         """One line above the bar."""
@@ -48,16 +52,14 @@ class Screen:
         """``done`` of ``total`` (None: unknown) of a phase; ``figures`` are further values to show."""
         if self._bars:
             self._draw(phase, done, total, figures)
-        elif phase not in WITHIN and (
-            phase != self._phase or time.monotonic() - self._said >= LINE_SECONDS or done == total
-        ):
-            self._said, self._phase = time.monotonic(), phase
+            return
+        is_due = phase != self._phase or time.monotonic() - self._printed_at >= LINE_SECONDS or done == total
+        if is_due and phase not in WITHIN:
+            self._printed_at, self._phase = time.monotonic(), phase
             count = f" {done}/{total}" if total else f" {done}" if done else ""
             self.line(f"{t(f'cli.phase_{phase}')}{count}{figures and ', '}{figures}")
 
     def _draw(self, phase: str, done: int, total: int | None, figures: str) -> None:
-        from tqdm import tqdm
-
         if phase not in WITHIN and phase != self._phase:
             self.close()
             self._phase = phase
@@ -76,14 +78,8 @@ class Screen:
             case events.Notice():
                 self.line(t(f"notice.{event.code}", **event.values))
             case events.Planned(plan=plan):
-                self.line(
-                    t(
-                        "cli.planned",
-                        steps=plan["total_steps"],
-                        time=format_duration(plan["total_seconds"]),
-                        device=plan["device"],
-                    )
-                )
+                duration = format_duration(plan["total_seconds"])
+                self.line(t("cli.planned", steps=plan["total_steps"], time=duration, device=plan["device"]))
             case events.Started(step=step, total=total):
                 if step:
                     self.line(t("cli.goes_on", step=step))
@@ -97,7 +93,7 @@ class Screen:
 
 
 class TerminalControl(RunControl):
-    """A run's control that also shows the phases and turns Ctrl-C and SIGTERM into the wish to stop."""
+    """A run's control that also shows the phases and turns Ctrl-C and SIGTERM into a request to stop."""
 
     def __init__(self, run: Run, screen: Screen):
         super().__init__(run)
@@ -116,16 +112,16 @@ class TerminalControl(RunControl):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _catch(self, number: int, _frame: Any) -> None:
+    def _catch(self, number: int, _frame: FrameType | None) -> None:
         if number == self.caught == signal.SIGINT:
             raise KeyboardInterrupt
         self.caught = self.caught or number
-        os.write(
-            2, f"\n{t('cli.stopping')}\n".encode()
-        )  # print() must not be entered twice, and a signal may come inside it
+        # not print(), which must not be entered twice: a signal may come inside it
+        os.write(2, f"\n{t('cli.stopping')}\n".encode())
 
-    def requests(self) -> dict[str, Any]:
-        if self.caught and not self._passed_on:  # here and not in the handler, which may interrupt a wish being written
+    def requests(self) -> Requests:
+        # not in the handler, which may interrupt a request that is being written
+        if self.caught and not self._passed_on:
             self._passed_on = True
             self.run.request(stop=True)
         return super().requests()
@@ -136,9 +132,9 @@ class TerminalControl(RunControl):
 
 
 class SilentControl(RunControl):
-    """The control of a further process of a run, which works along and leaves the telling to the first."""
+    """The control of a further process of a run, which works along and leaves the status to the first."""
 
-    def update_status(self, force: bool = False, **news: Any) -> None:
+    def update_status(self, force: bool = False, **news: Unpack[Status]) -> None:
         pass
 
 
@@ -155,7 +151,7 @@ def _ask(run: Run) -> None:
 
 
 def follow(run: Run) -> int:
-    """A further process of a run: it leaves it to the first to hear a signal."""
+    """Train as a further process of a run; signals are the first one's business."""
     from ddpm_app.train.loop import train
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -169,21 +165,21 @@ def drive(run: Run, yes: bool) -> int:
     """Work a run to its end, showing what happens, and return the exit status. Raises Problem."""
     screen = Screen()
     control = TerminalControl(run, screen)
-    refused = None
+    refusal = None
     with control.signals():
         try:
             for event in jobs.work(run, control):
                 screen.show(event)
                 if isinstance(event, events.Planned) and event.long:
-                    refused = _consent(run, event.plan, yes, screen)
+                    refusal = _consent(run, event.plan, yes, screen)
         except Problem:
             raise
         except Exception as error:  # its traceback is in the run's status
             raise Problem("crash", reason=f"{type(error).__name__}: {error}") from error
         finally:
             screen.close()
-    if refused:
-        raise refused
+    if refusal:
+        raise refusal
     state, step = run.status["state"], run.status["step"]
     if state == "finished":
         print(t("cli.finished", name=run.name, step=step, path=run.pipeline))
@@ -192,7 +188,7 @@ def drive(run: Run, yes: bool) -> int:
     return 128 + control.caught if control.caught else 0
 
 
-def _consent(run: Run, plan: dict[str, Any], yes: bool, screen: Screen) -> Problem | None:
+def _consent(run: Run, plan: Plan, yes: bool, screen: Screen) -> Problem | None:
     """Ask whether a long run may begin. Without a terminal nobody can answer: the run is stopped and the reason returned."""
     problem = Problem("no_consent", time=format_duration(plan["total_seconds"]), device=plan["device"])
     if yes:

@@ -123,11 +123,3 @@ def trained(tmp_path_factory, tiny_of):
 def undisturbed(trained):
     """The tiny run in pixels as it ends when nobody disturbs it."""
     return trained("pixels")
-
-
-@pytest.fixture(scope="session")
-def bench_of(told, parts):
-    """A station's bench with a tiny model of a kind: ``bench_of("latents", own=picture)``, see learn_kit.bench."""
-    from kits import learn as learn_kit
-
-    return lambda kind, **given: learn_kit.bench(kind, told, parts, **given)

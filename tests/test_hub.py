@@ -1,62 +1,36 @@
 """Publishing, against a stand-in for the Hub on this machine that writes down what it is sent."""
 
 import base64
-import http.server
 import json
-import threading
 
 import pytest
+from kits.hub_server import HubHandler, serving
+from kits.problems import expect_problem
 
 from ddpm_app import hub, presets
-from ddpm_app.errors import Problem
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
 
 
-class StandIn(http.server.BaseHTTPRequestHandler):
+class PublishingHub(HubHandler):
     """Answers the calls that huggingface_hub makes for create_repo, model_info and create_commit."""
 
-    protocol_version = "HTTP/1.1"
-
-    def _answer(self, content, status=200):
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.server.seen.append(("GET", self.path, None))
-        self._answer(
-            {"id": "me/model", "private": self.server.private} if self.server.status == 200 else {}, self.server.status
-        )
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if not body and self.headers.get("Transfer-Encoding") == "chunked":
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-        self.server.seen.append(("POST", self.path, body))
-        if self.server.status != 200:
-            return self._answer({"error": "no entry"}, self.server.status)
-        if self.path.endswith("/create"):
-            return self._answer({"url": f"{self.server.address}/me/model"})
-        if "/preupload/" in self.path:
+    def answer(self, path, body):
+        server = self.server
+        if server.status != 200:
+            return self.reply({"error": "no entry"} if self.command == "POST" else {}, server.status)
+        if self.command == "GET":
+            return self.reply({"id": "me/model", "private": server.private})
+        if path.endswith("/create"):
+            return self.reply({"url": f"{server.address}/me/model"})
+        if "/preupload/" in path:
             files = json.loads(body)["files"]
-            return self._answer(
-                {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
-            )
-        if "/commit/" in self.path:
-            return self._answer(
-                {"commitUrl": f"{self.server.address}/me/model/commit/1", "commitOid": "1" * 40, "success": True}
-            )
-        return self._answer({"errors": [], "warnings": []})
-
-    def log_message(self, *_):
-        pass
+            modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]
+            return self.reply({"files": modes})
+        if "/commit/" in path:
+            url = f"{server.address}/me/model/commit/1"
+            return self.reply({"commitUrl": url, "commitOid": "1" * 40, "success": True})
+        return self.reply({"errors": [], "warnings": []})
 
 
 @pytest.fixture(autouse=True)
@@ -66,14 +40,8 @@ def online(monkeypatch):
 
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
-        server.seen, server.status, server.private = [], 200, True
-        server.address = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(PublishingHub, status=200, private=True) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -100,7 +68,7 @@ def make_run(tmp_path):
 
 
 def sent(server, part):
-    return [body for method, path, body in server.seen if method == "POST" and part in path]
+    return [body for method, path, body in server.requests if method == "POST" and part in path]
 
 
 def committed(server) -> dict[str, bytes]:
@@ -137,50 +105,46 @@ def test_card_of_a_hub_data_set_names_it(make_run):
     assert "datasets: someone/pictures" in card and "license:" not in card
 
 
-@pytest.mark.parametrize(("asked", "visibility"), [(None, None), (True, "private"), (False, "public")])
-def test_visibility_is_the_one_asked_for(server, make_run, asked, visibility):
-    hub.publish(make_run(hub_private_repo=asked), "token", server.address)
+@pytest.mark.parametrize(("private", "visibility"), [(None, None), (True, "private"), (False, "public")])
+def test_visibility_is_the_one_asked_for(server, make_run, private, visibility):
+    hub.publish(make_run(hub_private_repo=private), "token", server.address)
     payload = json.loads(sent(server, "/create")[0])
-    told = payload.get("visibility", {True: "private", False: "public", None: None}[payload.get("private")])
-    assert told == visibility
+    sent_visibility = payload.get("visibility", {True: "private", False: "public", None: None}[payload.get("private")])
+    assert sent_visibility == visibility
 
 
 def test_a_public_repository_gets_nothing_when_private_was_asked_for(server, make_run):
     server.private = False
-    with pytest.raises(Problem) as caught:
+    with expect_problem("hub_not_private"):
         hub.publish(make_run(hub_private_repo=True), "token", server.address)
-    assert caught.value.code == "hub_not_private"
     assert not sent(server, "/commit/") and not sent(server, "/preupload/")
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_is_told(server, make_run, status):
     server.status = status
-    with pytest.raises(Problem) as caught:
+    with expect_problem("hub_refused") as caught:
         hub.publish(make_run(), "token", server.address)
-    assert caught.value.code == "hub_refused" and caught.value.values["reason"]
+    assert caught.value.values["reason"]
 
 
 def test_no_connection_is_told(make_run):
-    with pytest.raises(Problem) as caught:
+    with expect_problem("hub_offline"):
         hub.publish(make_run(), "token", "http://127.0.0.1:1")
-    assert caught.value.code == "hub_offline"
 
 
 def test_a_run_that_saved_nothing_has_nothing_to_publish(tmp_path):
     run = registry.create(tmp_path, presets.build("quick-check", hub_model_id="me/model"))
-    with pytest.raises(Problem) as caught:
+    with expect_problem("no_snapshot"):
         hub.publish(run, "token")
-    assert caught.value.code == "no_snapshot"
 
 
 def test_without_a_login(make_run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     config = presets.build("quick-check", hub_model_id="me/model")
     assert hub.ready(config).code == "not_logged_in"
-    with pytest.raises(Problem) as caught:
+    with expect_problem("not_logged_in"):
         hub.publish(make_run())
-    assert caught.value.code == "not_logged_in"
 
 
 def test_ready_needs_a_repository_of_your_own(monkeypatch):

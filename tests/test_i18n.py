@@ -1,4 +1,5 @@
-"""The Chinese texts beside the English ones: the same keys, placeholders and tags, and nothing left untranslated."""
+"""The Chinese texts beside the English ones, figures in words, and codes of another version. A property of all texts is one test that
+lists the keys that lack it."""
 
 import re
 import string
@@ -7,6 +8,7 @@ import pytest
 
 from ddpm_app import i18n
 from ddpm_app.config import FIELDS
+from ddpm_app.i18n import format_bytes, format_duration, text_for_code
 
 ENGLISH_ONLY = ("cli.", "hub.")
 """The terminal, and what is published on the Hub."""
@@ -17,55 +19,94 @@ TERMS = set(
     " tensor shape dtype min max mean std snr sigmoid cosine scaled linear train eval grad".split()
 )
 """Words of the field that a Chinese engineer writes in English too."""
-ENGLISH = {key: told for key, told in i18n.text_table("en").items() if not key.startswith(ENGLISH_ONLY)}
+ENGLISH = {key: text for key, text in i18n.text_table("en").items() if not key.startswith(ENGLISH_ONLY)}
 CHINESE = i18n.text_table("zh")
 BOTH = sorted(ENGLISH.keys() & CHINESE.keys())
 HAN = r"[\u4e00-\u9fff]"
 
 
-def placeholders(key, told):
+def placeholders(key, text):
     if key.startswith("field."):  # shown as it is
-        return sorted(re.findall(r"\{.*?\}", told))
-    return sorted(
-        (name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(told) if name is not None
-    )
+        return sorted(re.findall(r"\{.*?\}", text))
+    fields = string.Formatter().parse(text)
+    return sorted((name, spec, conversion) for _, name, spec, conversion in fields if name is not None)
 
 
+def parts(text):
+    """Tags, code and line breaks."""
+    return [sorted(re.findall(part, text)) for part in (r"<[^>]*>", r"`[^`]*`", r"\n")]
+
+
+# ---- two languages ----------------------------------------------------------------------------------------------------
 def test_both_tables_have_the_same_keys():
     assert ENGLISH.keys() - CHINESE.keys() == CHINESE.keys() - ENGLISH.keys() == set()
     assert {f"field.{name}" for name in FIELDS} <= CHINESE.keys()
 
 
-@pytest.mark.parametrize("key", BOTH)
-def test_a_text_has_the_parts_of_the_english_one(key):
-    assert CHINESE[key].strip()
-    assert placeholders(key, CHINESE[key]) == placeholders(key, ENGLISH[key])
-    for part in (r"<[^>]*>", r"`[^`]*`", r"\n"):
-        assert sorted(re.findall(part, CHINESE[key])) == sorted(re.findall(part, ENGLISH[key]))
+def test_no_text_is_empty():
+    assert not [key for key in BOTH if not CHINESE[key].strip()]
+
+
+def test_placeholders_are_those_of_the_english_text():
+    assert not [key for key in BOTH if placeholders(key, CHINESE[key]) != placeholders(key, ENGLISH[key])]
+
+
+def test_tags_code_and_lines_are_those_of_the_english_text():
+    assert not [key for key in BOTH if parts(CHINESE[key]) != parts(ENGLISH[key])]
 
 
 def test_the_braces_that_stay_are_the_same():
-    for key in BOTH:
-        assert CHINESE[key].count("{{") == ENGLISH[key].count("{{"), key
+    assert not [key for key in BOTH if CHINESE[key].count("{{") != ENGLISH[key].count("{{")]
 
 
-@pytest.mark.parametrize("key", [key for key in BOTH if key not in ALIKE])
-def test_nothing_is_left_in_english(key):
-    assert (
-        CHINESE[key] != ENGLISH[key]
-        or set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\{.*?\}", "", ENGLISH[key]).lower())) <= TERMS
-    )
+def test_nothing_is_left_in_english():
+    def is_of_terms(text):
+        return set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\{.*?\}", "", text).lower())) <= TERMS
+
+    alike = [key for key in BOTH if key not in ALIKE and CHINESE[key] == ENGLISH[key]]
+    assert not [key for key in alike if not is_of_terms(ENGLISH[key])]
 
 
-@pytest.mark.parametrize("key", BOTH)
-def test_punctuation_and_spaces_are_chinese(key):
-    told = CHINESE[key]
-    assert not re.search(rf"{HAN}[,;:?!()]|[,;:?!(]{HAN}", told), "full-width punctuation"
-    assert not re.search(rf"{HAN}[A-Za-z0-9{{]|[A-Za-z0-9}}]{HAN}", told), "a space between Chinese and the rest"
+def test_punctuation_is_full_width():
+    assert not [key for key in BOTH if re.search(rf"{HAN}[,;:?!()]|[,;:?!(]{HAN}", CHINESE[key])]
+
+
+def test_a_space_stands_between_chinese_and_the_rest():
+    assert not [key for key in BOTH if re.search(rf"{HAN}[A-Za-z0-9{{]|[A-Za-z0-9}}]{HAN}", CHINESE[key])]
 
 
 def test_a_problem_is_told_in_chinese():
     problem = i18n.Problem("greater_than", "learning_rate", value=0, limit=0)
     assert i18n.problem_text(problem, "zh") == "learning_rate 为 0：必须大于 0。"
-    assert i18n.format_duration(250, "zh") == "4 分 10 秒"
+    assert format_duration(250, "zh") == "4 分 10 秒"
     assert i18n.t("cli.run", "zh") == i18n.t("cli.run", "en")  # what has no Chinese text stays English
+
+
+# ---- figures and codes ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.6, "1 min 00 s"),
+        (250, "4 min 10 s"),
+        (7500, "2 h 05 min"),
+        (36_000, "10 h"),
+        (187_200, "52 h"),
+    ],
+)
+def test_lengths_of_time(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(900, "0.9 kB"), (4_200_000, "4.2 MB"), (412_000_000, "412 MB"), (1_530_000_000, "1.5 GB")]
+)
+def test_bytes_are_spelled(count, text):
+    assert format_bytes(count) == text
+
+
+def test_a_code_of_another_version_shows_as_it_is():
+    assert text_for_code("notice.from_the_future", "en", {"a": 1}, "from_the_future") == "from_the_future {'a': 1}"
+    assert text_for_code("problem.run_missing", "en", {}, "run_missing") == "run_missing {}"
+    values = {"minutes": 1, "seconds": None}
+    assert text_for_code("ui.time.minutes", "en", values, "x") == f"x {values}"

@@ -164,7 +164,7 @@ def run(runs_dir):
     return registry.create(runs_dir, settings())
 
 
-def test_control_sees_wishes(run):
+def test_control_sees_requests(run):
     control = RunControl(run)
     assert not control.stopping() and control.requests() == NO_REQUESTS
     for k in range(1, 6):
@@ -172,7 +172,7 @@ def test_control_sees_wishes(run):
         assert control.requests()["sample"] == k and control.stopping() == (k % 2 == 0)
 
 
-def test_wishes_are_read_only_when_they_changed(run, monkeypatch):
+def test_requests_are_read_only_when_they_changed(run, monkeypatch):
     control, reads = RunControl(run), []
     read = read_json
     monkeypatch.setattr(run_module, "read_json", lambda path: reads.append(path.name) or read(path))
@@ -181,26 +181,26 @@ def test_wishes_are_read_only_when_they_changed(run, monkeypatch):
     assert reads == ["control.json"]
 
 
-def test_missing_control_file_means_no_wishes(run):
+def test_missing_control_file_means_no_requests(run):
     (run.path / "control.json").unlink()
     control = RunControl(run)
     assert not control.stopping() and control.requests()["sample"] == 0 and not control.requests()["pause"]
 
 
-def test_progress_is_told_about_once_per_second(run, monkeypatch):
-    clock, told = [100.0], []
+def test_progress_is_written_about_once_per_second(run, monkeypatch):
+    clock, written = [100.0], []
     monkeypatch.setattr(status_module.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(Run, "tell", lambda self, **news: told.append((news["phase"], news["done"])))
+    monkeypatch.setattr(Run, "update_status", lambda self, **news: written.append((news["phase"], news["done"])))
     control = RunControl(run)
     for k in range(30):
         control.progress("decode", k, 30)
         clock[0] += 0.25
-    assert told == [("decode", k) for k in (0, 4, 8, 12, 16, 20, 24, 28)]
+    assert written == [("decode", k) for k in (0, 4, 8, 12, 16, 20, 24, 28)]
     control.progress("rehearsal")
-    assert told[-1] == ("rehearsal", 0), "a new phase is told at once"
+    assert written[-1] == ("rehearsal", 0), "a new phase is written at once"
 
 
-def test_breathing_lets_others_in(run):
+def test_yielding_the_device_lets_others_in(run):
     control, seen = RunControl(run), []
 
     def ask():

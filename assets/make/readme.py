@@ -1,14 +1,35 @@
-"""Fill the README's tables from the code: `python assets/make/readme.py` rewrites what stands between the markers."""
+"""Fill the tables of the READMEs from the code: `python assets/make/readme.py` rewrites what stands between their markers.
 
+The results in tests/benchmarks/README.md are the files that the scripts beside it wrote; a result that is new needs a place there.
+"""
+
+import json
+import math
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).resolve().parent)]
+
+import house_map  # noqa: E402
 
 from ddpm_app import presets  # noqa: E402
 from ddpm_app.config import FIELDS, GROUPS  # noqa: E402
+
+ASSETS, RESULTS = ROOT / "assets", ROOT / "tests" / "benchmarks"
+SHIPPED = {
+    "butterflies.parquet": ("1,024 drawn specimens, 128 px, with species and captions", "butterflies.py"),
+    "models/butterflies-64": ("a UNet in pixels at 64 px: 800 steps of `butterflies-64`", "models.py"),
+    "models/butterflies-vae": ("the autoencoder: 2,800 steps of `autoencoder-128`", "models.py"),
+    "models/butterflies-clip": ("text encoder and tokenizer for words about butterflies", "clip.py"),
+    "models/butterflies-words": (
+        "a pipeline in latents by words at 128 px: a UNet after 3,000 steps of `words-128`, with the two above",
+        "models.py",
+    ),
+}
+"""What ships, with the script of assets/make that made it."""
 
 
 def settings() -> str:
@@ -40,24 +61,57 @@ def preset_table() -> str:
     return "\n".join(rows)
 
 
-def filled(text: str) -> str:
-    """The README with its tables as the code has them now."""
-    results = ROOT / "tests" / "benchmarks"
-    measured = {
-        name: (results / f"{name}.md").read_text(encoding="utf-8").strip()
-        for name in ("frechet", "latent", "words", "learn", "beside")
-    }
-    for name, table in {"settings": settings(), "presets": preset_table(), **measured}.items():
-        text, found = re.subn(
+def shipped() -> str:
+    """What ships: size on disk, number of weights, what it is, and the script that made it."""
+    rows = ["| in assets/ | MB | weights | what it is | made by |", "|---|---|---|---|---|"]
+    for name, (what, script) in SHIPPED.items():
+        path = ASSETS / name
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        megabytes = sum(file.stat().st_size for file in files) / 1e6
+        weights = sum(count_weights(file) for file in files if file.suffix == ".safetensors")
+        rows.append(
+            f"| `{name}` | {megabytes:.1f} | {f'{weights:,}' if weights else ''} | {what} | [{script}](make/{script}) |"
+        )
+    return "\n".join(rows)
+
+
+def count_weights(file: pathlib.Path) -> int:
+    """The number of values in a safetensors file, from its header."""
+    with open(file, "rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def result(name: str) -> Callable[[], str]:
+    """The table that a benchmark wrote, without a heading of its own."""
+    return lambda: re.sub(r"^# .*\n+", "", (RESULTS / f"{name}.md").read_text(encoding="utf-8")).strip()
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "assets/README.md": {"shipped": shipped, "settings": settings, "presets": preset_table},
+    "ddpm_app/README.md": {"map": house_map.drawing, "files": house_map.file_lists},
+    "tests/benchmarks/README.md": {
+        file.stem: result(file.stem) for file in sorted(RESULTS.glob("*.md")) if file.name != "README.md"
+    },
+}
+"""The generated parts of each page, by the name of their markers."""
+
+
+def render(page: str) -> str:
+    """The text of a page, a key of PAGES, with its generated parts as they should be now."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, make in PAGES[page].items():
+        part = make()
+        text, places = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda m, table=table: f"{m[1]}{table}\n{m[2]}",
+            lambda match, part=part: f"{match[1]}{part}\n{match[2]}",
             text,
             flags=re.S,
         )
-        assert found == 1, f"README.md has no place for the table {name}"
+        assert places == 1, f"{page} has no place, or several, for {name}"
     return text
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        (ROOT / page).write_text(render(page), encoding="utf-8")

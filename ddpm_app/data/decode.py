@@ -12,7 +12,7 @@ MAX_PIXELS = Image.MAX_IMAGE_PIXELS
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "JPEG2000", "ICO")
 """Raster formats only: others start outside programs (EPS runs Ghostscript) and have no place in a set of photographs."""
 
-# Pillow only warns between MAX_PIXELS and twice that. As an error it is handled like every other unfit picture.
+# Pillow only warns between MAX_PIXELS and twice that. As an error it is handled like every other picture that can't be used.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
@@ -25,7 +25,7 @@ class UnusableImage(Exception):
 
 
 def _open(file: str | bytes) -> Image.Image:
-    """The picture with its header read and nothing decoded. Raises Unfit."""
+    """The picture with its header read and nothing decoded. Raises UnusableImage."""
     try:
         return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS)
     except FileNotFoundError as error:
@@ -37,20 +37,20 @@ def _open(file: str | bytes) -> Image.Image:
 
 
 def size(file: str | bytes) -> tuple[int, int]:
-    """(width, height) as the picture is shown, from its header alone. Raises Unfit."""
+    """(width, height) as the picture is shown, from its header alone. Raises UnusableImage."""
     with _open(file) as picture:
         try:
-            turned = picture.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 lie on their side
+            sideways = picture.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 lie on their side
         except Exception:  # damaged EXIF: the picture itself may be sound
-            turned = False
-        return picture.size[::-1] if turned else picture.size
+            sideways = False
+        return picture.size[::-1] if sideways else picture.size
 
 
 def read(file: str | bytes, draft: int | None = None) -> Image.Image:
     """Decode a file (path or bytes) to RGB: transparency on white, 16 bits scaled to 8, turned as its EXIF says.
 
     ``draft`` allows a JPEG to be decoded at a reduced size of at least that many pixels a side: for thumbnails only.
-    Plain RGB pictures keep their exact pixels. Raises Unfit.
+    Plain RGB pictures keep their exact pixels. Raises UnusableImage.
     """
     with _open(file) as picture:
         try:

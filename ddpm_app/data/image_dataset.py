@@ -3,8 +3,9 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +26,10 @@ DECODERS = min(4, os.cpu_count() or 1)
 
 
 class ImageDataset(torch.utils.data.Dataset):
-    """Square uint8 pictures, memory-mapped, and what is known of each.
+    """Square uint8 pictures, memory-mapped, with their labels, captions and names.
 
     ``images``: uint8 [N, size, size, channels]; ``labels`` (None or N ints) with ``label_names``; ``captions``; ``names``;
-    ``left_out``: (name, reason) of the unfit ones; ``train`` and ``held_out``: disjoint index arrays; ``fingerprint``: a hash
+    ``rejected``: (name, reason) of those that can't be used; ``train`` and ``held_out``: disjoint index arrays; ``fingerprint``: a hash
     of all pixels, equal only for equal pictures in equal order; ``cache_path``: where the memory map lies;
     ``source``: kind, name and license.
 
@@ -37,19 +38,19 @@ class ImageDataset(torch.utils.data.Dataset):
     ToTensor, Normalize - happens in ``tensors`` with the same arithmetic, the flip decided by the caller's key.
     """
 
-    def __init__(self, config: TrainConfig, source: ImageSource, path: pathlib.Path, meta: dict):
+    def __init__(self, config: TrainConfig, source: ImageSource, path: pathlib.Path, meta: dict[str, Any]):
         self.images = np.load(path / "pixels.npy", mmap_mode="r")
-        kept = meta["rows"]
-        self.labels = source.labels and [source.labels[i] for i in kept]
+        rows = meta["rows"]
+        self.labels = source.labels and [source.labels[i] for i in rows]
         self.label_names = source.label_names
-        self.captions = source.captions and [source.captions[i] for i in kept]
-        self.names = [source.names[i] for i in kept]
-        self.left_out = [(name, reason) for name, reason in meta["left_out"]] + source.left_out
+        self.captions = source.captions and [source.captions[i] for i in rows]
+        self.names = [source.names[i] for i in rows]
+        self.rejected = [(name, reason) for name, reason in meta["left_out"]] + source.rejected
         self.fingerprint = meta["fingerprint"]
         self.cache_path = path
         self.source = dict(kind=source.kind, name=source.name, license=source.license)
-        train, self.held_out = _split(config, kept, source.held_out)
-        self.train = _some(config, train)
+        train, self.held_out = _split(config, rows, source.held_out)
+        self.train = _limit(config, train)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,14 +83,14 @@ def load(config: TrainConfig, progress: Progress | None = None, cancelled: Cance
 
 def _build(
     config: TrainConfig, source: ImageSource, path: pathlib.Path, progress: Progress | None, cancelled: Cancelled | None
-) -> dict:
+) -> dict[str, Any]:
     """Decode all pictures into ``path``/pixels.npy; returns the entry's meta."""
     size, channels = config.image_size, config.channels
-    kept: list[int] = []
-    left_out: list[tuple[str, str]] = []
-    hashed = hashlib.blake2b(digest_size=16)
+    rows: list[int] = []
+    rejected: list[tuple[str, str]] = []
+    digest = hashlib.blake2b(digest_size=16)
 
-    def header(count: int) -> dict:
+    def header(count: int) -> dict[str, Any]:
         return {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, channels)}
 
     # Written as a plain file, not through a memory map: a full disk is then an error and not a crash. numpy pads the header
@@ -97,30 +98,32 @@ def _build(
     with open(path / "pixels.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, header(len(source)))
         start = file.tell()
-        for i, result in _decoded(config, source, progress, cancelled):
+        for i, result in _decode_all(config, source, progress, cancelled):
             if isinstance(result, decode.UnusableImage):
-                left_out.append((source.names[i], result.reason))
+                rejected.append((source.names[i], result.reason))
                 continue
-            kept.append(i)
-            hashed.update(result)
-            file.write(result)
+            rows.append(i)
+            digest.update(result.data)
+            file.write(result.data)
         file.seek(0)
-        np.lib.format.write_array_header_1_0(file, header(len(kept)))
+        np.lib.format.write_array_header_1_0(file, header(len(rows)))
         assert file.tell() == start
         file.flush()
         os.fsync(file.fileno())
-    if not kept:
+    if not rows:
         raise Problem(
-            "all_left_out", "dataset_name", value=config.dataset_name, count=len(left_out), name=left_out[0][0]
+            "all_left_out", "dataset_name", value=config.dataset_name, count=len(rejected), name=rejected[0][0]
         )
-    what = f"{config.dataset_name}: {len(kept)} x {size} px, {config.resize_mode}, {channels}"
-    return {"rows": kept, "left_out": left_out, "fingerprint": hashed.hexdigest(), "what": what}
+    what = f"{config.dataset_name}: {len(rows)} x {size} px, {config.resize_mode}, {channels}"
+    return {"rows": rows, "left_out": rejected, "fingerprint": digest.hexdigest(), "what": what}
 
 
-def _decoded(config: TrainConfig, source: ImageSource, progress: Progress | None, cancelled: Cancelled | None):
-    """(row, uint8 [S, S, C] or Unfit) of each row in order, a few decoded ahead by threads. Raises Stopped."""
+def _decode_all(
+    config: TrainConfig, source: ImageSource, progress: Progress | None, cancelled: Cancelled | None
+) -> Iterator[tuple[int, np.ndarray | decode.UnusableImage]]:
+    """(row, uint8 [S, S, C] or why it can't be used) of each row in order, a few decoded ahead by threads. Raises Stopped."""
 
-    def one(i: int) -> np.ndarray | decode.UnusableImage:
+    def decode_row(i: int) -> np.ndarray | decode.UnusableImage:
         try:
             if cancelled and cancelled():
                 raise Stopped
@@ -128,30 +131,30 @@ def _decoded(config: TrainConfig, source: ImageSource, progress: Progress | None
             return np.ascontiguousarray(
                 preprocess.square(picture, config.image_size, config.resize_mode, config.channels)
             )
-        except decode.UnusableImage as unfit:
-            return unfit
+        except decode.UnusableImage as error:
+            return error
 
     ahead = 4 * DECODERS
     with ThreadPoolExecutor(DECODERS) as pool:
         for first in range(0, len(source), ahead):
-            some = range(first, min(first + ahead, len(source)))
-            yield from zip(some, pool.map(one, some), strict=True)
+            rows = range(first, min(first + ahead, len(source)))
+            yield from zip(rows, pool.map(decode_row, rows), strict=True)
             if progress:
-                progress("decode", some.stop, len(source))
+                progress("decode", rows.stop, len(source))
 
 
-def _split(config: TrainConfig, kept: list[int], own: list[int] | None) -> tuple[np.ndarray, np.ndarray]:
-    """(train, held_out) as indices into ``kept``. ``own``: rows that the source itself never trains on."""
-    count = len(kept)
-    if own is not None:
-        out = np.isin(kept, own)
+def _split(config: TrainConfig, rows: list[int], held_out: list[int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(train, held out) as indices into ``rows``. ``held_out``: rows that the source itself never trains on."""
+    count = len(rows)
+    if held_out is not None:
+        out = np.isin(rows, held_out)
         return np.flatnonzero(~out), np.flatnonzero(out) if config.validation_share else np.empty(0, np.int64)
     share = 0 if config.validation_share == 0 or count < FEW else max(1, round(config.validation_share * count))
     order = np.random.default_rng([config.seed, *b"held-out"]).permutation(count)
     return np.sort(order[share:]), np.sort(order[:share])
 
 
-def _some(config: TrainConfig, train: np.ndarray) -> np.ndarray:
+def _limit(config: TrainConfig, train: np.ndarray) -> np.ndarray:
     """``train``, or ``config.max_train_samples`` of them."""
     order = np.random.default_rng([config.seed, *b"samples"]).permutation(train)
     return np.sort(order[: config.max_train_samples])

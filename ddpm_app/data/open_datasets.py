@@ -3,13 +3,17 @@
 import collections
 import dataclasses
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem, Stopped
 
-KEPT = 4
-"""Opened data sets kept in memory: rows stay on disk, so this is small."""
+if TYPE_CHECKING:
+    from ddpm_app.data.image_dataset import ImageDataset
+    from ddpm_app.data.image_source import ImageSource
+
+MOST_OPEN = 4
+"""Data sets that stay open in memory: rows stay on disk, so this is small."""
 
 SOURCE = ("dataset_name", "split", "image_column", "label_column", "caption_column")
 FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share", "max_train_samples")
@@ -18,16 +22,16 @@ FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share", 
 
 @dataclasses.dataclass
 class OpenDataset:
-    """One data set under one preparation. ``source`` comes first (data.image_source.ImageSource), ``pictures`` (data.image_dataset.ImageDataset)
-    once all are decoded; ``problem`` says what stood in the way. ``preview`` is the drawn row of four, once for all viewers.
+    """One data set under one preparation. ``source`` comes first, ``pictures`` once all are decoded; ``problem`` says what stood in
+    the way. ``preview`` is the page's row of the first four, drawn once for all viewers.
     ``opened`` is set when ``source`` or ``problem`` is there, ``ended`` when no more will come."""
 
     config: TrainConfig
     phase: str = "download"
     done: int = 0
     total: int | None = None
-    source: Any = None
-    pictures: Any = None
+    source: "ImageSource | None" = None
+    pictures: "ImageDataset | None" = None
     problem: Problem | None = None
     preview: str = ""
     opened: threading.Event = dataclasses.field(default_factory=threading.Event)
@@ -56,12 +60,12 @@ class OpenDatasets:
                 entry = self._entries[key] = OpenDataset(config)
                 threading.Thread(target=self._open, args=(entry,), name="open-data", daemon=True).start()
             self._entries.move_to_end(key)
-            while len(self._entries) > KEPT:
+            while len(self._entries) > MOST_OPEN:
                 self._entries.popitem(last=False)[1].stop.set()
         return key
 
-    def edited(self, name: str) -> None:
-        """Forget a data set whose captions or labels have changed: it is to be asked for again."""
+    def forget(self, name: str) -> None:
+        """Forget a data set whose captions or labels have changed, so that ``ask`` opens it anew."""
         with self._lock:
             self._edits[name] += 1
             for key in [key for key, entry in self._entries.items() if entry.config.dataset_name == name]:
@@ -71,7 +75,7 @@ class OpenDatasets:
         with self._lock:
             return self._entries.get(key)
 
-    def found(self, config: TrainConfig) -> OpenDataset | None:
+    def find(self, config: TrainConfig) -> OpenDataset | None:
         """The config's data set where it is open, decoded at best, whatever its pictures' size."""
         with self._lock:
             same = [
@@ -81,14 +85,15 @@ class OpenDatasets:
             ]
         return max(same, key=lambda e: e.pictures is not None, default=None)
 
-    def trained_on(self, config: TrainConfig) -> int | None:
+    def training_count(self, config: TrainConfig) -> int | None:
         """How many pictures a training would learn from; None while that isn't known. Before all are decoded it is a guess
-        that counts the unfit ones in."""
-        if (entry := self.found(config)) is None:
+        that counts those in that can't be used."""
+        entry = self.find(config)
+        if entry is None or entry.source is None:
             return None
         count = len(entry.source if entry.pictures is None else entry.pictures)
-        kept_out = len(entry.source.held_out or ()) or round(count * config.validation_share)
-        count -= kept_out if config.validation_share else 0
+        if config.validation_share:
+            count -= len(entry.source.held_out or ()) or round(count * config.validation_share)
         return min(count, config.max_train_samples or count)
 
     def _open(self, entry: OpenDataset) -> None:

@@ -1,5 +1,7 @@
 """Square pictures and tensors, by torchvision, and the way back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -32,15 +34,15 @@ def square(picture: Image.Image, size: int, mode: str, channels: int = 3) -> np.
     return np.asarray(picture).reshape(size, size, channels)
 
 
-def to_tensors(pictures: np.ndarray, flips: np.ndarray | None = None) -> torch.Tensor:
+def to_tensors(pictures: np.ndarray, flips: Sequence[bool] | np.ndarray | None = None) -> torch.Tensor:
     """uint8 [B, H, W, C] -> float32 [B, C, H, W] in [-1, 1], contiguous; picture i is mirrored where ``flips[i]``.
 
     Bit for bit what ToTensor and Normalize([0.5], [0.5]) make of each picture: both divide by 255, then take (x - 0.5) / 0.5.
     """
     batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
     if flips is not None and np.any(flips):
-        chosen = torch.as_tensor(np.asarray(flips, dtype=bool))
-        batch[chosen] = functional.hflip(batch[chosen])
+        mirrored = torch.as_tensor(np.asarray(flips, dtype=bool))
+        batch[mirrored] = functional.hflip(batch[mirrored])
     return functional.normalize(functional.convert_image_dtype(batch, torch.float32), [0.5], [0.5], inplace=True)
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pathlib
+import posixpath
 import shutil
 import stat
 import tempfile
@@ -39,6 +40,8 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 FILE = "file_name"
 """The column of metadata that names the picture."""
 CHUNK = 1 << 20
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""The only ways of packing that are unpacked in bounded memory."""
 
 
 def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike, share: float = 1) -> pathlib.Path:
@@ -50,7 +53,7 @@ def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike, s
     Raises Problem "upload_*" or "zip_*" with the file's name.
     """
     into = pathlib.Path(into)
-    with cache.writing(into):
+    with cache.write_errors(into):
         into.mkdir(parents=True, exist_ok=True)
         part = pathlib.Path(tempfile.mkdtemp(prefix=".part-", dir=into))
         try:
@@ -66,12 +69,12 @@ def import_upload(paths: Iterable[str | os.PathLike], into: str | os.PathLike, s
 def keep_newest(uploads: pathlib.Path, count: int, most_bytes: float = math.inf) -> int:
     """Remove what lies in ``uploads`` (one folder for each visitor) beyond the newest ``count`` of a visitor and the newest
     ``most_bytes`` in all; returns the bytes freed."""
-    kept: collections.Counter[pathlib.Path] = collections.Counter()
+    counts: collections.Counter[pathlib.Path] = collections.Counter()
     total = freed = 0
     for folder in sorted(uploads.glob("*/upload-*"), key=lambda path: path.stat().st_mtime, reverse=True):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        if kept[folder.parent] < count and total + size <= most_bytes:
-            kept[folder.parent] += 1
+        if counts[folder.parent] < count and total + size <= most_bytes:
+            counts[folder.parent] += 1
             total += size
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -93,16 +96,15 @@ def annotate(root: pathlib.Path, pictures: list[tuple[str, str, str]], name: str
     changed = next((row for row in rows if row[FILE] == name), None)
     if changed is None:
         raise Problem("upload_row", name=name)
-    for column in (
-        {"caption", "label", *texts} if not files else texts
-    ):  # texts everywhere: else `datasets` would guess the types anew
+    for column in texts if files else {"caption", "label", *texts}:
+        # texts everywhere: else `datasets` would guess the types anew
         for row in rows:
             row[column] = "" if row.get(column) is None else str(row[column])
         changed[column] = texts.get(column, changed[column])
         if not any(row[column] for row in rows):
             for row in rows:
                 del row[column]
-    with cache.writing(root):
+    with cache.write_errors(root):
         for file in files:
             if file != root / METADATA[0]:  # out of sight first: two kinds of metadata can't be loaded
                 os.replace(file, file.with_name(f".{file.name}"))
@@ -118,9 +120,9 @@ def _metadata(file: pathlib.Path, root: pathlib.Path) -> list[dict[str, Any]]:
         else:
             rows = [json.loads(line) for line in text.split("\n") if line.strip()]
         inside = file.parent.relative_to(root)
-        return [row | {FILE: os.path.normpath(inside / row[FILE])} for row in rows]
+        return [row | {FILE: posixpath.normpath((inside / row[FILE]).as_posix())} for row in rows]
     except (ValueError, KeyError, TypeError) as error:
-        raise Problem("upload_metadata", name=str(file.relative_to(root))) from error
+        raise Problem("upload_metadata", name=file.relative_to(root).as_posix()) from error
 
 
 def _copy_all(paths: list[pathlib.Path], copy: "_Copy") -> str:
@@ -131,13 +133,13 @@ def _copy_all(paths: list[pathlib.Path], copy: "_Copy") -> str:
             try:
                 with zipfile.ZipFile(path) as archive:
                     copy.count(len(archive.infolist()))
-                    _check(archive)
-                    for name, entry in _wanted_entries(archive):
+                    _check(archive, path.name)
+                    for name, entry in _usable_entries(archive):
                         with archive.open(entry) as file:
                             copy.add(inside + name, file)
             except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
                 raise Problem("zip_broken", name=path.name) from error
-        elif _wanted(path.name):
+        elif _is_usable(path.name):
             copy.count(1)
             with open(path, "rb") as file:
                 copy.add(path.name, file)
@@ -145,7 +147,7 @@ def _copy_all(paths: list[pathlib.Path], copy: "_Copy") -> str:
             raise Problem("upload_kind", name=path.name, suffixes=" ".join(SUFFIXES))
     if not copy.pictures:
         raise Problem("upload_empty", suffixes=" ".join(SUFFIXES))
-    return copy.hashed.hexdigest()
+    return copy.digest.hexdigest()
 
 
 class _Copy:
@@ -158,7 +160,7 @@ class _Copy:
         )
         self.numbers: collections.Counter[pathlib.Path] = collections.Counter()
         self.entries, self.bytes, self.pixels, self.pictures = 0, 0, 0, 0
-        self.hashed = hashlib.blake2b(digest_size=8)
+        self.digest = hashlib.blake2b(digest_size=8)
 
     def count(self, entries: int) -> None:
         self.entries += entries
@@ -168,13 +170,13 @@ class _Copy:
     def add(self, name: str, file: IO[bytes]) -> None:
         target = self._free(self.part / name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.hashed.update(f"{name}\0".encode())
+        self.digest.update(f"{name}\0".encode())
         with open(target, "wb") as out:
             while chunk := file.read(CHUNK):
                 self.bytes += len(chunk)
                 if self.bytes > self.most_bytes:
                     raise Problem("upload_bytes", name=name, limit=self.most_bytes >> 20)
-                self.hashed.update(chunk)
+                self.digest.update(chunk)
                 out.write(chunk)
         if target.name in METADATA:
             return
@@ -194,9 +196,8 @@ class _Copy:
         return free
 
 
-def _check(archive: zipfile.ZipFile) -> None:
-    """Refuse a zip that no honest program makes, before anything of it is written."""
-    name = pathlib.Path(archive.filename).name
+def _check(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse a zip that no honest program makes, before anything of it is written. Raises Problem "zip_*" with its ``name``."""
     for entry in archive.infolist():
         parts = _parts(entry)
         if ".." in parts or parts[0] == "" or ":" in parts[0]:
@@ -205,10 +206,7 @@ def _check(archive: zipfile.ZipFile) -> None:
             raise Problem("zip_link", name=name, entry=entry.filename)
         if entry.flag_bits & 1:
             raise Problem("zip_encrypted", name=name)
-        if entry.compress_type not in (
-            zipfile.ZIP_STORED,
-            zipfile.ZIP_DEFLATED,
-        ):  # the only ones unpacked in bounded memory
+        if entry.compress_type not in BOUNDED:
             raise Problem("zip_broken", name=name)
 
 
@@ -216,12 +214,12 @@ def _parts(entry: zipfile.ZipInfo) -> list[str]:
     return entry.filename.replace("\\", "/").split("/")  # some Windows programs write backslashes
 
 
-def _wanted_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+def _usable_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     for entry in archive.infolist():
         parts = _parts(entry)
-        if _wanted(parts[-1]) and not any(part.startswith((".", "__")) for part in parts):  # __MACOSX and the like
+        if _is_usable(parts[-1]) and not any(part.startswith((".", "__")) for part in parts):  # __MACOSX and the like
             yield "/".join(parts), entry
 
 
-def _wanted(name: str) -> bool:
+def _is_usable(name: str) -> bool:
     return name in METADATA or name.lower().endswith(SUFFIXES)

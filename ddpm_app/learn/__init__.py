@@ -1,1 +1,1 @@
-"""The Learn tab: one bench (model, picture, noise, timestep), fourteen stations that show what flows through it, and lessons."""
+"""The Learn tab without its page: stations that show what flows through a model, each browser's session with them, and lessons."""

@@ -6,187 +6,211 @@ import functools
 import pathlib
 import random
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from ddpm_app import presets
+from ddpm_app import diffusion, presets
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
+from ddpm_app.data import image_dataset, image_source, preprocess
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.data.image_source import ImageSource
+from ddpm_app.data.open_datasets import FIELDS, SOURCE
 from ddpm_app.errors import Problem
-from ddpm_app.model import locate
+from ddpm_app.model import loaded, locate
+from ddpm_app.model.pipeline import Model
 from ddpm_app.runs.run import Run
 
-OFFERED = 12
+CHOICES = 12
 """Pictures that one may choose from at a time."""
-RECIPES = {"butterflies-64": "butterflies-64", "butterflies-words": "words-128"}
+SHIPPED_PRESETS = {"butterflies-64": "butterflies-64", "butterflies-words": "words-128"}
 """Presets that the shipped models were made with (assets/make/models.py)."""
 
 
 @dataclasses.dataclass
 class LearnContext:
-    """``model``: a snapshot in eval mode (model.pipeline.Model); ``config``: the settings it was trained with, as far as they are known;
-    ``run``: where it comes from one; ``source``: the pictures as they came (data.image_source.ImageSource); ``picture``: one of them, PIL RGB in full
-    size, number ``index`` of the source or, the viewer's own, None, known to the browser as ``key``. Tensors are float32 on the model's device."""
+    """``model``: a snapshot in eval mode; ``config``: the settings it was trained with, as far as they are known; ``run``: the run it comes
+    from, where it comes from one, and ``location`` its folder or Hub id; ``source``: the pictures as they came; ``picture``: one of them,
+    PIL RGB in full size, number ``index`` of the source or, the viewer's own, None. The browser knows the picture by its ``key``.
+    Tensors are float32 on the model's device."""
 
-    model: Any
+    model: Model
     config: TrainConfig
     run: Run | None
-    place: pathlib.Path | str
-    source: Any
+    location: pathlib.Path | str
+    source: ImageSource
     picture: Image.Image
     index: int | None
     key: str = ""
 
     @property
-    def device(self) -> Any:
+    def device(self) -> torch.device:
         return self.model.unet.device
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """What the browser must know of it: T, the picture's key, and by what the model is asked."""
-        return {"timesteps": self.timesteps, "picture": self.key, "asked": self.model.conditioning.kind}
-
     @functools.cached_property
-    def abar(self) -> Any:
+    def alphas_cumprod(self) -> Tensor:
         """alpha-bar of every timestep [T]."""
         return self.model.scheduler.alphas_cumprod.to(self.device)
 
     @property
     def timesteps(self) -> int:
         """T."""
-        return len(self.abar)
+        return len(self.alphas_cumprod)
+
+    @property
+    def channels(self) -> int:
+        """Of the model's pictures, 1 or 3."""
+        return _channels(self.model)
 
     @functools.cached_property
-    def x(self) -> Any:
+    def x(self) -> Tensor:
         """The picture as a tensor [1, C, S, S] in [-1, 1]."""
-        from ddpm_app.data import preprocess
-
-        channels = 3 if self.model.codec.vae is not None else self.model.shape[0]
-        pixels = preprocess.square(self.picture, self.model.image_size, self.config.resize_mode, channels)
+        pixels = preprocess.square(self.picture, self.model.image_size, self.config.resize_mode, self.channels)
         return preprocess.to_tensors(np.array(pixels[None])).to(self.device)
 
     @functools.cached_property
-    def x0(self) -> Any:
+    def x0(self) -> Tensor:
         """What the model denoises of it [1, c, h, w]: the picture itself, or its latents."""
         return self.model.codec.encode(self.x)
 
-    def noise(self, seed: int, count: int = 1) -> Any:
+    def noise(self, seed: int, count: int = 1) -> Tensor:
         """eps [count, c, h, w] of a seed: the first are the same however many there are."""
-        import torch
-
-        from ddpm_app import diffusion
-
-        draw = diffusion.generator(seed, "learn")
-        return torch.cat([torch.randn((1, *self.model.shape), generator=draw) for _ in range(count)]).to(self.device)
-
-    def condition(self, count: int = 1) -> dict[str, Any]:
-        """The UNet's arguments by which the picture is asked for, ``count`` times; nothing is asked of the viewer's own."""
-        at = [] if self.index is None else [self.index] * count
-        return self._asked(
-            [_of(self.source.labels, i, -1) for i in at] or [-1] * count, [self.text(i) for i in at] or [""] * count
+        generator = diffusion.generator(seed, "learn")
+        return torch.cat([torch.randn((1, *self.model.shape), generator=generator) for _ in range(count)]).to(
+            self.device
         )
 
-    def conditions(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        """The UNet's arguments for pictures of ``pictures``, in their order."""
-        known = self.pictures
-        labels = [_of(known.labels, i, -1) for i in indices]
-        return self._asked(labels, [_told(self.config, known, i) for i in indices])
+    def alpha_bar(self, t: int) -> Tensor:
+        """alpha-bar of one timestep [1]."""
+        return self.alphas_cumprod[t : t + 1].float()
 
-    def _asked(self, labels: Sequence[int], texts: Sequence[str]) -> dict[str, Any]:
-        asking = self.model.conditioning
-        if asking.kind == "labels":
-            labels = [k if k < asking.none else -1 for k in labels]
-        found = asking.conditional(len(labels), tuple(texts), tuple(labels))
-        return {name: value.to(self.device) for name, value in found.items()}
+    # ---- conditions -------------------------------------------------------------------------------------------------
+    def condition(self, count: int = 1) -> dict[str, Tensor]:
+        """The UNet's arguments for the picture's own label or text, ``count`` times; for the viewer's own picture, none."""
+        if self.index is None:
+            return self._condition([-1] * count, [""] * count)
+        label = self.source.labels[self.index] if self.source.labels else -1
+        return self._condition([label] * count, [self.text(self.index)] * count)
+
+    def conditions(self, indices: Iterable[int]) -> dict[str, Tensor]:
+        """The UNet's arguments for ``pictures`` of these indices, in their order."""
+        labels = [self.pictures.labels[i] if self.pictures.labels else -1 for i in indices]
+        return self._condition(labels, [_text(self.config, self.pictures, i) for i in indices])
+
+    def _condition(self, labels: Sequence[int], texts: Sequence[str]) -> dict[str, Tensor]:
+        conditioning = self.model.conditioning
+        if conditioning.kind == "labels":  # a label that the model doesn't know becomes none
+            labels = [label if label < conditioning.none else -1 for label in labels]
+        return self.on_device(conditioning.conditional(len(labels), tuple(texts), tuple(labels)))
+
+    def unconditional(self, count: int = 1) -> dict[str, Tensor]:
+        """The UNet's arguments for ``count`` pictures of nothing in particular."""
+        return self.on_device(self.model.conditioning.unconditional(count))
+
+    def on_device(self, condition: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The UNet's arguments on the model's device."""
+        return {name: value.to(self.device) for name, value in condition.items()}
 
     def text(self, index: int | None) -> str:
-        """The text by which a picture of the source is asked for; "" for the viewer's own."""
-        return "" if index is None else _told(self.config, self.source, index)
+        """The text that goes with a picture of the source; "" for the viewer's own."""
+        return "" if index is None else _text(self.config, self.source, index)
 
+    # ---- all pictures -----------------------------------------------------------------------------------------------
     @functools.cached_property
-    def pictures(self) -> Any:
-        """All pictures as the model sees them (data.image_dataset.ImageDataset), with ``train`` and ``held_out`` indices. The first time they are
-        decoded, which may take some seconds."""
-        from ddpm_app.data import image_dataset
+    def pictures(self) -> ImageDataset:
+        """All pictures as the model gets them, with ``train`` and ``held_out`` indices. The first time they are decoded, which may take
+        some seconds."""
+        key = tuple(getattr(self.config, name) for name in (*FIELDS, "seed"))
+        return _open_once(key, lambda: image_dataset.load(self.config))
 
-        looked = (*_source_key(self.config), self.config.image_size, self.config.resize_mode, self.config.channels)
-        split = (self.config.seed, self.config.validation_share, self.config.max_train_samples)
-        return _once((*looked, *split), lambda: image_dataset.load(self.config))
-
-    def clean(self, indices: Sequence[int] | np.ndarray) -> Any:
-        """What the model denoises of pictures of ``pictures`` [B, c, h, w]."""
+    def clean(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """What the model denoises of ``pictures`` of these indices [B, c, h, w]."""
         return self.model.codec.encode(self.pictures.tensors(indices).to(self.device))
 
-    def raw(self) -> Any:
+    def raw_model(self) -> Model:
         """The model with the weights of the run's latest checkpoint instead of their average. Raises Problem("no_raw_weights")."""
-
         if self.run is None or not self.config.use_ema or not self.run.checkpoints:
-            raise Problem("no_raw_weights", value=pathlib.Path(self.place).name)
-        from ddpm_app.model import loaded
-
-        return loaded.load_locked(self.place, "raw")
+            raise Problem("no_raw_weights", value=pathlib.Path(self.location).name)
+        return loaded.load_locked(self.location, "raw")
 
 
-def _of(values: Sequence[Any] | None, index: int, otherwise: Any) -> Any:
-    return values[index] if values else otherwise
+def open_context(location: pathlib.Path | str, picture: str, own: Image.Image | None = None) -> LearnContext:
+    """The model of a folder or Hub id with picture number ``picture`` of its data set ("": the first that is offered), or with the viewer's
+    ``own``, whose key ``picture`` is then. Raises Problem."""
+    model = loaded.load(location, "ema")
+    config, run = trained_settings(model, location)
+    source = open_source(config)
+    if own is not None:
+        return LearnContext(model, config, run, location, source, own, None, picture)
+    if picture.startswith("own:"):
+        raise Problem("own_forgotten")
+    try:
+        index = min(max(0, int(float(picture))), len(source) - 1)
+    except (ValueError, OverflowError):
+        index = 0 if picture else picture_choices(source, 0)[0]
+    return LearnContext(model, config, run, location, source, source.picture(index), index, str(index))
 
 
-def _told(config: TrainConfig, known: Any, index: int) -> str:
-    label = _of(known.labels, index, -1)
-    name = known.label_names[label] if known.label_names and label >= 0 else ""
-    return config.caption_template.format(caption=_of(known.captions, index, ""), label=name)
+def _channels(model: Model) -> int:
+    return 3 if model.codec.vae is not None else model.shape[0]
 
 
-def offered(source: Any, page: int) -> list[int]:
-    """Numbers of up to ``OFFERED`` pictures of a source, others on every ``page``."""
-    every = range(len(source))
-    return sorted(random.Random(page).sample(every, OFFERED)) if len(every) > OFFERED else list(every)
+def _text(config: TrainConfig, pictures: ImageSource | ImageDataset, index: int) -> str:
+    label = pictures.labels[index] if pictures.labels else -1
+    name = pictures.label_names[label] if pictures.label_names and label >= 0 else ""
+    caption = pictures.captions[index] if pictures.captions else ""
+    return config.caption_template.format(caption=caption, label=name)
 
 
-def open_source(config: TrainConfig) -> Any:
-    """The pictures of a model's data set. Raises Problem."""
-    from ddpm_app.data.image_source import originals
-
-    return _once(_source_key(config), lambda: originals(config))
-
-
-_made: dict[tuple, Any] = {}
-_making: collections.defaultdict[tuple, threading.Lock] = collections.defaultdict(threading.Lock)
-KEPT = 6
-"""Data sets that stay open."""
+def picture_choices(source: ImageSource, page: int) -> list[int]:
+    """Numbers of up to CHOICES pictures of a source, others on every ``page``."""
+    numbers = range(len(source))
+    return sorted(random.Random(page).sample(numbers, CHOICES)) if len(numbers) > CHOICES else list(numbers)
 
 
-def _once(key: tuple, make: Any) -> Any:
-    """What ``make`` gives, made once however many ask."""
-    with _making[key]:
-        if (found := _made.get(key)) is None:
-            if len(_made) >= KEPT:
-                _made.clear()
-            found = _made[key] = make()
-        return found
-
-
-def _source_key(config: TrainConfig) -> tuple:
-    return config.dataset_name, config.split, config.image_column, config.label_column, config.caption_column
-
-
-def settings(model: Any, place: pathlib.Path | str) -> tuple[TrainConfig, Run | None]:
-    """The settings of a run as the model has them, or, where the model is no run's, those of its preset or
-    what it tells of itself, on the built-in pictures."""
-    trained = model.scheduler.config
-    known = {
-        "prediction_type": trained.prediction_type,
-        "num_train_timesteps": trained.num_train_timesteps,
+def trained_settings(model: Model, location: pathlib.Path | str) -> tuple[TrainConfig, Run | None]:
+    """The settings of a run as the model has them, or, where the model is no run's, those of its preset or what it tells of itself, on
+    the built-in pictures."""
+    scheduler = model.scheduler.config
+    own = {
+        "prediction_type": scheduler.prediction_type,
+        "num_train_timesteps": scheduler.num_train_timesteps,
         "image_size": model.image_size,
     }
-    folder = pathlib.Path(place)
+    folder = pathlib.Path(location)
     if (folder / "status.json").is_file():
         run = Run(folder)
-        return dataclasses.replace(run.config, **known), run
-    if folder.name in RECIPES and folder.parent == locate.SHIPPED:
-        return dataclasses.replace(presets.build(RECIPES[folder.name]), **known), None
-    channels = 3 if model.codec.vae is not None else model.shape[0]
+        return dataclasses.replace(run.config, **own), run
+    if folder.name in SHIPPED_PRESETS and folder.parent == locate.SHIPPED:
+        return dataclasses.replace(presets.build(SHIPPED_PRESETS[folder.name]), **own), None
     built_in = BUILT_IN_256 if model.image_size > 128 else BUILT_IN
-    return TrainConfig(dataset_name=built_in, channels=channels, conditioning=model.conditioning.kind, **known), None
+    conditioning = model.conditioning.kind
+    return TrainConfig(dataset_name=built_in, channels=_channels(model), conditioning=conditioning, **own), None
+
+
+# ---- open data sets -----------------------------------------------------------------------------------------------------
+# Not those of the page (data.open_datasets): they decode all pictures at once, and a visitor who opens others would close them.
+OPEN_DATASETS = 6
+"""Data sets that stay open."""
+_open_datasets: dict[tuple, ImageSource | ImageDataset] = {}
+_locks: collections.defaultdict[tuple, threading.Lock] = collections.defaultdict(threading.Lock)
+_Opened = TypeVar("_Opened", ImageSource, ImageDataset)
+
+
+def open_source(config: TrainConfig) -> ImageSource:
+    """The pictures of a model's data set. Raises Problem."""
+    return _open_once(tuple(getattr(config, name) for name in SOURCE), lambda: image_source.originals(config))
+
+
+def _open_once(key: tuple, load: Callable[[], _Opened]) -> _Opened:
+    """What ``load`` returns, loaded once however many viewers ask for it."""
+    with _locks[key]:
+        if (opened := _open_datasets.get(key)) is None:
+            if len(_open_datasets) >= OPEN_DATASETS:
+                _open_datasets.clear()
+            opened = _open_datasets[key] = load()
+        return opened

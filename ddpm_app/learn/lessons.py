@@ -1,54 +1,74 @@
-"""CFGDenoiser walks: assets/lessons/<lesson>.<lang>.md, each step with what it sets in the app."""
+"""Guided walks: assets/lessons/<lesson>.<lang>.md, each step with what it sets in the app."""
 
 import functools
 import json
 import re
-from typing import Any
+from typing import TypedDict
 
 from ddpm_app.i18n import ASSETS, LANGUAGES
 
 FOLDER = ASSETS / "lessons"
 ORDER = ("first-model", "why-noise", "latent-diffusion", "when-it-goes-wrong")
-SETS = re.compile(r"<!--(.*?)-->", re.DOTALL)
+COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 """The comment of a step: JSON of what it sets: "tab", "preset", "station", "model", "picture", "t", "seed", or a station's controls."""
 
 
-def lessons(lang: str) -> list[dict[str, Any]]:
-    """All lessons in a language (another one is English): "id", "title", "summary", and "steps" with "title", "html", "set". Raises
-    ValueError for a bad file."""
+Settings = dict[str, str | int | float | bool]
+
+
+class LessonStep(TypedDict):
+    """``set``: what it sets in the app, see COMMENT."""
+
+    title: str
+    html: str
+    set: Settings
+
+
+class Lesson(TypedDict):
+    """A walk in one language."""
+
+    id: str
+    title: str
+    summary: str
+    steps: list[LessonStep]
+
+
+def lessons(lang: str) -> list[Lesson]:
+    """All lessons in a language (another one is English). Raises ValueError for a bad file."""
     return _lessons(lang if lang in LANGUAGES else "en")
 
 
 @functools.cache
-def _lessons(lang: str) -> list[dict[str, Any]]:
+def _lessons(lang: str) -> list[Lesson]:
     return [read(name, (FOLDER / f"{name}.{lang}.md").read_text(encoding="utf-8")) for name in ORDER]
 
 
-def read(name: str, text: str) -> dict[str, Any]:
+def read(name: str, text: str) -> Lesson:
     """One lesson: a "# title", a paragraph of summary, and a "## title" per step. Raises ValueError that names lesson and step."""
-    from markdown_it import MarkdownIt
-
-    head, *steps = re.split(r"^## ", text, flags=re.MULTILINE)
+    head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
     title, _, summary = head.strip().removeprefix("# ").partition("\n")
-    drawn = []
-    for step in steps:
-        first, _, body = step.partition("\n")
-        drawn.append({
-            "title": first.strip(),
-            "html": MarkdownIt("commonmark", {"html": False}).render(SETS.sub("", body).strip()),
-            "set": _set(f'lesson {name}, step "{first.strip()}"', SETS.findall(body)),
-        })  # fmt: skip
-    return {"id": name, "title": title.strip(), "summary": summary.strip(), "steps": drawn}
+    steps = [_read_step(name, section) for section in sections]
+    return {"id": name, "title": title.strip(), "summary": summary.strip(), "steps": steps}
 
 
-def _set(where: str, comments: list[str]) -> dict[str, Any]:
+def _read_step(lesson: str, section: str) -> LessonStep:
+    from markdown_it import MarkdownIt  # not before a lesson is read: the first page doesn't wait for it
+
+    title, _, body = section.partition("\n")
+    title = title.strip()
+    settings = _read_settings(f'lesson {lesson}, step "{title}"', COMMENT.findall(body))
+    html = MarkdownIt("commonmark", {"html": False}).render(COMMENT.sub("", body).strip())
+    return {"title": title, "html": html, "set": settings}
+
+
+def _read_settings(place: str, comments: list[str]) -> Settings:
     """What the one comment of a step sets."""
     if len(comments) != 1:
-        raise ValueError(f"{where}: {len(comments)} comments instead of one that says what the step sets")
+        raise ValueError(f"{place}: {len(comments)} comments instead of one that says what the step sets")
     try:
-        found = json.loads(comments[0])
+        settings = json.loads(comments[0])
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: what it sets is not JSON ({error}): {comments[0].strip()}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{where}: what it sets is not a JSON object: {comments[0].strip()}")
-    return found
+        raise ValueError(f"{place}: what it sets is not JSON ({error}): {comments[0].strip()}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{place}: what it sets is not a JSON object: {comments[0].strip()}")
+    return settings

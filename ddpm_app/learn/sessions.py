@@ -1,7 +1,19 @@
-"""Who looks at what: turns what a browser asks into a station's panels, slice by slice, beside a training run.
+"""Each browser's session with the stations: turns what it asks into a station's panels, slice by slice, beside a training run.
 
-A viewer has one station at work. A slice runs while the device is held, so that training waits for no more than that; whatever a
-viewer asks next ends what is under way after its slice.
+The protocol between the page (ui/components/stage.js) and the server. The page calls ``ask`` and awaits one answer at a time:
+
+    page    {turn: 7, station, model, t, ...}      a new query: the page has counted ``turn`` up
+    server  {more: true, status: "..."}            nothing to show yet, after TURN_SECONDS at most: the page says what goes on
+    page    {turn: 7, more: true, ...}             the page waits for the rest of the same query
+    server  {more: true, panels: [...], ...}       all panels so far; sent as soon as a slice of work has changed them
+    page    {turn: 8, t: 400, ...}                 something was moved: the page drops turn 7, the server ends it after its slice
+    server  {more: false}                          nothing will follow, until the next query
+
+Who waits for whom: a query waits while MAX_AT_WORK others are worked on, at most TURN_SECONDS (then the answer is "again": the page sends
+the same query once more), and for the slice that its own session has under way. A slice holds the device, so that a training run waits
+for no more than one. An answer to a turn that is no longer the newest is {"stale": true}, which the page ignores.
+Further keys of an answer: "timesteps", "picture" and "conditioning" beside "panels" (what the model and picture are); "note", a sentence
+that stays above the panels; "error", which ends the query.
 """
 
 import contextlib
@@ -10,8 +22,8 @@ import hashlib
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Generator, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from PIL import Image
 
@@ -20,201 +32,260 @@ from ddpm_app.data import decode
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, explain
 from ddpm_app.i18n import problem_text, t
-from ddpm_app.learn import context as benches
 from ddpm_app.learn import stations
-from ddpm_app.learn.context import LearnContext
-from ddpm_app.learn.station import Panel, Station, StationRequest
+from ddpm_app.learn.station import Memory, StationRequest, StationSpec
 from ddpm_app.model.describe import saved_version
 from ddpm_app.model_choices import ModelChoices
 
+if TYPE_CHECKING:  # they import torch
+    from ddpm_app.learn.context import LearnContext
+    from ddpm_app.learn.panels import Panel
+
 TURN_SECONDS = 0.25
 """An answer without news goes back after this long, so that the page can say that something is under way."""
-AT_WORK = 2
-"""Questions that are worked on at once: training beside them gets every third slice or more, however many viewers there are."""
-VIEWERS, BENCHES, OWN, MEMORIES = 64, 8, 32, 8
-"""How many viewers, benches, pictures of viewers, and memories of viewers at a station are kept: one may hold a copy of the model."""
+MAX_AT_WORK = 2
+"""Queries that are worked on at once: training beside them gets every third slice or more, however many viewers there are."""
+MAX_SESSIONS, MAX_CONTEXTS, MAX_PICTURES, MAX_MEMORIES = 64, 8, 32, 8
+"""How many sessions, contexts, viewers' own pictures, and memories of sessions are kept: a memory may hold a copy of the model."""
 IDLE_SECONDS = 600
-"""A memory that was not used for so long is forgotten."""
+"""A memory that was not used for so long is dropped."""
 DEFAULT_T = 0.4
 """Where t stands at first, as a share of T: half picture, half noise."""
-OWN_BYTES, OWN_SIDE = 4_000_000, 1024
+PICTURE_BYTES, PICTURE_SIDE = 4_000_000, 1024
+"""Limits of a viewer's own picture; a larger one is scaled down."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """What a browser asks. ``client``: a random id of the page; ``visitor``: that of the browser, for the rules of a public page;
+    ``t`` below 0: where it stands at first; ``pressed``: the Action clicked just now; ``values``: the station's own controls."""
+
+    client: str
+    visitor: str
+    turn: int
+    more: bool
+    lang: str
+    station: str
+    model: str
+    picture: str
+    t: int
+    seed: int
+    values: Mapping[str, object]
+    pressed: str
+
+    @classmethod
+    def parse(cls, data: Mapping[str, object]) -> "Query":
+        """From a browser, which may send anything: what makes no sense becomes something that does."""
+        values = data.get("values")
+        return cls(
+            client=_string(data, "client")[:64],
+            visitor=_string(data, "visitor"),
+            turn=_integer(data.get("turn")),
+            more=bool(data.get("more")),
+            lang=_string(data, "lang"),
+            station=_string(data, "station"),
+            model=_string(data, "model"),
+            picture=_string(data, "picture"),
+            t=_integer(data.get("t")),
+            seed=min(max(0, _integer(data.get("seed"))), 2**31),
+            values=values if isinstance(values, Mapping) else {},
+            pressed=_string(data, "pressed"),
+        )
+
+
+class Answer(TypedDict, total=False):
+    """What the browser gets, see the protocol above."""
+
+    more: bool
+    again: bool
+    stale: bool
+    status: str
+    note: str
+    error: str
+    panels: list[dict[str, object]]
+    timesteps: int
+    picture: str
+    conditioning: str
 
 
 @dataclasses.dataclass(eq=False)
 class Session:
-    """One browser: ``turn`` counts what it asked; ``work`` is under way for it; ``memory`` belongs to ``station`` and ``bench``, and was
-    ``forgotten`` where others needed the room. ``used``: when it last asked."""
+    """One browser. ``turn``: the newest it asked; ``work``: what is under way for it; ``memory`` belongs to ``station`` and ``context``, and
+    ``memory_lost`` says that others needed the room. ``last_used``: when it last asked."""
 
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     turn: int = 0
-    work: Generator[dict[str, Any] | None] = dataclasses.field(default_factory=lambda: (_ for _ in ()))
+    work: Generator[Answer | None] = dataclasses.field(default_factory=lambda: (_ for _ in ()))
     station: str = ""
-    bench: LearnContext | None = None
-    memory: dict[str, Any] = dataclasses.field(default_factory=dict)
-    forgotten: bool = False
-    used: float = 0.0
+    context: "LearnContext | None" = None
+    memory: Memory = dataclasses.field(default_factory=dict)
+    memory_lost: bool = False
+    last_used: float = 0.0
 
-    def forget(self) -> None:
-        """Let go of what is kept, with what is under way; not while somebody waits for it."""
+    def advance(self, turn: int) -> Answer:
+        """The next piece of what is under way, for one who holds the lock."""
+        end = time.monotonic() + TURN_SECONDS
+        for answer in self.work:
+            if answer is not None or time.monotonic() > end or self.turn > turn:
+                return {"more": True, **(answer or {})}
+        return {"more": False}
+
+    def request(self, spec: StationSpec, context: "LearnContext", query: Query) -> StationRequest:
+        """The query as the station takes it, with this session's memory; a new one at another station, model or picture."""
+        if self.station != spec.id or self.context is not context:
+            self.memory_lost = self.memory_lost and self.station == spec.id
+            self.station, self.context, self.memory = spec.id, context, {}
+        timestep = min(query.t, context.timesteps - 1) if query.t >= 0 else round(DEFAULT_T * context.timesteps)
+        values = spec.read(query.values)
+        return StationRequest(spec.id, query.lang, timestep, query.seed, values, query.pressed, self.memory)
+
+    def free(self) -> None:
+        """Drop the memory, with what is under way; not while somebody waits for it."""
         if self.lock.acquire(blocking=False):
             self.work.close()
-            self.forgotten, self.bench, self.memory = bool(self.memory), None, {}
+            self.memory_lost, self.context, self.memory = bool(self.memory), None, {}
             self.lock.release()
 
 
 class LearnSessions:
-    """One per studio."""
+    """The sessions of all browsers, one object per app. ``warm`` is set once torch is imported."""
 
     def __init__(self, models: ModelChoices, warm: threading.Event):
         self.models, self.access, self.warm = models, models.access, warm
-        self._viewers: dict[str, Session] = {}
-        self._benches: dict[tuple, LearnContext] = {}
-        self._own: dict[str, Image.Image] = {}
-        self._making, self._free = threading.Lock(), threading.Semaphore(AT_WORK)
+        self._sessions: dict[str, Session] = {}
+        self._contexts: dict[tuple[str, object, str], LearnContext] = {}
+        self._pictures: dict[str, Image.Image] = {}
+        self._opening, self._at_work = threading.Lock(), threading.Semaphore(MAX_AT_WORK)
 
     # ---- what the browser calls -------------------------------------------------------------------------------------
-    def ask(self, query: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a new question, or with "more" what came since the last answer: "panels", "status", "note", "error", "more", "stale"
-        where the viewer has asked something else since, or "again" where others are at work. ``query``: "client", "visitor", "turn",
-        "lang", "station", "model", "picture", "t", "seed", "values", "pressed"."""
-        viewer, turn = self._viewer(str(query.get("client"))[:64]), _whole(query.get("turn"))
-        viewer.turn = max(turn, viewer.turn)
-        if not self._free.acquire(timeout=TURN_SECONDS):
-            return {"more": True, "again": True, "status": t("ui.learn.waiting", str(query.get("lang")))}
+    def ask(self, data: Mapping[str, object]) -> Answer:
+        """The answer to a new query, or, with "more", what came since the last answer."""
+        query = Query.parse(data)
+        session = self._session(query.client)
+        session.turn = max(query.turn, session.turn)
+        if not self._at_work.acquire(timeout=TURN_SECONDS):
+            return {"more": True, "again": True, "status": t("ui.learn.waiting", query.lang)}
         try:
-            with viewer.lock:
-                if turn < viewer.turn:
+            with session.lock:
+                if query.turn < session.turn:
                     return {"stale": True}
-                if not query.get("more"):
-                    viewer.work.close()
-                    viewer.work = self._work(viewer, query)
-                return self._advance(viewer, turn)
+                if not query.more:
+                    session.work.close()
+                    session.work = self._work(session, query)
+                return session.advance(query.turn)
         finally:
-            self._free.release()
-            self._tidy()
+            self._at_work.release()
+            self._free_memories()
 
-    def _advance(self, viewer: Session, turn: int) -> dict[str, Any]:
-        end = time.monotonic() + TURN_SECONDS
-        for news in viewer.work:
-            if news is not None or time.monotonic() > end or viewer.turn > turn:
-                return {"more": True, **(news or {})}
-        return {"more": False}
-
-    def keep(self, data: bytes) -> str:
-        """Remember a viewer's own picture; the key to ask for it by. Raises Problem("picture_unfit")."""
+    def add_picture(self, data: bytes) -> str:
+        """Remember a viewer's own picture; returns the key to ask for it by. Raises Problem("picture_unfit")."""
         try:
-            picture = decode.read(data[:OWN_BYTES])
+            picture = decode.read(data[:PICTURE_BYTES])
         except decode.UnusableImage as unfit:
             raise Problem("picture_unfit", name="", reason=unfit.reason) from unfit
-        picture.thumbnail((OWN_SIDE, OWN_SIDE))
+        picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
         key = "own:" + hashlib.blake2b(data, digest_size=8).hexdigest()
-        _put(self._own, key, picture, OWN)
+        _remember(self._pictures, key, picture, MAX_PICTURES)
         return key
 
     # ---- the work ---------------------------------------------------------------------------------------------------
-    def _work(self, viewer: Session, query: dict[str, Any]) -> Generator[dict[str, Any] | None]:
+    def _work(self, session: Session, query: Query) -> Generator[Answer | None]:
         """What the browser gets, piece by piece; problems in words."""
-        lang = str(query.get("lang"))
         try:
-            station = stations.station(str(query.get("station")))
+            spec = stations.SPECS[query.station]
             if not self.warm.is_set():
-                yield {"status": t("ui.learn.warming", lang)}
-            bench = self.bench(str(query.get("model")), str(query.get("picture")), str(query.get("visitor")))
-            if station.whole:
-                yield {"status": t("ui.learn.decoding", lang)}
-                _ = bench.pictures
-            asked = self._asked(viewer, station, bench, query)
-            if viewer.forgotten:
-                viewer.forgotten = False
-                yield {"note": t("ui.learn.forgotten", lang)}
-            for panels in self._slices(station, bench, asked):
-                yield None if panels is None else {"panels": panels, **bench.told}
+                yield {"status": t("ui.learn.warming", query.lang)}
+            context = self.context(query.model, query.picture, query.visitor)
+            if spec.whole:
+                yield {"status": t("ui.learn.decoding", query.lang)}
+                _ = context.pictures
+            request = session.request(spec, context, query)
+            if session.memory_lost:
+                session.memory_lost = False
+                yield {"note": t("ui.learn.forgotten", query.lang)}
+            for panels in _slices(spec, context, request):
+                yield None if panels is None else _answer(panels, context)
         except Exception as error:
             if not isinstance(error, Problem):
                 traceback.print_exc()
-            yield {"error": problem_text(self.access.redact(explain(error)), lang)}
+            yield {"error": problem_text(self.access.redact(explain(error)), query.lang)}
 
-    def _slices(self, station: Station, bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | None]:
-        shown, end = station.show(bench, asked), object()
-        while True:
-            with DEVICE if station.network else contextlib.nullcontext():
-                panels = next(shown, end)
-            if panels is end:
-                return
-            yield panels
-
-    def _asked(self, viewer: Session, station: Station, bench: LearnContext, query: dict[str, Any]) -> StationRequest:
-        if viewer.station != station.id or viewer.bench is not bench:
-            viewer.forgotten = viewer.forgotten and viewer.station == station.id
-            viewer.station, viewer.bench, viewer.memory = station.id, bench, {}
-        wished = _whole(query.get("t"))
-        timestep = min(wished, bench.timesteps - 1) if wished >= 0 else round(DEFAULT_T * bench.timesteps)
-        given = query.get("values")
-        values = station.read(given if isinstance(given, dict) else {})
-        seed = min(max(0, _whole(query.get("seed"))), 2**31)
-        return StationRequest(
-            station.id, str(query.get("lang")), timestep, seed, values, str(query.get("pressed") or ""), viewer.memory
-        )
-
-    def bench(self, model: str, picture: str, visitor: str = "") -> LearnContext:
-        """The bench of a model ("shipped:NAME", "run:NAME") and a picture (its number, the key of a viewer's own, or "" for the first
-        that is offered). Raises Problem."""
+    def context(self, model: str, picture: str, visitor: str = "") -> "LearnContext":
+        """A model ("shipped:NAME", "run:NAME") with a picture (its number, the key of a viewer's own, or "" for the first that is
+        offered). Raises Problem."""
         jobs.engine()
-        place = self.models.location(model, "")
-        self.access.require_pictures(place, visitor)
-        version = saved_version(place)
-        key = (str(place), version, picture)
-        if found := self._benches.get(key):
-            return found
-        from ddpm_app.model import loaded
+        from ddpm_app.learn.context import open_context
+        from ddpm_app.model.loaded import is_loaded
 
-        with self._making:  # the page asks for panels and thumbnails at once
-            if key not in self._benches:
-                made = self._made(place, picture)
-                kept = {old: bench for old, bench in self._benches.items() if loaded.is_loaded(bench.model)}
-                _put(kept, key, made, BENCHES)
-                self._benches = kept
-            return self._benches[key]
+        location = self.models.location(model, "")
+        self.access.require_pictures(location, visitor)
+        key = str(location), saved_version(location), picture
+        if context := self._contexts.get(key):
+            return context
+        with self._opening:  # the page asks for panels and thumbnails at once
+            if key not in self._contexts:
+                context = open_context(location, picture, self._pictures.get(picture))
+                contexts = {old: c for old, c in self._contexts.items() if is_loaded(c.model)}
+                _remember(contexts, key, context, MAX_CONTEXTS)
+                self._contexts = contexts
+            return self._contexts[key]
 
-    def _made(self, place: Any, picture: str) -> LearnContext:
-        from ddpm_app.model import loaded
+    # ---- who is there -----------------------------------------------------------------------------------------------
+    def _session(self, client: str) -> Session:
+        session = self._sessions.get(client) or Session()
+        session.last_used = time.monotonic()
+        _remember(self._sessions, client, session, MAX_SESSIONS)
+        return session
 
-        model = loaded.load(place, "ema")
-        config, run = benches.settings(model, place)
-        source, own = benches.open_source(config), self._own.get(picture)
-        if own is not None:
-            return LearnContext(model, config, run, place, source, own, None, picture)
-        if picture.startswith("own:"):
-            raise Problem("own_forgotten")
-        index = min(max(0, _whole(picture)), len(source) - 1) if picture else benches.offered(source, 0)[0]
-        return LearnContext(model, config, run, place, source, source.picture(index), index, str(index))
-
-    def _viewer(self, client: str) -> Session:
-        viewer = self._viewers.get(client) or Session()
-        viewer.used = time.monotonic()
-        _put(self._viewers, client, viewer, VIEWERS)
-        return viewer
-
-    def _tidy(self) -> None:
-        """Forget what the viewers that asked longest ago keep."""
-        keeping = [viewer for viewer in list(self._viewers.values()) if viewer.memory]
-        for viewer in keeping[:-MEMORIES]:
-            viewer.forget()
-        for viewer in keeping[-MEMORIES:]:
-            if time.monotonic() - viewer.used > IDLE_SECONDS:
-                viewer.forget()
+    def _free_memories(self) -> None:
+        """Free those of the sessions that asked longest ago."""
+        holders = [session for session in list(self._sessions.values()) if session.memory]
+        for session in holders[:-MAX_MEMORIES]:
+            session.free()
+        for session in holders[-MAX_MEMORIES:]:
+            if time.monotonic() - session.last_used > IDLE_SECONDS:
+                session.free()
 
 
-def _whole(value: Any) -> int:
+def _slices(spec: StationSpec, context: "LearnContext", request: StationRequest) -> "Iterator[list[Panel] | None]":
+    """The turns of a station's generator, each with the device held where it needs that."""
+    turns = stations.load(spec.id)(context, request)
+    while True:
+        with DEVICE if spec.network else contextlib.nullcontext():
+            try:
+                panels = next(turns)
+            except StopIteration:
+                return
+        yield panels
+
+
+def _answer(panels: "list[Panel]", context: "LearnContext") -> Answer:
+    return {
+        "panels": [dataclasses.asdict(panel) for panel in panels],
+        "timesteps": context.timesteps,
+        "picture": context.key,
+        "conditioning": context.model.conditioning.kind,
+    }
+
+
+def _string(data: Mapping[str, object], name: str) -> str:
+    return str(data.get(name) or "")
+
+
+def _integer(value: object) -> int:
     try:
-        return int(float(value))
+        return int(float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return 0
 
 
-def _put(kept: dict, key: Any, value: Any, most: int) -> None:
-    """Keep ``value``, and of the older ones no more than ``most`` in all."""
-    kept.pop(key, None)
-    kept[key] = value
-    while len(kept) > most:
-        kept.pop(next(iter(kept)))
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _remember(cache: MutableMapping[_K, _V], key: _K, value: _V, most: int) -> None:
+    """Put ``value`` last, and drop the first beyond ``most``."""
+    cache.pop(key, None)
+    cache[key] = value
+    while len(cache) > most:
+        cache.pop(next(iter(cache)))

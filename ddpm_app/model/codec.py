@@ -2,26 +2,32 @@
 
 import hashlib
 import pathlib
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
+from ddpm_app.config import nearest_multiple
 from ddpm_app.data import cache
 from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.data.image_source import Cancelled, Progress
 from ddpm_app.errors import Problem, Stopped
 
 BATCH = 16
 """Pictures encoded at once."""
 
 
-class TrainingTensors(Protocol):
-    """What a run's batches are taken from."""
+Indices = Sequence[int] | np.ndarray
+Flips = Sequence[bool] | np.ndarray | None
 
-    def tensors(self, indices, flips=None) -> Tensor:
+
+class TrainingTensors(Protocol):
+    """What a run's batches are taken from: the pictures, or their latents."""
+
+    def tensors(self, indices: Indices, flips: Flips = None) -> Tensor:
         """float32 [B, C, H, W] of the pictures ``indices``; picture k is mirrored where ``flips[k]``."""
 
 
@@ -29,6 +35,8 @@ class Pixels:
     """The identity: the model sees the pictures as they are."""
 
     vae = None
+    factor = 1
+    """By which the sides shrink."""
     clips = True
     """Whether a guess of x0 lies in [-1, 1]."""
 
@@ -48,7 +56,7 @@ class Pixels:
         return x
 
     def training_tensors(
-        self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]
+        self, pictures: ImageDataset, flips: bool, progress: Progress, yield_device: Cancelled
     ) -> TrainingTensors:
         """What batches are taken from."""
         return pictures
@@ -70,7 +78,7 @@ class Vae:
     def shape(self, channels: int, size: int) -> tuple[int, int, int]:
         """[C, H, W] of the latents of square pictures of ``size``. Raises Problem("vae_factor")."""
         if size % self.factor:
-            suggestion = max(1, round(size / self.factor)) * self.factor
+            suggestion = nearest_multiple(size, self.factor)
             raise Problem(
                 "vae_factor", "image_size", other="vae", value=size, factor=self.factor, suggestion=suggestion
             )
@@ -94,13 +102,13 @@ class Vae:
     @property
     def fingerprint(self) -> str:
         """A hash of all weights and of the scale."""
-        hashed = hashlib.blake2b(repr(self.scale).encode(), digest_size=16)
+        digest = hashlib.blake2b(repr(self.scale).encode(), digest_size=16)
         for name, weight in sorted(self.vae.state_dict().items()):
-            hashed.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return hashed.hexdigest()
+            digest.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def training_tensors(
-        self, pictures: ImageDataset, flips: bool, progress: Callable, yield_device: Callable[[], bool]
+        self, pictures: ImageDataset, flips: bool, progress: Progress, yield_device: Cancelled
     ) -> TrainingTensors:
         """The latents of all pictures, and with ``flips`` of their mirror images, encoded once and kept on disk.
 
@@ -117,14 +125,13 @@ class Vae:
         path: pathlib.Path,
         pictures: ImageDataset,
         flips: bool,
-        progress: Callable,
-        yield_device: Callable[[], bool],
-    ) -> dict:
+        progress: Progress,
+        yield_device: Cancelled,
+    ) -> dict[str, Any]:
         total = len(pictures) * (1 + flips)
         shape = self.shape(3, pictures.images.shape[1])
-        with open(
-            path / "latents.npy", "wb"
-        ) as file:  # not through a memory map: a full disk is then an error and not a crash
+        # not through a memory map: a full disk is then an error and not a crash
+        with open(path / "latents.npy", "wb") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "<f4", "fortran_order": False, "shape": (1 + flips, len(pictures), *shape)}
             )
@@ -132,11 +139,14 @@ class Vae:
                 for first in range(0, len(pictures), BATCH):
                     if yield_device():
                         raise Stopped
-                    some = range(first, min(first + BATCH, len(pictures)))
-                    x = self.encode(pictures.tensors(some, np.full(len(some), bool(mirrored))).to(self.vae.device))
-                    file.write(x.float().cpu().numpy().tobytes())
-                    progress("encode", mirrored * len(pictures) + some.stop, total)
+                    indices = range(first, min(first + BATCH, len(pictures)))
+                    x = pictures.tensors(indices, np.full(len(indices), bool(mirrored)))
+                    file.write(self.encode(x.to(self.vae.device)).float().cpu().numpy().tobytes())
+                    progress("encode", mirrored * len(pictures) + indices.stop, total)
         return {"what": f"{pictures.source['name']}: {total} latents of {' x '.join(map(str, shape))}"}
+
+
+Codec = Pixels | Vae
 
 
 class Latents:
@@ -145,7 +155,7 @@ class Latents:
     def __init__(self, path: pathlib.Path):
         self.latents = np.load(path / "latents.npy", mmap_mode="r")
 
-    def tensors(self, indices, flips=None) -> Tensor:
+    def tensors(self, indices: Indices, flips: Flips = None) -> Tensor:
         """float32 [B, C, H, W] of the pictures ``indices``; of the mirror image where ``flips[k]``."""
         mirrored = np.zeros(len(indices), int) if flips is None else np.asarray(flips, int)
         return torch.from_numpy(self.latents[mirrored, np.asarray(indices)])

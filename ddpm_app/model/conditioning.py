@@ -1,18 +1,20 @@
-"""What pictures are asked for by: nothing, a label, or words. Each turns what was asked into the UNet's arguments."""
+"""Conditioning of the UNet by nothing, by labels or by text: each makes the keyword arguments that the UNet takes beside x_t and t."""
 
 import hashlib
 import pathlib
 import string
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 from ddpm_app.config import TrainConfig
 from ddpm_app.data import cache
 from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.data.image_source import Cancelled, ImageSource, Progress
 from ddpm_app.errors import Problem, Stopped
 
 BATCH = 64
@@ -23,20 +25,20 @@ class Conditions(Protocol):
     """The conditions of a data set's pictures."""
 
     def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
-        """The UNet's arguments for the pictures ``indices``, with nothing asked where ``dropped[k]``."""
+        """The UNet's arguments for the pictures ``indices``; the unconditional ones where ``dropped[k]``."""
 
 
 class Nothing:
-    """No condition: the UNet learns what the pictures have in common. Also the conditions of such a data set."""
+    """No condition: the UNet learns what the pictures have in common. Also the ``Conditions`` of such a data set."""
 
-    kind = "none"
+    kind: Literal["none"] = "none"
 
     def to(self, device: str | torch.device) -> "Nothing":
         return self
 
     def for_dataset(
-        self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]
-    ) -> Conditions:
+        self, config: TrainConfig, pictures: ImageDataset, progress: Progress, yield_device: Cancelled
+    ) -> "Nothing":
         """The conditions of ``pictures``."""
         return self
 
@@ -48,14 +50,15 @@ class Nothing:
         return {}
 
     def unconditional(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
-        """The UNet's arguments for ``count`` pictures of which nothing is asked."""
+        """The UNet's arguments for ``count`` pictures without a condition."""
         return {}
 
 
 class Labels:
-    """One of ``names``; the class embedding's last row stands for "no label" (classifier-free guidance, arXiv 2207.12598)."""
+    """Labels, by their index in ``names``. ``none``, the last row of the class embedding, stands for "no label" (classifier-free
+    guidance, arXiv 2207.12598)."""
 
-    kind = "labels"
+    kind: Literal["labels"] = "labels"
 
     def __init__(self, names: tuple[str, ...]):
         self.names = tuple(names)
@@ -67,7 +70,7 @@ class Labels:
         return self
 
     def for_dataset(
-        self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]
+        self, config: TrainConfig, pictures: ImageDataset, progress: Progress, yield_device: Cancelled
     ) -> "DatasetLabels":
         """The conditions of ``pictures``. Raises Problem: "no_labels", "labels_differ" (other names than the model's)."""
         if not pictures.label_names:
@@ -82,7 +85,8 @@ class Labels:
             )
         return DatasetLabels(self, pictures)
 
-    def _arguments(self, labels) -> dict[str, Tensor]:
+    def class_labels(self, labels: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
+        """The UNet's arguments for these rows of the class embedding."""
         return {"class_labels": torch.as_tensor(labels, dtype=torch.long).to(self.device)}
 
     def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
@@ -96,33 +100,35 @@ class Labels:
                     known=", ".join(f"{k} {name}" for k, name in enumerate(self.names)),
                 )
         turn = [self.none if label < 0 else label for label in labels] or range(self.none)
-        return self._arguments([turn[k % len(turn)] for k in range(count)])
+        return self.class_labels([turn[k % len(turn)] for k in range(count)])
 
     def unconditional(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
-        """The UNet's arguments for ``count`` pictures of which nothing is asked."""
-        return self._arguments([self.none] * count)
+        """The UNet's arguments for ``count`` pictures without a condition."""
+        return self.class_labels([self.none] * count)
 
 
 class DatasetLabels:
-    """The labels of a data set's pictures; one without a label (-1) asks for nothing."""
+    """The labels of a data set's pictures; one without a label (-1) is trained without a condition."""
 
-    def __init__(self, asking: Labels, pictures: ImageDataset):
-        self.asking = asking
-        self.fingerprint = cache.key_of(asking.names, pictures.labels)
+    def __init__(self, conditioning: Labels, pictures: ImageDataset):
+        self.conditioning = conditioning
+        self.fingerprint = cache.key_of(conditioning.names, pictures.labels)
         self.labels = np.asarray(pictures.labels)
-        self.labels[self.labels < 0] = asking.none
+        self.labels[self.labels < 0] = conditioning.none
 
     def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
         labels = self.labels[indices]
-        return self.asking._arguments(labels if dropped is None else np.where(dropped, self.asking.none, labels))
+        if dropped is not None:
+            labels = np.where(dropped, self.conditioning.none, labels)
+        return self.conditioning.class_labels(labels)
 
 
 class Text:
-    """Words: a tokenizer and a frozen CLIP text encoder, whose last hidden state [B, L, D] the UNet attends to."""
+    """Text: a tokenizer and a frozen CLIP text encoder, whose last hidden state [B, L, D] the UNet attends to."""
 
-    kind = "text"
+    kind: Literal["text"] = "text"
 
-    def __init__(self, tokenizer: Any, encoder: torch.nn.Module):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, encoder: CLIPTextModel):
         self.tokenizer, self.encoder = tokenizer, encoder.eval().requires_grad_(False)
         self.width = encoder.config.hidden_size
 
@@ -131,27 +137,27 @@ class Text:
         return self
 
     def for_dataset(
-        self, config: TrainConfig, pictures: ImageDataset, progress: Callable, yield_device: Callable[[], bool]
+        self, config: TrainConfig, pictures: ImageDataset, progress: Progress, yield_device: Cancelled
     ) -> "CaptionEmbeddings":
         """The conditions of ``pictures``, each different text embedded once and kept on disk; ``progress("embed", done, total)``
         and ``yield_device`` are called between batches. Raises Stopped when ``yield_device()`` is true, and Problem: "no_captions", "no_labels"."""
         texts = texts_of(config, pictures)
-        different = sorted({*texts, ""})
-        path = cache.cache_folder() / "texts" / cache.key_of(different, self.fingerprint)
+        distinct = sorted({*texts, ""})
+        path = cache.cache_folder() / "texts" / cache.key_of(distinct, self.fingerprint)
 
-        def build() -> dict:
-            shape = (len(different), self.longest, self.width)
+        def build() -> dict[str, Any]:
+            shape = (len(distinct), self.longest, self.width)
             with open(path / "texts.npy", "wb") as file:
                 np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-                for first in range(0, len(different), BATCH):
+                for first in range(0, len(distinct), BATCH):
                     if yield_device():
                         raise Stopped
-                    file.write(self.embed(different[first : first + BATCH]).cpu().numpy().tobytes())
-                    progress("embed", min(first + BATCH, len(different)), len(different))
-            return {"what": f"{pictures.source['name']}: {len(different)} texts"}
+                    file.write(self.embed(distinct[first : first + BATCH]).cpu().numpy().tobytes())
+                    progress("embed", min(first + BATCH, len(distinct)), len(distinct))
+            return {"what": f"{pictures.source['name']}: {len(distinct)} texts"}
 
         cache.make(path, build, yield_device)
-        number = {text: k for k, text in enumerate(different)}
+        number = {text: k for k, text in enumerate(distinct)}
         return CaptionEmbeddings(
             path, np.array([number[text] for text in texts]), number[""], texts, len(self.cut(texts))
         )
@@ -159,10 +165,10 @@ class Text:
     @property
     def fingerprint(self) -> str:
         """A hash of all weights and of the vocabulary."""
-        hashed = hashlib.blake2b(repr(sorted(self.tokenizer.get_vocab().items())).encode(), digest_size=16)
+        digest = hashlib.blake2b(repr(sorted(self.tokenizer.get_vocab().items())).encode(), digest_size=16)
         for name, weight in sorted(self.encoder.state_dict().items()):
-            hashed.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return hashed.hexdigest()
+            digest.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def longest(self) -> int:
@@ -176,12 +182,12 @@ class Text:
         ).input_ids
 
     def cut(self, texts: list[str]) -> list[int]:
-        """Which of ``texts`` are longer than the encoder takes."""
+        """Indices of the ``texts`` that are longer than the encoder takes."""
         lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False).input_ids] if texts else []
         return [k for k, length in enumerate(lengths) if length > self.longest]
 
     def unread(self, text: str) -> str:
-        """The end of ``text`` that the encoder doesn't see; "" where all of it fits."""
+        """The end of ``text`` that is cut off before the encoder; "" where all of it fits."""
         if not self.cut([text]):
             return ""
         read = self.tokenizer(
@@ -200,38 +206,42 @@ class Text:
 
     def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
         """The UNet's arguments for ``count`` pictures: the texts of ``prompt`` in turn."""
-        embedded = self.embed(list(prompt or ("",)))
-        return {"encoder_hidden_states": embedded[torch.arange(count) % len(embedded)]}
+        embeddings = self.embed(list(prompt or ("",)))
+        return {"encoder_hidden_states": embeddings[torch.arange(count) % len(embeddings)]}
 
     def unconditional(self, count: int, negative_prompt: str = "") -> dict[str, Tensor]:
-        """The UNet's arguments for ``count`` pictures of which nothing, or not ``negative_prompt``, is asked."""
+        """The UNet's arguments for ``count`` pictures of the empty text, or of ``negative_prompt``, from which guidance leads away."""
         return {"encoder_hidden_states": self.embed([negative_prompt]).expand(count, -1, -1)}
 
 
-class CaptionEmbeddings:
-    """The texts of a data set's pictures and their embeddings, memory-mapped: float32 [M, L, D]. ``cut``: how many texts are longer
-    than the encoder takes."""
+Conditioning = Nothing | Labels | Text
 
-    def __init__(self, path: pathlib.Path, rows: np.ndarray, blank: int, texts: list[str], cut: int):
-        self.embedded = np.load(path / "texts.npy", mmap_mode="r")
-        self.rows, self.blank, self.texts, self.cut = rows, blank, texts, cut
+
+class CaptionEmbeddings:
+    """The texts of a data set's pictures and their embeddings, memory-mapped: float32 [M, L, D] of the M different texts.
+
+    ``rows``: which of them is picture k's; ``empty``: which is that of the empty text; ``cut``: how many pictures' texts are longer
+    than the encoder takes.
+    """
+
+    def __init__(self, path: pathlib.Path, rows: np.ndarray, empty: int, texts: list[str], cut: int):
+        self.embeddings = np.load(path / "texts.npy", mmap_mode="r")
+        self.rows, self.empty, self.texts, self.cut = rows, empty, texts, cut
         self.fingerprint = cache.key_of(texts)
 
     def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
         rows = self.rows[indices]
-        return {
-            "encoder_hidden_states": torch.from_numpy(
-                self.embedded[rows if dropped is None else np.where(dropped, self.blank, rows)]
-            )
-        }
+        if dropped is not None:
+            rows = np.where(dropped, self.empty, rows)
+        return {"encoder_hidden_states": torch.from_numpy(self.embeddings[rows])}
 
 
-def texts_of(config: TrainConfig, pictures: ImageDataset) -> list[str]:
+def texts_of(config: TrainConfig, pictures: ImageDataset | ImageSource) -> list[str]:
     """The text of every picture, by ``config.caption_template``. Raises Problem: "no_captions", "no_labels"."""
-    wanted = {name for _, name, _, _ in string.Formatter().parse(config.caption_template)}
-    if "caption" in wanted and not pictures.captions:
+    fields = {name for _, name, _, _ in string.Formatter().parse(config.caption_template)}
+    if "caption" in fields and not pictures.captions:
         raise Problem("no_captions", "caption_template", other="caption_column", value=config.caption_template)
-    if "label" in wanted and not pictures.label_names:
+    if "label" in fields and not pictures.label_names:
         raise Problem("no_labels", "caption_template", other="label_column", value=config.caption_template)
     names = [*(pictures.label_names or ()), ""]  # -1, no label, takes the last
     labels, captions = pictures.labels or [-1] * len(pictures), pictures.captions or [""] * len(pictures)

@@ -1,7 +1,8 @@
-"""What kind of model lies in a folder, read from its small files. No torch."""
+"""What kind of model lies in a folder, read from its small files: the one place that decides it. No torch."""
 
 import dataclasses
 import pathlib
+from typing import Literal
 
 from huggingface_hub import errors, try_to_load_from_cache
 
@@ -9,17 +10,31 @@ from ddpm_app.files import read_json
 from ddpm_app.runs.run import Run
 
 VAES = ("vae", "vqvae")
+"""Folders of a pipeline that hold its autoencoder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What a pipeline is asked by: ``asked`` is "none", "labels", "text", or "unknown" (nothing of it lies here yet). ``latent``:
-    it draws in an autoencoder's latents; ``own``: no pipeline of diffusers draws with it, so that its folder carries one."""
+    """A pipeline's kind.
 
-    conditioning: str = "none"
+    ``conditioning``: what it is conditioned by; "unknown" for one on the Hub of which nothing lies on this machine yet. ``labels``:
+    their names. ``latent``: its UNet denoises an autoencoder's latents. ``own``: no pipeline of diffusers draws with it, so that its
+    folder carries one.
+    """
+
+    conditioning: Literal["none", "labels", "text", "unknown"] = "none"
     labels: tuple[str, ...] = ()
     latent: bool = False
     own: bool = False
+
+    @property
+    def pipeline(self) -> str:
+        """The class of diffusers that loads it."""
+        if self.own:
+            return "DiffusionPipeline"
+        if self.conditioning == "text":
+            return "StableDiffusionPipeline"
+        return "LDMPipeline" if self.latent else "DDPMPipeline"
 
 
 UNKNOWN = ModelInfo("unknown")
@@ -30,15 +45,25 @@ def pipeline_folder(place: pathlib.Path) -> pathlib.Path:
     return Run(place).pipeline if (place / "status.json").is_file() else place
 
 
+def part_folder(folder: pathlib.Path, *names: str) -> pathlib.Path:
+    """Where a part of a pipeline lies: in the first of the folders ``names``, or, in the oldest pipelines, among the others."""
+    return next((folder / name for name in names if (folder / name).is_dir()), folder)
+
+
+def is_autoencoder(folder: pathlib.Path) -> bool:
+    """Whether an autoencoder alone lies in ``folder``, and no pipeline."""
+    return not read_json(folder / "model_index.json") and "latent_channels" in read_json(folder / "config.json")
+
+
 def describe_folder(folder: pathlib.Path) -> ModelInfo:
-    """The kind of the pipeline in ``folder``, from its small files."""
+    """The kind of the pipeline in ``folder``."""
     index, unet = read_json(folder / "model_index.json"), read_json(folder / "unet" / "config.json")
     latent = any((folder / name).is_dir() for name in VAES)
     own = not isinstance(index.get("_class_name"), str | None)
     names = index.get("id2label")
     if unet.get("_class_name") == "UNet2DConditionModel":
         return ModelInfo("text", latent=latent, own=own)
-    if isinstance(names, dict) and set(names) == {str(k) for k in range(len(names))}:
+    if names and isinstance(names, dict) and set(names) == {str(k) for k in range(len(names))}:
         return ModelInfo("labels", tuple(str(names[str(k)]) for k in range(len(names))), latent, own)
     return ModelInfo("none", latent=latent, own=own)
 
@@ -56,9 +81,5 @@ def describe_cached(name: str) -> ModelInfo:
 
 def saved_version(place: pathlib.Path | str) -> tuple[int, ...]:
     """Changes when a run has saved or a pipeline folder was replaced."""
-    found = [
-        path
-        for path in (pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json"))
-        if path.is_file()
-    ]
-    return tuple(n for path in found for n in (path.stat().st_ino, path.stat().st_mtime_ns))
+    files = pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json")
+    return tuple(n for file in files if file.is_file() for n in (file.stat().st_ino, file.stat().st_mtime_ns))

@@ -12,8 +12,8 @@ from ddpm_app.model.pipeline import Model
 from ddpm_app.runs.run import Run
 
 KEPT_MODELS, KEPT_BYTES = 4, 1_000_000_000
-"""Models kept in memory, and the bytes of their UNets together beyond which only the last is kept."""
-_loaded: dict[tuple, Model] = {}
+"""Models that stay in memory, and the bytes of their UNets together beyond which only the last stays."""
+_loaded: dict[tuple[str, str, tuple[int, ...]], Model] = {}
 
 
 def load(place: pathlib.Path | str, weights: str) -> Model:
@@ -27,7 +27,7 @@ def load(place: pathlib.Path | str, weights: str) -> Model:
 
 
 def load_locked(place: pathlib.Path | str, weights: str) -> Model:
-    """As ``load``, for one who holds the device. The last models are kept in memory while they are small together."""
+    """As ``load``, for one who holds the device. The last models stay in memory while they are small together."""
     key = _key(place, weights)
     model = _loaded.get(key)
     if model is None:
@@ -41,11 +41,11 @@ def load_locked(place: pathlib.Path | str, weights: str) -> Model:
 
 
 def is_loaded(model: Model) -> bool:
-    """Whether ``model`` is among those kept in memory."""
-    return any(model is known for known in list(_loaded.values()))
+    """Whether ``model`` is still in memory."""
+    return any(model is other for other in list(_loaded.values()))
 
 
-def _key(place: pathlib.Path | str, weights: str) -> tuple:
+def _key(place: pathlib.Path | str, weights: str) -> tuple[str, str, tuple[int, ...]]:
     return str(place), weights, saved_version(place)
 
 
@@ -56,7 +56,7 @@ def _bytes(model: Model) -> int:
 def load_model(
     source: str | pathlib.Path, weights: str = "ema", device: str = "cpu", runs_dir: pathlib.Path | None = None
 ) -> Model:
-    """A shipped model, a run's name or folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
+    """A model by its source: a shipped model, a run's name or folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
 
     Reads safetensors only, and never runs code from the folder. Raises Problem: "model_missing", "no_snapshot" (the run
     has saved nothing yet), "no_raw_weights", "no_network", "model_unreadable", "model_is_autoencoder".
@@ -64,7 +64,7 @@ def load_model(
     folder = locate.resolve(source, runs_dir)
     checkpoint = None
     if weights == "raw":
-        here = locate.find_local(source, runs_dir)
-        if here is None or not (checkpoint := next(reversed(Run(here).checkpoints), None)):
+        local = locate.find_local(source, runs_dir)
+        if local is None or not (checkpoint := next(reversed(Run(local).checkpoints), None)):
             raise Problem("no_raw_weights", value=str(source))
     return pipeline.load(folder, str(source), unet=checkpoint).to(device)

@@ -8,29 +8,29 @@ from huggingface_hub.utils import httpx
 
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import ASSETS
-from ddpm_app.runs.run import Run
+from ddpm_app.model.describe import pipeline_folder
 
 SHIPPED = ASSETS / "models"
-WANTED = ("*.json", "*/*.json", "*/merges.txt", "merges.txt", "*/*model*.safetensors", "*model*.safetensors")
-UNWANTED = ("*fp16*", "*non_ema*", "*nonema*", "safety_checker/*", "*pruned*", "*.bin*")
+DOWNLOADED = ["*.json", "*/*.json", "*/merges.txt", "merges.txt", "*/*model*.safetensors", "*model*.safetensors"]
+IGNORED = ["*fp16*", "*non_ema*", "*nonema*", "safety_checker/*", "*pruned*", "*.bin*"]
 """Of a repository: settings, vocabulary and the plain weights; never code, pickles, or the same weights in other formats."""
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""How the name of a repository looks: user/name."""
 
 
 def resolve(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None, field: str | None = None) -> pathlib.Path:
     """The folder of a pipeline or of one of its parts: the name of a shipped one, of a run in ``runs_dir``, a folder, or a Hub id.
 
-    Raises Problem about ``field``: "no_snapshot" (the run has saved nothing yet), and those of ``fetch``.
+    Raises Problem about ``field``: "no_snapshot" (the run has saved nothing yet), and those of ``download``.
     """
-    here = find_local(source, runs_dir)
-    if here is None:
+    local = find_local(source, runs_dir)
+    if local is None:
         return download(str(source), field)
-    if (here / "status.json").is_file():
-        if not Run(here).pipeline.is_dir():
-            raise Problem("no_snapshot", field, value=here.name)
-        return Run(here).pipeline
-    return here
+    folder = pipeline_folder(local)
+    if not folder.is_dir():
+        raise Problem("no_snapshot", field, value=local.name)
+    return folder
 
 
 def find_local(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None) -> pathlib.Path | None:
@@ -42,13 +42,13 @@ def find_local(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None)
 
 
 def download(hub_id: str, field: str | None = None) -> pathlib.Path:
-    """The folder of a repository downloaded from the Hub, or found in its cache: settings and safetensors, never code or pickles.
+    """The folder of a repository downloaded from the Hub, or taken from its cache: settings and safetensors, never code or pickles.
 
     Raises Problem: "model_missing", "model_gated" (its owners ask for something first), "no_network", "model_unreadable"."""
     if not HUB_ID.fullmatch(hub_id):
         raise Problem("model_missing", field, value=hub_id)
     try:
-        return pathlib.Path(snapshot_download(hub_id, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+        return pathlib.Path(snapshot_download(hub_id, allow_patterns=DOWNLOADED, ignore_patterns=IGNORED))
     except errors.GatedRepoError as error:  # one kind of RepositoryNotFoundError
         raise Problem("model_gated", field, value=hub_id) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:

@@ -1,6 +1,7 @@
-"""The network that settings mean, to be counted: no weights, nothing downloaded."""
+"""The network that the settings describe, on torch's meta device: shapes without weights, to be counted. Nothing is downloaded."""
 
 import pathlib
+from typing import Any
 
 import diffusers
 import torch
@@ -9,10 +10,10 @@ from torch import Tensor, nn
 from ddpm_app.config import TrainConfig
 from ddpm_app.files import read_json
 from ddpm_app.model import locate
+from ddpm_app.model.describe import VAES, part_folder, pipeline_folder
 from ddpm_app.model.pipeline import CLIP
 from ddpm_app.model.unet import unet_of
 from ddpm_app.model.vae import vae_of
-from ddpm_app.runs.run import Run
 
 
 def build_on_meta(
@@ -22,17 +23,11 @@ def build_on_meta(
     ``labels``: number of the data's labels."""
     try:
         with torch.device("meta"):
-            return (
-                _autoencoder(config, count, runs_dir)
-                if config.objective == "autoencoder"
-                else _unet(config, count, labels, runs_dir)
-            )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ):  # another kind of folder than the setting wants; training says which
+            if config.objective == "autoencoder":
+                return _autoencoder(config, count, runs_dir)
+            return _unet(config, count, labels, runs_dir)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # another kind of folder than the setting is about; training says which
         return None
 
 
@@ -41,18 +36,17 @@ def local_folder(source: str, runs_dir: pathlib.Path | None) -> pathlib.Path:
     folder = locate.find_local(source, runs_dir)
     if folder is None:
         raise ValueError(source)
-    return Run(folder).pipeline if (folder / "status.json").is_file() else folder
+    return pipeline_folder(folder)
 
 
-def part_config(source: str, runs_dir: pathlib.Path | None, *parts: str) -> dict:
+def part_config(source: str, runs_dir: pathlib.Path | None, *parts: str) -> dict[str, Any]:
     """config.json of the first of ``parts`` that the model has, else its own. Raises ValueError where the model isn't on this machine."""
-    folder = local_folder(source, runs_dir)
-    return read_json(next((folder / part for part in parts if (folder / part).is_dir()), folder) / "config.json")
+    return read_json(part_folder(local_folder(source, runs_dir), *parts) / "config.json")
 
 
-def _autoencoder(config: TrainConfig, count: int, runs_dir: pathlib.Path | None):
+def _autoencoder(config: TrainConfig, count: int, runs_dir: pathlib.Path | None) -> tuple[nn.Module, dict[str, Tensor]]:
     if config.init_from:
-        settings = part_config(config.init_from, runs_dir, "vae", "vqvae")
+        settings = part_config(config.init_from, runs_dir, *VAES)
         if settings["_class_name"] != "AutoencoderKL":
             raise ValueError(settings["_class_name"])
         vae = diffusers.AutoencoderKL.from_config(settings)
@@ -61,7 +55,9 @@ def _autoencoder(config: TrainConfig, count: int, runs_dir: pathlib.Path | None)
     return vae, {"sample": torch.zeros(count, 3, config.image_size, config.image_size)}
 
 
-def _unet(config: TrainConfig, count: int, labels: int, runs_dir: pathlib.Path | None):
+def _unet(
+    config: TrainConfig, count: int, labels: int, runs_dir: pathlib.Path | None
+) -> tuple[nn.Module, dict[str, Tensor]]:
     width, tokens = 0, 0
     if config.init_from:
         settings = part_config(config.init_from, runs_dir, "unet")
@@ -72,12 +68,12 @@ def _unet(config: TrainConfig, count: int, labels: int, runs_dir: pathlib.Path |
     else:
         channels, side = config.channels, config.image_size
         if config.vae:
-            vae = part_config(config.vae, runs_dir, "vae", "vqvae")
+            vae = part_config(config.vae, runs_dir, *VAES)
             levels = len(vae.get("block_out_channels") or vae["encoder_block_out_channels"])
             channels, side = vae["latent_channels"], side // 2 ** (levels - 1)
         if config.conditioning == "text":
-            words = part_config(config.text_encoder or CLIP, runs_dir, "text_encoder")
-            width, tokens = words["hidden_size"], words["max_position_embeddings"]
+            text = part_config(config.text_encoder or CLIP, runs_dir, "text_encoder")
+            width, tokens = text["hidden_size"], text["max_position_embeddings"]
         labels = labels + 1 if config.conditioning == "labels" else 0
         unet = unet_of(config, channels=channels, side=side, labels=labels or None, words=width or None)
     sample = torch.zeros(count, unet.config.in_channels, *[unet.config.sample_size] * 2)

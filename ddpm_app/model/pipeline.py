@@ -1,14 +1,16 @@
 """A whole model - UNet, schedule, codec, conditioning - and its folder, which plain diffusers loads.
 
-Without conditions it is a DDPMPipeline, or an LDMPipeline in latents; with words in latents a StableDiffusionPipeline. For what none
-of diffusers' pipelines draws (labels; words in pixels) the folder carries its own, ``pipeline.py``, which this module never runs.
+Without conditions it is a DDPMPipeline, or an LDMPipeline in latents; with text in latents a StableDiffusionPipeline. For what none
+of diffusers' pipelines draws (labels; text in pixels) the folder carries its own, ``pipeline.py``, which this module never runs.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import shutil
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import diffusers
@@ -20,19 +22,24 @@ from diffusers import (
     DDPMPipeline,
     DDPMScheduler,
     LDMPipeline,
+    StableDiffusionPipeline,
     UNet2DConditionModel,
     UNet2DModel,
 )
 from safetensors import SafetensorError
+from transformers import AutoTokenizer, CLIPTextModel
+from transformers.utils import logging as transformers_logging
 
 from ddpm_app import diffusion
-from ddpm_app.config import TrainConfig
+from ddpm_app.config import TrainConfig, nearest_multiple
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.errors import Problem
+from ddpm_app.files import read_json
 from ddpm_app.i18n import ASSETS
 from ddpm_app.model import locate
-from ddpm_app.model.codec import Pixels, Vae
-from ddpm_app.model.conditioning import Labels, Nothing, Text
+from ddpm_app.model.codec import Codec, Pixels, Vae
+from ddpm_app.model.conditioning import Conditioning, Labels, Nothing, Text
+from ddpm_app.model.describe import VAES, ModelInfo, describe_folder, is_autoencoder, part_folder
 from ddpm_app.model.unet import UNet, build_unet
 
 OWN_PIPELINE = ASSETS / "pipelines" / "conditional.py"
@@ -46,8 +53,8 @@ class Model:
 
     unet: UNet
     scheduler: DDPMScheduler
-    codec: Pixels | Vae = dataclasses.field(default_factory=Pixels)
-    conditioning: Nothing | Labels | Text = dataclasses.field(default_factory=Nothing)
+    codec: Codec = dataclasses.field(default_factory=Pixels)
+    conditioning: Conditioning = dataclasses.field(default_factory=Nothing)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,7 +66,7 @@ class Model:
     @property
     def image_size(self) -> int:
         """Height of a picture, in pixels."""
-        return self.shape[1] * getattr(self.codec, "factor", 1)
+        return self.shape[1] * self.codec.factor
 
     def to(self, device: str | torch.device) -> "Model":
         """All parts on ``device``."""
@@ -81,33 +88,34 @@ def make(config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path | N
             raise Problem(
                 "size_differs", "image_size", other="init_from", value=config.image_size, known=model.image_size
             )
-        if pictures.images.shape[-1] != (known := 3 if model.codec.vae else model.shape[0]):
+        channels = 3 if model.codec.vae else model.shape[0]
+        if pictures.images.shape[-1] != channels:
             raise Problem(
-                "channels_differ", "channels", other="init_from", value=pictures.images.shape[-1], known=known
+                "channels_differ", "channels", other="init_from", value=pictures.images.shape[-1], known=channels
             )
         return model
-    codec: Pixels | Vae = load_vae(config.vae, runs_dir) if config.vae else Pixels()
-    conditioning: Nothing | Labels | Text = Nothing()
-    sizes: dict[str, Any] = {}
+    codec = load_vae(config.vae, runs_dir) if config.vae else Pixels()
+    conditioning: Conditioning = Nothing()
+    sizes: dict[str, int] = {}
     if config.conditioning == "labels":
         if not pictures.label_names:
             raise Problem("no_labels", "conditioning", other="label_column", value="labels")
         conditioning = Labels(pictures.label_names)
-        sizes["labels"] = conditioning.none + 1
+        sizes = {"labels": conditioning.none + 1}
     elif config.conditioning == "text":
         conditioning = load_text(config.text_encoder or CLIP, runs_dir)
-        sizes["words"] = conditioning.width
+        sizes = {"words": conditioning.width}
     channels, side, _ = denoised_shape(config, codec)
     unet = build_unet(config, channels=channels, side=side, **sizes)
     return Model(unet, diffusion.scheduler(config, clip_sample=codec.clips), codec, conditioning)
 
 
-def denoised_shape(config: TrainConfig, codec: Pixels | Vae) -> tuple[int, int, int]:
+def denoised_shape(config: TrainConfig, codec: Codec) -> tuple[int, int, int]:
     """[C, H, W] of what a new UNet denoises. Raises Problem: "vae_factor", "size_depth" (its levels don't divide the sides)."""
     shape = codec.shape(config.channels, config.image_size)
     levels = len(config.unet_shape.block_out_channels)
     if shape[1] % 2 ** (levels - 1):
-        divisor = 2 ** (levels - 1) * getattr(codec, "factor", 1)
+        divisor = 2 ** (levels - 1) * codec.factor
         raise Problem(
             "size_depth",
             "image_size",
@@ -115,20 +123,20 @@ def denoised_shape(config: TrainConfig, codec: Pixels | Vae) -> tuple[int, int, 
             value=config.image_size,
             levels=levels,
             divisor=divisor,
-            suggestion=max(1, round(config.image_size / divisor)) * divisor,
+            suggestion=nearest_multiple(config.image_size, divisor),
         )
     return shape
 
 
 def load_vae(source: str, runs_dir: pathlib.Path | None = None, field: str = "vae") -> Vae:
     """The autoencoder of that place: its own folder, or that of a pipeline with one. Raises Problem about ``field``."""
-    with _told(source, field):
+    with reading_errors(source, field):
         return Vae(_vae(locate.resolve(source, runs_dir, field)))
 
 
 def load_text(source: str, runs_dir: pathlib.Path | None = None) -> Text:
     """The text encoder and tokenizer of that place: a folder with both, or that of a pipeline. Raises Problem about ``text_encoder``."""
-    with _told(source, "text_encoder"):
+    with reading_errors(source, "text_encoder"):
         return _text(locate.resolve(source, runs_dir, "text_encoder"))
 
 
@@ -139,90 +147,69 @@ def load(folder: pathlib.Path, source: str, field: str | None = None, unet: path
     Reads safetensors only, and never runs code from the folder. Raises Problem about ``field``: "model_unreadable",
     "model_is_autoencoder".
     """
-    index = read_json(folder / "model_index.json")
-    if not index and "latent_channels" in read_json(folder / "config.json"):
+    if is_autoencoder(folder):
         raise Problem("model_is_autoencoder", field, value=source)
-    with _told(source, field):
-        place = unet or folder
-        words = read_json(place / "unet" / "config.json").get("_class_name") == "UNet2DConditionModel"
-        network = (UNet2DConditionModel if words else UNet2DModel).from_pretrained(
-            place, use_safetensors=True, **_part(place, "unet")
-        )
-        codec = Vae(_vae(folder)) if any((folder / name).is_dir() for name in ("vae", "vqvae")) else Pixels()
+    info = describe_folder(folder)
+    with reading_errors(source, field):
+        unet_class = UNet2DConditionModel if info.conditioning == "text" else UNet2DModel
+        network = unet_class.from_pretrained(part_folder(unet or folder, "unet"), use_safetensors=True)
+        codec = Vae(_vae(folder)) if info.latent else Pixels()
         scheduler = DDPMScheduler.from_pretrained(
-            folder, **_part(folder, "scheduler"), **({} if codec.clips else {"clip_sample": False})
+            part_folder(folder, "scheduler"), **({} if codec.clips else {"clip_sample": False})
         )
-        conditioning: Nothing | Labels | Text = Nothing()
-        if words:
-            conditioning = _text(folder)
-        elif names := index.get("id2label"):
-            conditioning = Labels(tuple(names[str(k)] for k in range(len(names))))
-        _check_wants(network.config, codec, conditioning)
+        conditioning = _conditioning(folder, info)
+        _check_unet(network.config, codec, conditioning)
         return Model(network.float().eval().requires_grad_(False), scheduler, codec, conditioning)
 
 
-def _check_wants(unet: Any, codec: Pixels | Vae, conditioning: Nothing | Labels | Text) -> None:
-    """Raises ValueError where a UNet with the settings ``unet`` wants what it can't be given here."""
-    if unet.in_channels != unet.out_channels or codec.vae is not None and unet.in_channels != codec.channels:
-        there = f"{codec.channels} of its latents" if codec.vae is not None else f"{unet.out_channels} that it gives"
-        raise ValueError(f"its UNet takes {unet.in_channels} channels and not the {there}")
+def _conditioning(folder: pathlib.Path, info: ModelInfo) -> Conditioning:
+    if info.conditioning == "text":
+        return _text(folder)
+    return Labels(info.labels) if info.conditioning == "labels" else Nothing()
+
+
+def _check_unet(unet: dict[str, Any], codec: Codec, conditioning: Conditioning) -> None:
+    """Raises ValueError where a UNet with the config ``unet`` takes what it can't be given by this codec and conditioning."""
+    channels = unet["in_channels"]
+    if isinstance(codec, Vae) and channels != codec.channels:
+        raise ValueError(f"its UNet takes {channels} channels and not the {codec.channels} of its latents")
+    if channels != unet["out_channels"]:
+        raise ValueError(f"its UNet takes {channels} channels and not the {unet['out_channels']} that it gives")
     if unet.get("num_class_embeds") and conditioning.kind != "labels":
         raise ValueError("its labels have no names (id2label in model_index.json)")
-    if further := next(
-        (name for name in ("class_embed_type", "addition_embed_type", "encoder_hid_dim_type") if unet.get(name)), None
-    ):
-        raise ValueError(f"its UNet wants more than a text or a label ({further})")
-
-
-def _part(folder: pathlib.Path, *names: str) -> dict[str, str]:
-    """Where a part of a pipeline lies: in a folder of its own, or, in the oldest pipelines, among the others."""
-    return next(({"subfolder": name} for name in names if (folder / name).is_dir()), {})
+    for name in ("class_embed_type", "addition_embed_type", "encoder_hid_dim_type"):
+        if unet.get(name):
+            raise ValueError(f"its UNet wants more than a text or a label ({name})")
 
 
 def _vae(folder: pathlib.Path) -> AutoencoderKL | AutoencoderTiny:
-    part = _part(folder, "vae", "vqvae")
-    name = read_json(folder / part.get("subfolder", "") / "config.json").get("_class_name")
+    folder = part_folder(folder, *VAES)
+    name = read_json(folder / "config.json").get("_class_name")
     if name not in ("AutoencoderKL", "AutoencoderTiny"):
         raise ValueError(f"{name or 'no autoencoder'} (AutoencoderKL and AutoencoderTiny are known)")
-    vae = getattr(diffusers, name).from_pretrained(folder, use_safetensors=True, **part).float()
+    vae = getattr(diffusers, name).from_pretrained(folder, use_safetensors=True).float()
     if vae.config.get("shift_factor"):
         raise ValueError("its latents are shifted (shift_factor), which diffusers' latent pipelines do not undo")
     return vae
 
 
 def _text(folder: pathlib.Path) -> Text:
-    from transformers import AutoTokenizer, CLIPTextModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # one per file of a megabyte, into the terminal's own
-    encoder = CLIPTextModel.from_pretrained(folder, use_safetensors=True, **_part(folder, "text_encoder")).float()
-    part = _part(folder, "tokenizer")
-    if not any((folder / part.get("subfolder", "") / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+    transformers_logging.disable_progress_bar()  # one per file of a megabyte, into the terminal's own
+    encoder = CLIPTextModel.from_pretrained(part_folder(folder, "text_encoder"), use_safetensors=True).float()
+    folder = part_folder(folder, "tokenizer")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise ValueError("its tokenizer has no vocabulary")  # transformers would make up one of three words
-    return Text(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **part), encoder)
+    return Text(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), encoder)
 
 
-def read_json(file: pathlib.Path) -> dict[str, Any]:
-    """What a JSON file holds; empty where there is none."""
+@contextlib.contextmanager
+def reading_errors(source: str, field: str | None) -> Iterator[None]:
+    """Turns what a library raises over an unreadable folder into Problem("model_unreadable") about ``field``."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-class _told:
-    """Turns what a library says of an unreadable folder into a Problem about ``field``."""
-
-    def __init__(self, source: str, field: str | None):
-        self.source, self.field = source, field
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, (OSError, ValueError, TypeError, KeyError, SafetensorError, RuntimeError)):
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise Problem("model_unreadable", self.field, value=self.source, reason=reason) from error
+        yield
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise Problem("model_unreadable", field, value=source, reason=reason) from error
 
 
 # ---- writing one ----------------------------------------------------------------------------------------------------
@@ -234,14 +221,14 @@ def save(model: Model, folder: pathlib.Path) -> None:
     elif conditioning.kind == "none":
         LDMPipeline(vqvae=vae, unet=model.unet, scheduler=stock_scheduler(model.scheduler)).save_pretrained(folder)
     elif conditioning.kind == "text" and vae is not None:
-        _save_stable_diffusion(model, folder)
+        _save_stable_diffusion(model, vae, conditioning, folder)
     else:
         _save_own(model, folder)
-    forget_places(folder)
+    remove_origins(folder)
 
 
-def forget_places(folder: pathlib.Path) -> None:
-    """Take out of a saved model where its parts came from: that is nobody's business."""
+def remove_origins(folder: pathlib.Path) -> None:
+    """Take out of a saved model's settings where its parts came from: that is nobody's business."""
     for file in folder.rglob("*.json"):
         if "_name_or_path" in (values := read_json(file)):
             values.pop("_name_or_path")
@@ -259,15 +246,15 @@ def stock_scheduler(trained: DDPMScheduler, clip_sample: bool = False) -> DDIMSc
     return DDIMScheduler(**schedule, clip_sample=clip_sample, set_alpha_to_one=False, steps_offset=1)
 
 
-def _save_stable_diffusion(model: Model, folder: pathlib.Path) -> None:
-    from diffusers import StableDiffusionPipeline
-
+def _save_stable_diffusion(
+    model: Model, vae: AutoencoderKL | AutoencoderTiny, text: Text, folder: pathlib.Path
+) -> None:
     with warnings.catch_warnings():  # it warns that nothing checks the pictures
         warnings.simplefilter("ignore")
         StableDiffusionPipeline(
-            vae=model.codec.vae,
-            text_encoder=model.conditioning.encoder,
-            tokenizer=model.conditioning.tokenizer,
+            vae=vae,
+            text_encoder=text.encoder,
+            tokenizer=text.tokenizer,
             unet=model.unet,
             scheduler=stock_scheduler(model.scheduler),
             safety_checker=None,

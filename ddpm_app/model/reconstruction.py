@@ -5,19 +5,18 @@ import torch
 from torch import Tensor
 
 from ddpm_app.data.image_dataset import ImageDataset
-from ddpm_app.model.codec import Pixels, Vae
+from ddpm_app.model.codec import Codec
 
 COUNT = 16
-"""Pictures looked at."""
+"""Pictures measured."""
 UNFIT_PSNR = 22.0
 """Reconstructions worse than this (in decibels) look wrong at a glance."""
 
 
-def reconstruct(codec: Pixels | Vae, pictures: ImageDataset, held_out: bool = False) -> tuple[Tensor, Tensor]:
-    """Some of the pictures and their reconstructions, both [N, C, H, W]; training pictures or the held-out ones."""
-    among = pictures.held_out if held_out else pictures.train
-    chosen = among[np.linspace(0, len(among) - 1, min(COUNT, len(among))).round().astype(int)]
-    x = pictures.tensors(chosen)
+def reconstruct(codec: Codec, pictures: ImageDataset, held_out: bool = False) -> tuple[Tensor, Tensor]:
+    """COUNT of the training pictures, or of the held-out ones, and their reconstructions, both [N, C, H, W]."""
+    indices = pictures.held_out if held_out else pictures.train
+    x = pictures.tensors(indices[np.linspace(0, len(indices) - 1, min(COUNT, len(indices))).round().astype(int)])
     device = codec.vae.device if codec.vae is not None else "cpu"
     return x, codec.decode(codec.encode(x.to(device))).float().cpu()
 
@@ -28,6 +27,6 @@ def psnr(x: Tensor, y: Tensor) -> float:
     return float(10 * torch.log10(4 / error)) if error else float("inf")
 
 
-def dataset_psnr(codec: Pixels | Vae, pictures: ImageDataset, held_out: bool = False) -> float:
-    """``psnr_of`` some of the pictures and their reconstructions."""
+def dataset_psnr(codec: Codec, pictures: ImageDataset, held_out: bool = False) -> float:
+    """``psnr`` of COUNT pictures against their reconstructions."""
     return psnr(*reconstruct(codec, pictures, held_out))

@@ -3,8 +3,8 @@
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
+from ddpm_app.runs.records import CurvePoints, MetricRow, Points
 from ddpm_app.runs.run import Run
 
 READ_SECONDS = 0.3
@@ -18,10 +18,9 @@ RAW_POINTS, LINE_POINTS, RATE_POINTS, VALIDATION_POINTS = 140, 80, 28, 32
 class Curve:
     """A series of any length in bounded memory: at most ``BUCKETS`` buckets, merged in pairs when they run out."""
 
-    def __init__(self):
-        self._buckets: list[
-            list[float]
-        ] = []  # [rows, step of low, low, step of high, high, sum of steps, sum of values]
+    def __init__(self) -> None:
+        # each bucket: rows, step of low, low, step of high, high, sum of steps, sum of values
+        self._buckets: list[list[float]] = []
         self._rows_per_bucket = 1
 
     def add(self, step: int, value: float | None) -> None:
@@ -43,12 +42,12 @@ class Curve:
             self._rows_per_bucket *= 2
         self._buckets.append([1, step, value, step, value, step, value])
 
-    def means(self, points: int) -> tuple[list[int], list[float]]:
+    def means(self, points: int) -> Points:
         """Steps and mean values, at most ``points`` of them, and the last bucket always."""
         groups = self._groups(points)
         return [round(g[5] / g[0]) for g in groups], [short(g[6] / g[0]) for g in groups]
 
-    def extremes(self, points: int) -> tuple[list[int], list[float]]:
+    def extremes(self, points: int) -> Points:
         """Steps and values, at most ``points``, which keep the lowest and highest of each stretch: no spike is lost."""
         if len(self._buckets) <= points and self._rows_per_bucket == 1:
             return self.means(points)
@@ -82,9 +81,9 @@ class MetricCurves:
 
     def __init__(self, run: Run, created: float = 0.0):
         self.run, self.created = run, created
-        self._forget(-1)
+        self._reset(-1)
 
-    def _forget(self, generation: int) -> None:
+    def _reset(self, generation: int) -> None:
         self.offset, self.generation = 0, generation
         self.raw, self.smooth, self.rate, self.train, self.held_out = (Curve() for _ in range(5))
         self.bands: list[tuple[int, list[float]]] = []  # the first measured after step 0, and the last
@@ -96,14 +95,14 @@ class MetricCurves:
         while True:
             rows, offset, generation = self.run.read_metrics(self.offset, self.generation, CHUNK_BYTES)
             if generation != self.generation:
-                self._forget(generation)
+                self._reset(generation)
             self.offset = offset
             for row in rows:
                 self._take(row)
             if not rows or clock() >= end:
                 return
 
-    def _take(self, row: dict[str, Any]) -> None:
+    def _take(self, row: MetricRow) -> None:
         step, kind = row["step"], row.get("kind")
         if kind == "step":
             self.raw.add(step, row["loss"])
@@ -125,7 +124,7 @@ class MetricCurves:
             self._rows += 1
         return self._average
 
-    def series(self) -> dict[str, Any]:
+    def series(self) -> CurvePoints:
         """What the plots show, at most 400 points in all: pairs of lists (steps, values), and the loss by timestep band."""
         bands = [(step, [short(v) for v in values]) for step, values in self.bands]
         return {

@@ -3,7 +3,10 @@
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
+
+from ddpm_app.runs.records import MetricRow
 
 
 class MetricsWriter:
@@ -19,12 +22,13 @@ class MetricsWriter:
         self._file.close()
 
 
-def last_row(path: pathlib.Path) -> dict[str, Any]:
+def last_row(path: pathlib.Path) -> MetricRow:
     """The last whole row of a training step in a metrics.jsonl, {} where there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(-min(4096, file.seek(0, os.SEEK_END)), os.SEEK_END)
             lines = file.read().split(b"\n")[1:-1]
-        return next((row for row in map(json.loads, reversed(lines)) if "seconds" in row), {})
+        rows: Iterator[MetricRow] = map(json.loads, reversed(lines))
+        return next((row for row in rows if "seconds" in row), MetricRow())
     except (OSError, ValueError):
         return {}

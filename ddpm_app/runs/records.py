@@ -1,7 +1,10 @@
 """What a run's files hold, as types: small JSON records that the trainer writes and the page reads. A young or damaged file lacks keys,
 so that readers ask with ``get`` for what isn't marked as always there."""
 
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict, cast
+
+from ddpm_app.config import ConfigValues
 
 
 class Plan(TypedDict):
@@ -29,6 +32,10 @@ class Plan(TypedDict):
     checkpoint_every: int
     validate_every: int
     agreed: bool
+
+
+NO_PLAN = cast(Plan, {})
+"""Of a run that has none yet."""
 
 
 class Coded(TypedDict):
@@ -76,6 +83,33 @@ class Status(TypedDict, total=False):
     heartbeat: float
 
 
+class RunRecord(TypedDict, total=False):
+    """config.json: the settings, the versions of the libraries, when the run was created (seconds since 1970), the fingerprint and
+    counts of the data, the plan, and the fingerprints of the models that it stands on (train.loop)."""
+
+    config: ConfigValues
+    libraries: dict[str, str | None]
+    created: float
+    data: dict[str, Any]
+    plan: Plan | None
+    parts: dict[str, Any]
+
+
+class MetricRow(TypedDict, total=False):
+    """A row of metrics.jsonl. ``kind`` "step": loss, lr, grad_norm, seconds (since the start or the last resume). ``kind`` "validation":
+    train_loss, held_out_loss, and ``bands``: the loss of each band of timesteps."""
+
+    step: int
+    kind: str
+    loss: float
+    lr: float
+    grad_norm: float
+    seconds: float
+    train_loss: float
+    held_out_loss: float | None
+    bands: list[float]
+
+
 class RunSnapshot(Status, total=False):
     """A run as its viewers see it, without what identifies its process. ``version`` changes when anything else does; ``samples``: steps of
     the previews; ``log``: its last lines; ``saved``: a pipeline exists; ``read``: bytes of metrics taken in. Of no run ``name`` is ""."""
@@ -84,7 +118,7 @@ class RunSnapshot(Status, total=False):
     version: int
     active: bool
     plan: Plan
-    config: dict[str, Any]
+    config: ConfigValues
     created: float
     data: dict[str, Any]
     samples: list[int]
@@ -100,7 +134,7 @@ class RunSummary(Status, total=False):
 
     name: str
     active: bool
-    config: dict[str, Any]
+    config: ConfigValues
     created: float
     sample: int | None
     seconds: float
@@ -108,7 +142,7 @@ class RunSummary(Status, total=False):
     saved: bool
 
 
-Points = tuple[list[float], list[float]]
+Points = tuple[Sequence[float], Sequence[float]]
 """A curve: steps and values."""
 
 

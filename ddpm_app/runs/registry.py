@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import importlib.metadata
-import os
 import pathlib
 import platform
 import shutil
@@ -15,7 +14,7 @@ import filelock
 from ddpm_app import config as configs
 from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem
-from ddpm_app.files import read_json
+from ddpm_app.files import replace
 from ddpm_app.runs.run import Run
 
 TRASH = ".trash"
@@ -26,13 +25,17 @@ LIBRARIES = ("torch", "torchvision", "diffusers", "accelerate", "datasets", "tra
 # ---- the folder of runs ---------------------------------------------------------------------------------------------
 def list_runs(runs_dir: pathlib.Path) -> list[Run]:
     """All runs, the one that changed last first."""
-    found = [Run(p.parent) for p in pathlib.Path(runs_dir).glob("*/config.json") if not p.parent.name.startswith(".")]
-    return sorted(found, key=lambda run: read_json(run.path / "status.json").get("heartbeat", 0), reverse=True)
+    return sorted(map(Run, run_folders(runs_dir)), key=lambda run: run.heartbeat, reverse=True)
+
+
+def run_folders(runs_dir: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of all runs, in no order."""
+    return [file.parent for file in runs_dir.glob("*/config.json") if not file.parent.name.startswith(".")]
 
 
 def find(runs_dir: pathlib.Path, name: str) -> Run:
     """The run of that name. Raises Problem("run_missing"), also for a name that leaves the folder."""
-    path = pathlib.Path(runs_dir) / (name or "")
+    path = runs_dir / (name or "")
     if not name or pathlib.PurePath(name).name != name or name.startswith(".") or not (path / "config.json").is_file():
         raise Problem("run_missing", value=name, known=", ".join(run.name for run in list_runs(runs_dir)) or "-")
     return Run(path)
@@ -48,8 +51,8 @@ def claim(runs_dir: pathlib.Path) -> Iterator[None]:
     """Held while a run is begun, so that two that start at once don't both. Raises Problem: "busy" while any run of the
     folder is active, "runs_dir" where nothing can be written."""
     try:
-        pathlib.Path(runs_dir).mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(pathlib.Path(runs_dir) / ".start.lock")
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(runs_dir / ".start.lock")
         lock.acquire()
     except OSError as error:
         raise Problem("runs_dir", value=str(runs_dir), reason=error.strerror or str(error)) from error
@@ -63,15 +66,12 @@ def claim(runs_dir: pathlib.Path) -> Iterator[None]:
 
 def free_name(runs_dir: pathlib.Path, name: str) -> str:
     """``name``, or name-2, name-3, ...: the first that no run has."""
-    stem, _, number = name.rpartition("-")
-    stem, k = (
-        (stem, int(number))
-        if stem and number.isdigit() and int(number) < 1000 and (pathlib.Path(runs_dir) / stem).exists()
-        else (name, 1)
-    )
-    while (pathlib.Path(runs_dir) / name).exists():
-        k += 1
-        name = f"{stem}-{k}"
+    stem, _, digits = name.rpartition("-")
+    is_numbered = stem and digits.isdigit() and int(digits) < 1000 and (runs_dir / stem).exists()
+    stem, number = (stem, int(digits)) if is_numbered else (name, 1)
+    while (runs_dir / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
     return name
 
 
@@ -80,7 +80,7 @@ def create(runs_dir: pathlib.Path, config: TrainConfig, owner: str | None = None
 
     Raises Problem: "run_exists" (overwrite_output_dir is off), "run_busy" (the old one is being trained), "runs_dir".
     """
-    path = pathlib.Path(runs_dir) / config.output_dir
+    path = runs_dir / config.output_dir
     try:
         if path.exists():
             if not config.overwrite_output_dir:
@@ -112,7 +112,7 @@ def rename(run: Run, name: str) -> Run:
     if (run.path.parent / name).exists():
         raise Problem("run_exists", "output_dir", value=name, free=free_name(run.path.parent, name))
     target = Run(run.path.parent / name)
-    os.replace(run.path, target.path)
+    replace(run.path, target.path)
     target.update_record(config=config.to_dict())
     return target
 
@@ -122,30 +122,25 @@ def discard(run: Run) -> pathlib.Path:
     """Move a run to the trash. Raises Problem("run_busy") while it is being trained."""
     if run.active:
         raise Problem("run_busy", "output_dir", value=run.name)
-    place = run.path.parent / TRASH / f"{run.name}~{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"
-    place.parent.mkdir(exist_ok=True)
-    os.replace(run.path, place)
-    return place
+    target = run.path.parent / TRASH / f"{run.name}~{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"
+    target.parent.mkdir(exist_ok=True)
+    replace(run.path, target)
+    return target
 
 
 def trash(runs_dir: pathlib.Path) -> list[Run]:
     """Runs in the trash, newest first; their names carry the time they were moved there."""
-    return [
-        Run(p)
-        for p in sorted(
-            (pathlib.Path(runs_dir) / TRASH).glob("*~*"), key=lambda p: p.name.rpartition("~")[2], reverse=True
-        )
-    ]
+    folders = (runs_dir / TRASH).glob("*~*")
+    return [Run(p) for p in sorted(folders, key=lambda p: p.name.rpartition("~")[2], reverse=True)]
 
 
 def restore(runs_dir: pathlib.Path, name: str) -> Run:
     """Bring a run back from the trash, under a free name. Raises Problem("run_missing")."""
-    found = next((run for run in trash(runs_dir) if run.name == name), None)
-    if found is None:
-        raise Problem("run_missing", value=name, known=", ".join(run.name for run in trash(runs_dir)) or "-")
-    target = pathlib.Path(runs_dir) / free_name(runs_dir, name.rpartition("~")[0])
-    os.replace(found.path, target)
-    run = Run(target)
+    discarded = {run.name: run for run in trash(runs_dir)}
+    if name not in discarded:
+        raise Problem("run_missing", value=name, known=", ".join(discarded) or "-")
+    run = Run(runs_dir / free_name(runs_dir, name.rpartition("~")[0]))
+    replace(discarded[name].path, run.path)
     if config := run.record.get("config"):
         run.update_record(config=config | {"output_dir": run.name})
     return run

@@ -1,4 +1,4 @@
-"""A run on disk: settings, status, wishes, metrics, preview pictures, checkpoints, pipeline. The only place that writes them.
+"""A run on disk: settings, status, requests, metrics, preview pictures, checkpoints, pipeline. The only place that writes them.
 
 Everything is written to a temporary name, flushed, then renamed, so that a reader never sees half a file and a killed
 process never leaves one. What the page and the terminal show is read from here, whoever trains.
@@ -14,7 +14,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, Unpack, cast
 
 import filelock
 import psutil
@@ -24,13 +24,14 @@ from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.files import folder_atomic, read_json, write_atomic
 from ddpm_app.runs.metrics import MetricsWriter
+from ddpm_app.runs.records import MetricRow, Plan, Requests, RunRecord, Status
 
 ACTIVE = ("preparing", "waiting", "training", "paused")
 """States of a run that some process is working on."""
 STATES = (*ACTIVE, "stopped", "finished", "failed", "interrupted")
 QUIET_SECONDS = 120
 """A run of another host counts as interrupted when its heartbeat is older than this."""
-NO_REQUESTS = {"stop": False, "pause": False, "go": False, "sample": 0, "save": 0, "owner": None}
+NO_REQUESTS: Requests = {"stop": False, "pause": False, "go": False, "sample": 0, "save": 0, "owner": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,15 @@ class Run:
     def name(self) -> str:
         return self.path.name
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What the JSON file of that name holds, {} where there is none."""
+        return read_json(self.path / name)
+
     # ---- settings -------------------------------------------------------------------------------------------------
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """config.json: "config" (the settings), "libraries", "created", later "data" (fingerprint, counts) and "plan"."""
-        return read_json(self.path / "config.json")
+        return cast(RunRecord, self.read_json("config.json"))
 
     @property
     def config(self) -> TrainConfig:
@@ -58,90 +63,102 @@ class Run:
         return configs.from_dict(values)
 
     @property
-    def plan(self) -> dict[str, Any] | None:
+    def plan(self) -> Plan | None:
         """What was measured and decided once, before the first step (see train.plan); None until then."""
         return self.record.get("plan")
 
-    def update_record(self, **parts: Any) -> None:
+    def update_record(self, **parts: Unpack[RunRecord]) -> None:
         """Put parts ("plan", "data", ...) into config.json."""
         write_atomic(self.path / "config.json", json.dumps(self.record | parts, indent=2) + "\n")
 
     # ---- status ---------------------------------------------------------------------------------------------------
     @property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """status.json: state, phase, step, total_steps, heartbeat, error, ... A state that says a process is at work
         while that process is gone reads as "interrupted"."""
-        status = {"state": "interrupted", "step": 0, **read_json(self.path / "status.json")}
-        if status["state"] in ACTIVE and not _alive(status):
+        status = cast(Status, {"state": "interrupted", "step": 0, **self.read_json("status.json")})
+        if status["state"] in ACTIVE and not _is_alive(status):
             status["state"] = "interrupted"
         return status
 
-    def update_status(self, **news: Any) -> None:
+    @property
+    def heartbeat(self) -> float:
+        """When status.json was last written, in seconds since 1970; 0 where there is none."""
+        return self.read_json("status.json").get("heartbeat", 0)
+
+    def update_status(self, **news: Unpack[Status]) -> None:
         """Update status.json with ``news``, this process's identity and the time."""
-        me = {
+        process: Status = {
             "pid": os.getpid(),
             "born": psutil.Process().create_time(),
             "host": socket.gethostname(),
             "heartbeat": time.time(),
         }
-        write_atomic(self.path / "status.json", json.dumps(read_json(self.path / "status.json") | me | news) + "\n")
+        status = self.read_json("status.json") | process | news
+        write_atomic(self.path / "status.json", json.dumps(status) + "\n")
 
     def begin(self, owner: str | None = None) -> None:
-        """Say that this process starts (or resumes) the run: old wishes are void. ``owner`` is who may stop it in public mode."""
+        """Say that this process starts (or resumes) the run: old requests are void. ``owner`` is who may stop it in public mode."""
         write_atomic(self.path / "control.json", json.dumps(NO_REQUESTS | {"owner": owner}) + "\n")
-        fresh = dict.fromkeys(("error", "traceback", "done", "total", "eta_seconds", "images_per_second", "published"))
-        self.update_status(state="preparing", phase="start", notices=[], **fresh)
+        self.update_status(
+            state="preparing",
+            phase="start",
+            notices=[],
+            error=None,
+            traceback=None,
+            done=None,
+            total=None,
+            eta_seconds=None,
+            images_per_second=None,
+            published=None,
+        )
 
     @property
     def active(self) -> bool:
         return self.status["state"] in ACTIVE
 
-    # ---- wishes ---------------------------------------------------------------------------------------------------
+    # ---- requests -------------------------------------------------------------------------------------------------
     @property
-    def requests(self) -> dict[str, Any]:
-        """control.json: stop, pause and go are flags, sample and save are counters (one more is one more wish)."""
-        return NO_REQUESTS | read_json(self.path / "control.json")
+    def requests(self) -> Requests:
+        """control.json: stop, pause and go are flags, sample and save are counters (one more is one more request)."""
+        return cast(Requests, NO_REQUESTS | self.read_json("control.json"))
 
-    def request(self, *counted: str, **flags: Any) -> None:
+    def request(self, *counters: Literal["sample", "save"], **flags: bool | str | None) -> None:
         """Ask the process that trains: ``run.request(stop=True)``, ``run.request("sample")``."""
         with filelock.FileLock(self.path / ".control.lock"):
-            now = self.requests
-            write_atomic(
-                self.path / "control.json", json.dumps(now | flags | {name: now[name] + 1 for name in counted}) + "\n"
-            )
+            before = self.requests
+            requests = before | flags | {name: before[name] + 1 for name in counters}
+            write_atomic(self.path / "control.json", json.dumps(requests) + "\n")
 
     # ---- metrics --------------------------------------------------------------------------------------------------
     @property
     def metrics_path(self) -> pathlib.Path:
         return self.path / "metrics.jsonl"
 
-    def read_metrics(
-        self, offset: int = 0, generation: int = -1, limit: int = -1
-    ) -> tuple[list[dict[str, Any]], int, int]:
-        """Rows from ``offset`` (bytes) on, with the next offset and the file's generation. Where the generation is not
-        the one given, the file was rewritten and rows come from its start. An unfinished last line waits for the next call.
+    def read_metrics(self, offset: int = 0, generation: int = -1, limit: int = -1) -> tuple[list[MetricRow], int, int]:
+        """Rows from ``offset`` (bytes) on, with the next offset and the file's generation. Where that is another than
+        ``generation``, the file was rewritten and rows come from its start. An unfinished last line waits for the next call.
         ``limit``: at most so many bytes at once (a few rows' length at least)."""
         try:
             with open(self.metrics_path, "rb") as file:
                 head = file.readline()
-                found = json.loads(head)["generation"]
-                file.seek(max(offset, len(head)) if found == generation else len(head))
+                current = json.loads(head)["generation"]
+                file.seek(max(offset, len(head)) if current == generation else len(head))
                 start = file.tell()
                 block = file.read(limit)
         except (OSError, ValueError, KeyError, TypeError):
             return [], 0, -1
         block = block[: block.rfind(b"\n") + 1]
-        rows = json.loads(
-            b"[" + block[:-1].replace(b"\n", b",") + b"]"
-        )  # at once: several times faster than line by line
-        return rows, start + len(block), found
+        # all rows at once: several times faster than line by line
+        rows = json.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]")
+        return rows, start + len(block), current
 
-    def open_metrics(self, step: int) -> "MetricsWriter":
+    def open_metrics(self, step: int) -> MetricsWriter:
         """A writer that goes on after ``step``: rows of later steps are pruned, and the file becomes a new generation."""
         rows, _, generation = self.read_metrics()
-        kept = [row for row in rows if row["step"] <= step]
-        if generation < 0 or len(kept) < len(rows) or self._has_torn_line():
-            lines = [{"generation": generation + 1}, *kept]
+        earlier = [row for row in rows if row["step"] <= step]
+        if generation < 0 or len(earlier) < len(rows) or self._has_torn_line():
+            lines = [{"generation": generation + 1}, *earlier]
             write_atomic(self.metrics_path, "".join(json.dumps(row) + "\n" for row in lines))
         return MetricsWriter(self.metrics_path)
 
@@ -223,7 +240,7 @@ def _step(path: pathlib.Path) -> int:
     return int(path.stem.split("-")[1])
 
 
-def _alive(status: dict[str, Any]) -> bool:
+def _is_alive(status: Status) -> bool:
     if status.get("host") != socket.gethostname():
         return time.time() - status.get("heartbeat", 0) < QUIET_SECONDS
     try:

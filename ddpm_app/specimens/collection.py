@@ -9,6 +9,8 @@ import io
 import pathlib
 from collections.abc import Callable
 
+from datasets import ClassLabel, Dataset, Features, Image, Value
+
 from ddpm_app.specimens.drawing import draw
 from ddpm_app.specimens.species import SPECIES
 
@@ -23,8 +25,6 @@ def species_of(k: int) -> int:
 
 def write_parquet(path: pathlib.Path, size: int, progress: Callable[[int, int], None], count: int = COUNT) -> None:
     """Write the specimens at ``size`` px with their species, caption and split; ``progress(done, count)`` may raise to stop."""
-    from datasets import ClassLabel, Dataset, Features, Image, Value
-
     rows = []
     for k in range(count):
         progress(k, count)

@@ -29,7 +29,7 @@ class Specimen:
     caption: str
 
 
-def _paint(kind: Kind, wings: dict, rng: np.random.Generator, tint: Callable) -> dict:
+def _paint(kind: Kind, wings: dict[str, Wing], rng: np.random.Generator, tint: Callable) -> dict[int, str]:
     """All marks of the species on both wings, then light, relief and scales; returns a word for each mark's size."""
     sizes = {}
     for number, mark in enumerate(kind.marks, 1):
@@ -48,16 +48,16 @@ def _paint(kind: Kind, wings: dict, rng: np.random.Generator, tint: Callable) ->
     return sizes
 
 
-def _shade(wings: dict, unit: float, side: int) -> None:
+def _shade(wings: dict[str, Wing], unit: float, side: int) -> None:
     """The fore wing's soft shadow on the hind wing."""
     fore, shade = wings["f"], Image.new("L", (side // 2, side))
     corner = (fore.at[1].start, fore.at[0].start + round(0.025 * unit))
     shade.paste(Image.fromarray((fore.mask * 255).astype(np.uint8)), corner)
-    shade = np.asarray(shade.filter(ImageFilter.GaussianBlur(0.03 * unit)), np.float32) / 255
-    wings["h"].rgb *= 1 - 0.3 * shade[wings["h"].at][..., None]
+    dark = np.asarray(shade.filter(ImageFilter.GaussianBlur(0.03 * unit)), np.float32) / 255
+    wings["h"].rgb *= 1 - 0.3 * dark[wings["h"].at][..., None]
 
 
-def _seen(rgb, label, wings: dict) -> dict:
+def _visible_marks(rgb: np.ndarray, label: np.ndarray, wings: dict[str, Wing]) -> dict[int, tuple[float, np.ndarray]]:
     """Number of each named mark that is visible -> (its share of the wings, its mean colour)."""
     counts = np.bincount(label.ravel())
     sums = np.stack([np.bincount(label.ravel(), rgb[..., i].ravel()) for i in range(3)], -1)
@@ -67,8 +67,10 @@ def _seen(rgb, label, wings: dict) -> dict:
     }
 
 
-def _half(kind: Kind, rng: np.random.Generator, side: int) -> tuple:
-    """The right half, unposed: RGB (side, side / 2, 3) and cover (side, side / 2) in 0..1, and the words for it."""
+def _half(
+    kind: Kind, rng: np.random.Generator, side: int
+) -> tuple[np.ndarray, np.ndarray, tuple[dict[int, tuple[float, np.ndarray]], dict[int, str], float]]:
+    """The right half, unposed: RGB (side, side / 2, 3) and cover (side, side / 2) in 0..1, and what `caption` tells of it."""
     size, spread = rng.random(), rng.uniform(-5, 5)
     hind = Wing(kind.hind, HIND_ROOT, rng, 0.6 * spread + rng.uniform(-3, 3))
     wings = {"h": hind, "f": Wing(kind.fore, FORE_ROOT, rng, -spread)}
@@ -86,9 +88,9 @@ def _half(kind: Kind, rng: np.random.Generator, side: int) -> tuple:
     for wing in wings.values():
         overlay(rgb[wing.at], alpha[wing.at], wing.mask, wing.rgb)
         np.copyto(label[wing.at], wing.label, where=wing.mask > 0.5)
-    seen = _seen(rgb, label, wings)
+    marks = _visible_marks(rgb, label, wings)
     body(kind, rgb, alpha, unit, middle, tint, rng)
-    return np.clip(rgb, 0, 1), alpha, (seen, sizes, size)
+    return np.clip(rgb, 0, 1), alpha, (marks, sizes, size)
 
 
 def _wear(cover: Image.Image, rng: np.random.Generator) -> int:
@@ -97,8 +99,8 @@ def _wear(cover: Image.Image, rng: np.random.Generator) -> int:
     for _ in range(max(0, int(rng.integers(-9, 5)))):
         row, right = int(rng.uniform(0.25, 0.75) * side), rng.random() < 0.5
         deep, tall = rng.uniform(0.015, 0.032) * side, rng.uniform(0.006, 0.012) * side
-        filled = np.flatnonzero(pixels[row] > 128)
-        end, out = (filled.max(initial=0), 1) if right else (filled.min(initial=side), -1)
+        covered = np.flatnonzero(pixels[row] > 128)
+        end, out = (covered.max(initial=0), 1) if right else (covered.min(initial=side), -1)
         if (end - side / 2) * out < 0.25 * side:  # not a wing's edge here: a feeler, the body or nothing
             continue
         x = float(end) - out * deep
@@ -119,9 +121,9 @@ def _mount(rgb, cover: Image.Image, size: int, rng: np.random.Generator) -> Imag
     flat = flat.resize((size, size), Image.Resampling.LANCZOS)
     shadow = Image.new("L", (size, size))
     shadow.paste(flat.getchannel("A"), (round(0.012 * size), round(0.022 * size)))
-    shadow = np.asarray(shadow.filter(ImageFilter.GaussianBlur(0.022 * size)), np.float32)[..., None] / 255
+    dark = np.asarray(shadow.filter(ImageFilter.GaussianBlur(0.022 * size)), np.float32)[..., None] / 255
     paper = np.array([250, 248, 243]) + rng.uniform(-1.5, 1.5) + np.linspace(1.5, -1.5, size)[:, None, None]
-    paper = paper * (1 - 0.30 * shadow * [0.92, 1.0, 1.06])
+    paper = paper * (1 - 0.30 * dark * np.array([0.92, 1.0, 1.06]))
     page = Image.fromarray(np.broadcast_to(np.clip(paper + 0.5, 0, 255), (size, size, 3)).astype(np.uint8))
     page.paste(flat.convert("RGB"), mask=flat.getchannel("A"))
     return page
@@ -138,16 +140,16 @@ def draw(seed: int | Sequence[int], size: int = 128, species: int | None = None)
     if species is not None and not 0 <= species < len(KINDS):
         raise ValueError(f"species: {species} is not in 0..{len(KINDS) - 1}")
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    chosen = int(rng.integers(len(KINDS)))
-    species = chosen if species is None else int(species)
+    choice = int(rng.integers(len(KINDS)))
+    species = choice if species is None else int(species)
     kind = KINDS[species]
     side = max(2, -(-CANVAS // size)) * size
     side += side % 2  # two halves
-    rgb, alpha, words = _half(kind, rng, side)
+    rgb, alpha, facts = _half(kind, rng, side)
     rgb, alpha = (np.concatenate([half[:, ::-1], half], 1) for half in (rgb, alpha))
     cover = Image.fromarray((alpha * 255 + 0.5).astype(np.uint8))
     notches = _wear(cover, rng)
-    return Specimen(_mount(rgb, cover, size, rng), species, caption(kind, *words, notches > 1))
+    return Specimen(_mount(rgb, cover, size, rng), species, caption(kind, *facts, notches > 1))
 
 
 def draw_many(count: int, size: int, seed: int) -> Iterator[Specimen]:

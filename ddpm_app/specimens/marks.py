@@ -92,11 +92,11 @@ def _figures(wing, shape: str, places, radii, stretch: float) -> np.ndarray:
 def spots(wing, rng, colour, u, r, first=0, last=CELLS - 1, shape="dot", stretch=1.0, skip=0.0):
     """One spot in each cell from `first` (-1 is past the tip) to `last`, each left out by chance `skip`."""
     v = (np.arange(first, last + 1) + 0.5) / CELLS
-    kept = rng.random(len(v)) >= skip
-    kept[rng.integers(len(v))] = True
+    drawn = rng.random(len(v)) >= skip
+    drawn[rng.integers(len(v))] = True
     radii = r * (1 + rng.uniform(-0.15, 0.15, len(v)))
     places = wing.point(u + rng.uniform(-0.1, 0.1, len(v)) * r, v)
-    return [(_figures(wing, shape, places[kept], radii[kept], stretch), colour)]
+    return [(_figures(wing, shape, places[drawn], radii[drawn], stretch), colour)]
 
 
 def patch(wing, rng, colour, u, v, r, shape="dot", stretch=1.0, rings=()):

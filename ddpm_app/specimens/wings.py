@@ -74,10 +74,10 @@ class Wing:
         self.y = ((np.arange(self.shape[0]) + 0.5 - self.shift[1]) / unit)[:, None]
         dx, dy = self.x - self.root[0], self.y - self.root[1]
         curve = (self.curve - self.root)[2:-1]
-        here, turn = direction(dx, dy), np.maximum.accumulate(direction(*curve.T))
-        reach, distance = np.interp(here, turn, lengths(curve)), np.sqrt(dx * dx + dy * dy)
+        angle, turn = direction(dx, dy), np.maximum.accumulate(direction(*curve.T))
+        reach, distance = np.interp(angle, turn, lengths(curve)), np.sqrt(dx * dx + dy * dy)
         self.u = np.minimum(distance / (reach + 1e-6), 1).astype(np.float32)
-        self.v = np.interp(here, turn, self.edge_v[2:-1]).astype(np.float32)
+        self.v = np.interp(angle, turn, self.edge_v[2:-1]).astype(np.float32)
         self.inset = np.maximum(reach - distance, 0).astype(np.float32)
         self.pleat = pleat(self.v)
         self.mask = self.stencil(self.shapes)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ddpm_app import diffusion
-from ddpm_app.config import TrainConfig
+from ddpm_app.config import TrainConfig, nearest_multiple
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.errors import Problem
@@ -83,7 +83,7 @@ class Autoencoding:
                 other="init_from",
                 value=config.image_size,
                 factor=factor,
-                suggestion=max(1, round(config.image_size / factor)) * factor,
+                suggestion=nearest_multiple(config.image_size, factor),
             )
         self.latent = (self.module.config.latent_channels, *[config.image_size // 2 ** (len(widths) - 1)] * 2)
 
@@ -154,7 +154,7 @@ class Autoencoding:
             )
             module = scaled(module, latents)
         module.save_pretrained(folder)
-        pipeline.forget_places(folder)
+        pipeline.remove_origins(folder)
 
     def parts(self) -> dict[str, nn.Module]:
         """The networks by name."""

@@ -122,7 +122,7 @@ def _summarize(
         (trained, copies, *(_frozen_part(name, part) for name, part in frozen.items())),
         counts,
         latents,
-        getattr(codec, "factor", None),
+        codec.factor if codec.vae else None,
         None if own_vae else getattr(codec, "scale", None),
         problem,
     )

@@ -1,32 +1,35 @@
 """The header on every tab: what the run does, and the buttons that start and stop it."""
 
-import html
+import functools
 import secrets
-from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from ddpm_app.errors import as_problem
 from ddpm_app.i18n import format_duration, t, text_for_code
 from ddpm_app.runs import registry
+from ddpm_app.runs.records import Coded, RunSnapshot
 from ddpm_app.runs.run import Run
 from ddpm_app.ui.components.base import LiveHTML, follow_poll
-from ddpm_app.ui.html import notice
-from ddpm_app.ui.state import FOLLOW, App, Page, label
+from ddpm_app.ui.html import bar, join, note, notice
+from ddpm_app.ui.state import FOLLOW, PARALLEL, QUICK, App, Page, Updates, Values, label
 
-MARK = (
+LOGO = (
     '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
     '<path fill="currentColor" opacity=".75" d="M17 16C20 5 28 3 30 6s-2 11-9 11c5 1 7 5 5 8s-7 2-9-6z"/></svg>'
 )
 STATUS = (
-    f'<div class="studio-bar"><div class="studio-brand">{MARK}<span>DDPM Studio</span></div>'
+    f'<div class="studio-bar"><div class="studio-brand">{LOGO}<span>DDPM Studio</span></div>'
     '<div class="studio-now" role="status">${value.line}</div></div>${value.bar}'
 )
 RESUMABLE = ("stopped", "interrupted", "failed")
 BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
-AT_ONCE = "() => document.querySelector('#status .bar')?.classList.add('asked')"
+REQUESTS = {"go": {"go": True}, "pause": {"pause": True}, "unpause": {"pause": False}, "stop": {"stop": True}}
+"""What the buttons ask of the process that trains."""
+START_BAR = "() => document.querySelector('#status .bar')?.classList.add('starting')"
 """Start moves the bar in the browser, before the server answers."""
-ANSWERED = "() => document.querySelector('#status .bar')?.classList.remove('asked')"
+END_BAR = "() => document.querySelector('#status .bar')?.classList.remove('starting')"
 
 
 def new_visitor() -> str:
@@ -34,41 +37,94 @@ def new_visitor() -> str:
     return secrets.token_hex(16)
 
 
-def build(app: App, shared: Page) -> dict[str, gr.Button]:
-    """Draw the header; returns its buttons by name. ``wire`` makes them work once the form exists."""
-    with gr.Column(elem_id="header"):
-        with gr.Row(elem_id="header-row"):
-            gr.HTML(
-                {"line": "", "bar": ""},
-                html_template=STATUS,
-                js_on_load=follow_poll("status"),
-                elem_id="status",
-                min_width=0,
+class Header:
+    """The status line, the buttons, the outcome of the last click, and what a run has to say."""
+
+    def __init__(self, app: App):
+        self.app = app
+        self.typed_name = gr.State("")
+        with gr.Column(elem_id="header"):
+            with gr.Row(elem_id="header-row"):
+                gr.HTML(
+                    {"line": "", "bar": ""},
+                    html_template=STATUS,
+                    js_on_load=follow_poll("status"),
+                    elem_id="status",
+                    min_width=0,
+                )
+                with gr.Row(elem_id="buttons"):
+                    self.buttons = {name: self._button(name) for name in BUTTONS}
+            self.message = gr.HTML(elem_id="message")
+            LiveHTML(elem_id="notes")
+
+    def _button(self, name: str) -> gr.Button:
+        kind = "primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary"
+        return gr.Button(label(f"ui.header.{name}"), variant=kind, elem_id=f"button-{name}", min_width=0)
+
+    def wire(self, page: Page) -> None:
+        """Connect the buttons. Each handler is short: the work happens in the job's thread."""
+        self.page = page
+        name = page.form.components["output_dir"]
+        name.input(lambda typed: typed, name, self.typed_name, **QUICK)
+        # the next poll sends everything, also where it looks as before Start
+        outputs = {page.message, page.selected, page.tabs, name, page.feed, page.live_version}
+        start = self.buttons["start"]
+        start.click(None, js=START_BAR, api_visibility="private")
+        start.click(
+            self.start, {page.visitor, page.lang, self.typed_name, *page.form.components.values()}, outputs, **PARALLEL
+        ).then(None, js=END_BAR, api_visibility="private")
+        for action in BUTTONS[1:]:
+            self.buttons[action].click(
+                functools.partial(self.act, action), {page.selected, page.visitor, page.lang}, page.message, **PARALLEL
             )
-            with gr.Row(elem_id="buttons"):
-                buttons = {
-                    name: gr.Button(
-                        label(f"ui.header.{name}"),
-                        variant="primary" if name in ("start", "go") else "stop" if name == "stop" else "secondary",
-                        elem_id=f"button-{name}",
-                        min_width=0,
-                    )
-                    for name in BUTTONS
-                }
-        shared.message = gr.HTML(elem_id="message")
-        LiveHTML(elem_id="notes")
+        page.live(self.draw, ["status", "notes", "can"], [page.visitor])
 
-    def draw(snapshot: dict[str, Any], lang: str, visitor: str) -> list[Any]:
-        now = running(app, snapshot)
-        mine = not now.get("name") or app.access.may_stop(Run(app.runs_dir / now["name"]), visitor)
-        shown = visible(now, mine) - ({"pause"} if app.public else set())
-        return [status_of(now, lang), notes_html(now, lang, shown), " ".join(sorted(shown))]
+    def draw(self, snapshot: RunSnapshot, lang: str, visitor: str) -> dict[str, str | dict[str, str]]:
+        """The live parts: the status line, the notes, and which buttons are shown ("can")."""
+        run = run_in_header(self.app, snapshot)
+        mine = not run.get("name") or self.app.access.may_stop(Run(self.app.runs_dir / run["name"]), visitor)
+        buttons = buttons_for(run, mine) - ({"pause"} if self.app.public else set())
+        return {"status": status(run, lang), "notes": notes(run, lang, buttons), "can": " ".join(sorted(buttons))}
 
-    shared.live(draw, ["status", "notes", "can"], [shared.visitor])
-    return buttons
+    def start(self, data: Values) -> Updates:
+        """Begin a run with the settings in the form, and go to the Train tab."""
+        page = self.page
+        visitor, lang, name = data[page.visitor], data[page.lang], page.form.components["output_dir"]
+        try:
+            # a name that was typed is meant: where a run has it, that is said
+            config = page.form.read(data, free=self.app.public or data[name] != data[self.typed_name])
+            run = self.app.jobs.start(self.app.access.check_config(config, visitor), owner=visitor)
+        except Exception as error:
+            return {page.message: notice(as_problem(error), lang)}
+        starting: RunSnapshot = {"name": run.name, "active": True, "state": "preparing", "phase": "start"}
+        return {
+            page.message: "",
+            page.selected: FOLLOW,
+            page.tabs: gr.Tabs(selected="train"),
+            name: registry.free_name(self.app.runs_dir, run.name),
+            page.feed: {"news": {"status": status(starting, lang), "can": "stop"}},
+            page.live_version: "",
+        }
+
+    def act(self, action: str, data: Values) -> Updates:
+        """Do to the run what a button other than Start says."""
+        page, lang, visitor = self.page, data[self.page.lang], data[self.page.visitor]
+        try:
+            snapshot = run_in_header(self.app, self.app.monitor.snapshot(data[page.selected]))
+            run = registry.find(self.app.runs_dir, snapshot.get("name", ""))
+            self.app.access.require_owner(run, visitor)
+            if action == "pause":  # a paused run keeps everybody else waiting
+                self.app.access.refuse_in_public()
+            if action == "resume":
+                self.app.jobs.resume(run.name, owner=visitor)
+            else:
+                run.request(**REQUESTS[action])
+        except Exception as error:
+            return {page.message: notice(as_problem(error), lang)}
+        return {page.message: notice(t("ui.header.stopping", lang)) if action == "stop" else ""}
 
 
-def running(app: App, snapshot: dict[str, Any]) -> dict[str, Any]:
+def run_in_header(app: App, snapshot: RunSnapshot) -> RunSnapshot:
     """The run the header is about: the one at work, else the one on show."""
     if snapshot.get("active"):
         return snapshot
@@ -76,160 +132,99 @@ def running(app: App, snapshot: dict[str, Any]) -> dict[str, Any]:
     return newest if newest.get("active") else snapshot
 
 
-def visible(now: dict[str, Any], mine: bool) -> set[str]:
+def buttons_for(run: RunSnapshot, mine: bool) -> set[str]:
     """Names of the buttons to show for a run in this state, and for a visitor who may stop it or not."""
-    state = now.get("state")
-    if not now.get("active"):
+    state = run.get("state", "")
+    if not run.get("active"):
         return {"start", "resume"} if state in RESUMABLE and mine else {"start"}
     if not mine:
         return set()
-    return {"training": {"pause", "stop"}, "paused": {"unpause", "stop"}, "waiting": {"go", "stop"}}.get(
-        state, {"stop"}
-    )
+    special = {"training": {"pause", "stop"}, "paused": {"unpause", "stop"}, "waiting": {"go", "stop"}}
+    return special.get(state, {"stop"})
 
 
 # ---- what it says ------------------------------------------------------------------------------------------------------
-def status_of(now: dict[str, Any], lang: str) -> dict[str, str]:
+def status(run: RunSnapshot, lang: str) -> dict[str, str]:
     """What ``STATUS`` shows: "line" with name, state, how far, how long; and the "bar"."""
-    return {"line": _line(now, lang), "bar": _bar(now, lang)}
+    return {"line": _line(run, lang), "bar": _bar(run, lang)}
 
 
-def _line(now: dict[str, Any], lang: str) -> str:
-    state = now.get("state")
+def _line(run: RunSnapshot, lang: str) -> str:
+    state = run.get("state")
     if state is None:
         return t("ui.header.idle", lang)
-    parts = [f"<b>{html.escape(now['name'])}</b>", f'<span class="state {state}">{t(f"ui.state.{state}", lang)}</span>']
-    phase, done, total = now.get("phase"), now.get("done"), now.get("total")
-    if now.get("active") and phase not in (None, "training", "paused"):
-        amount = (
-            t("ui.header.part", lang, done=done, total=total)
-            if total
-            else t("ui.header.megabytes", lang, done=done / 1e6)
-            if phase == "download" and done
-            else ""
-        )
-        parts.append(f"{t(f'ui.phase.{phase}', lang)} {amount}")
-    if now.get("total_steps"):
-        parts.append(t("ui.header.step", lang, step=now["step"], total=now["total_steps"]))
-    if state == "training" and now.get("images_per_second"):
+    parts = []
+    phase = run.get("phase")
+    if run.get("active") and phase not in (None, "training", "paused"):
+        parts.append(f"{t(f'ui.phase.{phase}', lang)} {phase_amount(phase, run.get('done'), run.get('total'), lang)}")
+    if run.get("total_steps"):
+        parts.append(t("ui.header.step", lang, step=run["step"], total=run["total_steps"]))
+    if state == "training" and run.get("images_per_second"):
         parts += [
-            t("ui.header.left", lang, time=format_duration(now["eta_seconds"], lang)),
-            t("ui.header.speed", lang, speed=now["images_per_second"]),
+            t("ui.header.left", lang, time=format_duration(run["eta_seconds"], lang)),
+            t("ui.header.speed", lang, speed=run["images_per_second"]),
         ]
-    return "".join(part if part.startswith("<") else f"<span>{part}</span>" for part in parts)
-
-
-def _bar(now: dict[str, Any], lang: str) -> str:
-    share, kind = _share(now), ""
-    if share is None:
-        kind, share = ("open", 0.3) if now.get("active") and now.get("state") != "waiting" else ("still", 0)
-    return (
-        f'<div class="bar {kind}" role="progressbar" aria-label="{t("ui.header.progress", lang)}" aria-valuenow="{share * 100:.0f}">'
-        f'<i style="width:{share * 100:.1f}%"></i></div>'
+    return Markup('<b>{}</b><span class="state {}">{}</span>{}').format(
+        run["name"], state, t(f"ui.state.{state}", lang), join(Markup("<span>{}</span>").format(part) for part in parts)
     )
 
 
-def _share(now: dict[str, Any]) -> float | None:
+def phase_amount(phase: str | None, done: int | None, total: int | None, lang: str) -> str:
+    """How far a phase is: "3 / 10", of a download of unknown length "3.1 MB", else nothing."""
+    if total:
+        return t("ui.header.part", lang, done=done, total=total)
+    return t("ui.header.megabytes", lang, done=done / 1e6) if phase == "download" and done else ""
+
+
+def _bar(run: RunSnapshot, lang: str) -> Markup:
+    share, words = _share(run), t("ui.header.progress", lang)
+    if share is None and (not run.get("active") or run.get("state") == "waiting"):
+        return bar(0, "still", words)
+    return bar(share, label=words)
+
+
+def _share(run: RunSnapshot) -> float | None:
     """How much of the phase is done, 0 to 1; None where nobody knows or nothing runs."""
-    if not now.get("active"):
+    if not run.get("active"):
         return None
-    if now.get("state") == "preparing":
-        return now["done"] / now["total"] if now.get("total") else None
-    return now["step"] / now["total_steps"] if now.get("total_steps") and now.get("state") != "waiting" else None
+    if run.get("state") == "preparing":
+        return run["done"] / run["total"] if run.get("total") else None
+    return run["step"] / run["total_steps"] if run.get("total_steps") and run.get("state") != "waiting" else None
 
 
-def notes_html(now: dict[str, Any], lang: str, shown: set[str]) -> str:
+def notes(run: RunSnapshot, lang: str, buttons: set[str]) -> Markup:
     """The question a long run asks, the error with its folded traceback, and what was resolved in the open."""
     parts = []
-    if now.get("state") == "waiting":
-        plan = now.get("plan") or {}
-        asked = t(
-            "ui.header.long",
-            lang,
-            name=now["name"],
-            time=format_duration(now.get("estimate_seconds") or 0, lang),
-            device=plan.get("device", "cpu"),
-        )
-        parts.append(f'<div class="note warn" role="alert">{html.escape(asked)}</div>')
-    if now.get("state") == "failed" and now.get("error"):
-        error = now["error"]
-        told = text_for_code(
-            f"problem.{error['code']}", lang, {"field": error.get("field"), **error.get("values", {})}, error["code"]
-        )
-        trace = (
-            f"<details><summary>{t('ui.header.traceback', lang)}</summary><pre>{html.escape(now['traceback'])}</pre></details>"
-            if now.get("traceback")
-            else ""
-        )
-        parts.append(f'<div class="note bad" role="alert">{html.escape(told)}{trace}</div>')
-    if now.get("state") == "interrupted" and "resume" in shown:
-        parts.append(f'<div class="note warn">{html.escape(t("ui.header.interrupted", lang, name=now["name"]))}</div>')
-    told = [
-        text_for_code(f"notice.{one['code']}", lang, one.get("values", {}), one["code"])
-        for one in now.get("notices") or []
-    ]
-    if told:
-        lines = "".join(f'<div class="note">{html.escape(line)}</div>' for line in told)
+    if run.get("state") == "waiting":
+        device = (run.get("plan") or {}).get("device", "cpu")
+        time = format_duration(run.get("estimate_seconds") or 0, lang)
+        parts.append(note(t("ui.header.long", lang, name=run["name"], time=time, device=device), "warn", "alert"))
+    if run.get("state") == "failed" and (error := run.get("error")):
+        parts.append(note(error_text(error, lang) + _traceback(run.get("traceback"), lang), "bad", "alert"))
+    if run.get("state") == "interrupted" and "resume" in buttons:
+        parts.append(note(t("ui.header.interrupted", lang, name=run["name"]), "warn"))
+    if notices := notice_texts(run, lang):
+        summary = t("ui.header.notices", lang, count=len(notices))
         parts.append(
-            f'<details class="notes"><summary>{t("ui.header.notices", lang, count=len(told))}</summary>{lines}</details>'
+            Markup('<details class="notes"><summary>{}</summary>{}</details>').format(summary, join(map(note, notices)))
         )
-    return "".join(parts)
+    return join(parts)
 
 
-# ---- what it does ------------------------------------------------------------------------------------------------------
-def wire(app: App, shared: Page, buttons: dict[str, gr.Button]) -> None:
-    """Connect the buttons. Each handler is short: the work happens in the job's thread."""
-    typed = gr.State("")
-    shared.form.components["output_dir"].input(
-        lambda name: name, shared.form.components["output_dir"], typed, show_progress="hidden", api_visibility="private"
-    )
+def _traceback(text: str | None, lang: str) -> Markup:
+    folded = Markup("<details><summary>{}</summary><pre>{}</pre></details>")
+    return folded.format(t("ui.header.traceback", lang), text) if text else Markup()
 
-    def start(visitor: str, lang: str, typed: str, *given: Any) -> list[Any]:
-        try:
-            config = shared.form.read(given, free=app.public or shared.form.values(given)["output_dir"] != typed)
-            run = app.jobs.start(app.access.check_config(config, visitor), owner=visitor)
-        except Exception as error:
-            return [notice(as_problem(error), lang), *[gr.skip()] * (len(outputs) - 1)]
-        first = status_of({"name": run.name, "active": True, "state": "preparing", "phase": "start"}, lang)
-        news = {"news": {"status": first, "can": "stop"}}
-        return ["", FOLLOW, gr.Tabs(selected="train"), registry.free_name(app.runs_dir, run.name), None, news]
 
-    def act(name: str):
-        def click(selected: str, visitor: str, lang: str) -> str:
-            try:
-                now = running(app, app.monitor.snapshot(selected))
-                run = registry.find(app.runs_dir, now.get("name", ""))
-                app.access.require_owner(run, visitor)
-                if name == "pause":  # a paused run keeps everybody else waiting
-                    app.access.refuse_in_public()
-                ACTIONS[name](app, run, visitor)
-            except Exception as error:
-                return notice(as_problem(error), lang)
-            return notice(t("ui.header.stopping", lang)) if name == "stop" else ""
+def error_text(error: Coded, lang: str) -> Markup:
+    """The error of a run in words, escaped."""
+    values = {"field": error.get("field"), **error.get("values", {})}
+    return Markup.escape(text_for_code(f"problem.{error['code']}", lang, values, error["code"]))
 
-        return click
 
-    quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-    outputs = [
-        shared.message,
-        shared.selected,
-        shared.tabs,
-        shared.form.components["output_dir"],
-        shared.fingerprints,  # emptied: the next tick sends everything, also where it looks as before Start
-        shared.feed,
+def notice_texts(run: RunSnapshot, lang: str) -> list[str]:
+    """What a run has to say, in words."""
+    return [
+        text_for_code(f"notice.{notice['code']}", lang, notice.get("values", {}), notice["code"])
+        for notice in run.get("notices") or []
     ]
-    buttons["start"].click(None, js=AT_ONCE, api_visibility="private")
-    buttons["start"].click(start, [shared.visitor, shared.lang, typed, *shared.form.inputs], outputs, **quick).then(
-        None, js=ANSWERED, api_visibility="private"
-    )
-    for name in BUTTONS[1:]:
-        buttons[name].click(act(name), [shared.selected, shared.visitor, shared.lang], shared.message, **quick)
-
-
-ACTIONS = {
-    "go": lambda app, run, visitor: run.request(go=True),
-    "pause": lambda app, run, visitor: run.request(pause=True),
-    "unpause": lambda app, run, visitor: run.request(pause=False),
-    "stop": lambda app, run, visitor: run.request(stop=True),
-    "resume": lambda app, run, visitor: app.jobs.resume(run.name, owner=visitor),
-}

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from markupsafe import Markup
+from PIL import Image
 
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
+from ddpm_app.images import data_uri
 
 
 def notice(outcome: Problem | str, lang: str = "en") -> Markup:
@@ -16,7 +18,16 @@ def notice(outcome: Problem | str, lang: str = "en") -> Markup:
 
 def note(text: str, kind: str = "", role: str = "") -> Markup:
     """A framed line; ``kind`` is "good", "warn", "bad" or plain; ``role`` "status" or "alert" reads it aloud."""
-    classes = f"note {kind}".strip()
+    return _framed("note", text, kind, role)
+
+
+def remark(text: str, kind: str = "", role: str = "") -> Markup:
+    """A line about a run, on a tinted ground; ``kind`` is "good", "error" or plain, ``role`` as in ``note``."""
+    return _framed("notice", text, kind, role)
+
+
+def _framed(family: str, text: str, kind: str, role: str) -> Markup:
+    classes = f"{family} {kind}".strip()
     return (
         Markup('<div class="{}" role="{}">{}</div>').format(classes, role, text)
         if role
@@ -41,3 +52,42 @@ def histogram(bars: Iterable[tuple[str, float, str]]) -> Markup:
         for label, share, value in bars
     )
     return Markup('<div class="histogram">{}</div>').format(join(rows))
+
+
+def bar(share: float | None, kind: str = "", label: str = "") -> Markup:
+    """How much is done, 0 to 1; None where nobody knows: it slides. ``kind`` "still" keeps its place empty; ``label`` names it for those
+    who can't see it."""
+    if share is None:
+        kind, share = "open", 0.3
+    spoken = Markup(' role="progressbar" aria-label="{}" aria-valuenow="{:.0f}"').format(label, 100 * share)
+    return Markup('<div class="{}"{}><i style="width:{:.1f}%"></i></div>').format(
+        f"bar {kind}".strip(), spoken if label else "", 100 * share
+    )
+
+
+def tiles(figures: Iterable[tuple[str, str, str]]) -> Markup:
+    """Figures side by side: (label, value, small print)."""
+    cells = (
+        Markup('<div class="tile"><span>{}</span><b>{}</b><small>{}</small></div>').format(*figure)
+        for figure in figures
+    )
+    return Markup('<div class="tiles">{}</div>').format(join(cells))
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Markup:
+    """A list of what is what: (name, value)."""
+    cells = (Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows)
+    return Markup('<dl class="facts">{}</dl>').format(join(cells))
+
+
+def quiet(text: str) -> Markup:
+    """A paragraph in the background."""
+    return Markup('<p class="quiet">{}</p>').format(text)
+
+
+def thumbnail(image: Image.Image, alt: str, side: int) -> Markup:
+    """A picture that carries its pixels, lossless up to ``side`` pixels; small ones are blown up with hard edges."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    classes = Markup(' class="pixelated"') if max(small.size) <= side // 4 else ""
+    return Markup('<img{} alt="{}" src="{}">').format(classes, alt, data_uri(small))

@@ -1,4 +1,4 @@
-"""The visitor's language. The browser decides it (assets/js/language.js), for Gradio's labels and for what handlers return alike."""
+"""The visitor's language. The browser decides it (language.js), for Gradio's labels and for what handlers return alike."""
 
 import json
 import pathlib
@@ -8,57 +8,47 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ddpm_app.ui.components.base import ScriptedHTML
-from ddpm_app.ui.state import Page, label
+from ddpm_app.ui.state import PARALLEL, Page, label
 
-SPOKEN = "() => window.studioLanguage || 'en'"
+CURRENT = "() => window.studioLanguage || 'en'"
 HEAD = b"<head>"
 CODES = {"en": "en", "zh": "zh-CN"}
-"""Gradio's names of ``text.LANGUAGES``, and the page's."""
-
-
-SWITCH = """function hear() {
+"""Gradio's names of ``i18n.LANGUAGES``, and the page's."""
+SWITCH = """function follow() {
   if (props.label === window.studioLanguage || !window.speakLanguage) return;
   window.speakLanguage(props.label);
   trigger("click");
 }
-watch("label", hear);
-hear();
+watch("label", follow);
+follow();
 """
 """The label of this element is the language that Gradio's labels are in now: where it changes, the settings were used."""
 
 
-def build(shared: Page) -> None:
-    """The events after which ``shared.lang`` holds the language: ``shared.language_ready`` when the page opens, ``shared.language_changed`` when
-    another one is chosen in Gradio's settings. Both happen in the browser alone."""
-    tongue = ScriptedHTML(script=SWITCH, label=label("ui.language"), elem_id="tongue", elem_classes="unseen")
-    told = {"fn": None, "inputs": None, "outputs": shared.lang, "js": SPOKEN, "api_visibility": "private"}
-    shared.language_ready = gr.context.Context.root_block.load(**told)
-    shared.language_changed = tongue.click(**told)
-    shared.later.append(lambda: _name_tabs(shared))
+class LanguageSwitch:
+    """The events after which ``page.lang`` holds the language: ``page.language_ready`` when the page opens, ``page.language_changed``
+    when another one is chosen in Gradio's settings. Both happen in the browser alone."""
 
+    def __init__(self, page: Page, demo: gr.Blocks):
+        switch = ScriptedHTML(script=SWITCH, label=label("ui.language"), elem_id="language", elem_classes="unseen")
+        page.language_ready, page.language_changed = (
+            event(None, None, page.lang, js=CURRENT, api_visibility="private") for event in (demo.load, switch.click)
+        )
 
-def _name_tabs(shared: Page) -> None:
-    """Gradio's own switch leaves the names of tabs that were never opened."""
-
-    def named() -> list[gr.Tab]:
-        return [gr.Tab(label=label(f"ui.{name}.tab")) for name in shared.tab_items]
-
-    shared.language_changed.then(
-        named,
-        None,
-        list(shared.tab_items.values()),
-        show_progress="hidden",
-        concurrency_limit=None,
-        api_visibility="private",
-    )
+    def wire(self, page: Page) -> None:
+        """Gradio's own switch leaves the names of tabs that were never opened."""
+        page.language_changed.then(
+            lambda: {tab: gr.Tab(label=label(f"ui.{name}.tab")) for name, tab in page.tab_items.items()},
+            None,
+            set(page.tab_items.values()),
+            **PARALLEL,
+        )
 
 
 def script() -> bytes:
     """What the page runs before Gradio starts."""
-    code = (
-        pathlib.Path(__file__).with_suffix(".js").read_text(encoding="utf-8").replace("LANGUAGES", json.dumps(CODES), 1)
-    )
-    return f"<script>{code}</script>".encode()
+    code = pathlib.Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    return f"<script>{code.replace('LANGUAGES', json.dumps(CODES), 1)}</script>".encode()
 
 
 class LanguageFirst:
@@ -71,7 +61,7 @@ class LanguageFirst:
         start: Message | None = None
         body = b""
 
-        async def changed(message: Message) -> None:
+        async def send_changed(message: Message) -> None:
             nonlocal start, body
             if message["type"] == "http.response.start" and _is_page(message):
                 start = message
@@ -85,7 +75,7 @@ class LanguageFirst:
                     await send(start | {"headers": [*headers, (b"content-length", str(len(page)).encode())]})
                     await send({"type": "http.response.body", "body": page})
 
-        await self.app(scope, receive, changed)
+        await self.app(scope, receive, send_changed)
 
 
 def _is_page(start: Message) -> bool:

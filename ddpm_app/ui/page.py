@@ -1,22 +1,28 @@
 """The page: first every tab is drawn, then every tab is wired."""
 
 import pathlib
-from types import ModuleType
 from typing import Any
 
 import gradio as gr
 
-from ddpm_app.ui import header, language, polling
+from ddpm_app.ui.header import Header
+from ddpm_app.ui.language import LanguageSwitch
+from ddpm_app.ui.polling import Poller
 from ddpm_app.ui.state import App, Page, label
-from ddpm_app.ui.tabs import config, dataset, learn, runs, sample, train
+from ddpm_app.ui.tabs.config import ConfigTab
+from ddpm_app.ui.tabs.dataset import DatasetTab
+from ddpm_app.ui.tabs.learn import LearnTab
+from ddpm_app.ui.tabs.runs import RunsTab
+from ddpm_app.ui.tabs.sample import SampleTab
+from ddpm_app.ui.tabs.train import TrainTab
 
 TABS: dict[str, Any] = {
-    "dataset": dataset,
-    "config": config,
-    "train": train,
-    "sample": sample,
-    "learn": learn,
-    "runs": runs,
+    "dataset": DatasetTab,
+    "config": ConfigTab,
+    "train": TrainTab,
+    "sample": SampleTab,
+    "learn": LearnTab,
+    "runs": RunsTab,
 }
 
 
@@ -25,22 +31,14 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
     app = App(pathlib.Path(runs_dir).resolve(), public)
     with gr.Blocks(title="DDPM Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
         page = Page(app)
-        page.feed = polling.Feed(elem_id="feed", elem_classes="unseen")
-        language.build(page)
-        buttons = header.build(app, page)
+        poller, language, header = Poller(app), LanguageSwitch(page, demo), Header(app)
+        page.feed, page.live_version, page.message = poller.feed, poller.live_version, header.message
         with gr.Tabs(elem_id="tabs") as page.tabs:
             for name, tab in TABS.items():
                 with gr.Tab(label(f"ui.{name}.tab"), id=name, elem_id=f"tab-{name}") as page.tab_items[name]:
-                    if isinstance(tab, ModuleType):
-                        tab.build(app, page)
-                    else:
-                        page.parts[name] = tab(app)
-        page.form = page.form or page.parts["config"].form
-        header.wire(app, page, buttons)
-        for connect in page.later:
-            connect()
-        for part in page.parts.values():
+                    page.parts[name] = tab(app)
+        config: ConfigTab = page.parts["config"]
+        page.form, page.form_restored = config.form, config.restore_from(page)
+        for part in (header, language, *page.parts.values(), poller):
             part.wire(page)
-        polling.connect(app, page)
-        learn.open_linked(page)
     return demo, app

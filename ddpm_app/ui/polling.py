@@ -1,120 +1,158 @@
-"""The page's tick: what changes at every step travels in one small answer, the rest in a second request when there is news.
+"""The page's poll: what changes at every step travels in one small answer, the rest in a second request when there is news.
 
-The browser holds the prints of what it shows, so that a lost answer is sent again and nothing else is.
+The browser holds a version of the live parts and one of the others; the server remembers what belongs to the latest versions, so that a
+lost answer is sent again and nothing else is.
 """
 
+import dataclasses
+import functools
 import hashlib
 import json
+import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from ddpm_app.runs import monitor
+from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui import header
 from ddpm_app.ui.components.base import ScriptedHTML
-from ddpm_app.ui.state import App, Page, PolledPart
+from ddpm_app.ui.state import PARALLEL, App, Page, PolledPart, Updates, Values
 
 TICK_SECONDS, IDLE_SECONDS = 1, 3
-KEPT = 256
-"""Drawings that are kept for a moment."""
-PRINT = 6
-"""Hexadecimal digits of a print."""
+CACHED_DRAWINGS, REMEMBERED_VERSIONS = 256, 512
+DIGITS = 8
+"""Hexadecimal digits of a fingerprint and of a version."""
+DIRECT = PARALLEL | {"queue": False, "preprocess": False, "postprocess": False}
+"""One plain request instead of the queue's two, and the values as they are."""
 
 
 class Feed(ScriptedHTML):
     """Takes {"news", "stale"}: hands the news to the live parts, and clicks itself when others are stale (see polling.js)."""
 
 
-class Ticker:
-    """The parts of the page as all viewers see them: drawn at most once a second for the same inputs."""
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """Values of some outputs and a fingerprint of each, by their keys (see ``key_of``)."""
 
-    def __init__(self, app: App, ticks: Sequence[PolledPart]):
-        self.app, self.ticks = app, ticks
-        self._drawn: dict[tuple, tuple[float, list[Any], str]] = {}
+    values: dict[str, Any]
+    fingerprints: dict[str, str]
 
-    def parts(self, live: bool, snapshot: dict[str, Any], lang: str, given: Sequence[Any]) -> tuple[list[Any], str]:
-        """Values of the live parts or of the others, and their prints in one string."""
-        values, prints, at = [], "", 0
-        for tick in self.ticks:
-            mine = given[at : at + len(tick.inputs)]
-            at += len(tick.inputs)
-            if tick.live == live:
-                drawn, told = self._draw(tick, snapshot, lang, mine)
-                values += drawn
-                prints += told
-        return values, prints
-
-    def _draw(
-        self, tick: PolledPart, snapshot: dict[str, Any], lang: str, given: Sequence[Any]
-    ) -> tuple[list[Any], str]:
-        key, now = (tick.draw, snapshot["version"], lang, *given), time.monotonic()
-        seen, values, prints = self._drawn.get(key, (0.0, [], ""))
-        if not values or now - seen >= monitor.REFRESH_SECONDS:
-            values = list(tick.draw(snapshot, lang, *given))
-            prints = "".join(map(_print, values))
-            if len(self._drawn) >= KEPT:
-                self._drawn = {}
-            self._drawn[key] = (now, values, prints)
-        return values, prints
-
-    def tick(self, selected: str, lang: str, seen: str, held: str, *given: Any) -> list[Any]:
-        """The news of the live parts with whether others are stale, and the live parts' prints."""
-        snapshot = self.app.access.redact_snapshot(self.app.monitor.snapshot(selected))
-        values, prints = self.parts(True, snapshot, lang, given)
-        names = [name for tick in self.ticks if tick.live for name in tick.outputs]
-        told: dict[str, Any] = {"news": dict(_changed(names, values, prints, seen))}
-        if held != self.pace(snapshot) + self.parts(False, snapshot, lang, given)[1]:
-            told["stale"] = time.time()
-        return [told, prints]
-
-    def rest(self, selected: str, lang: str, held: str, *given: Any) -> list[Any]:
-        """Prints of the other parts, the timer, and their values; what the browser has is skipped."""
-        snapshot = self.app.access.redact_snapshot(self.app.monitor.snapshot(selected))
-        values, prints = self.parts(False, snapshot, lang, given)
-        pace = self.pace(snapshot)
-        news = dict(_changed(range(len(values)), values, prints, (held or "")[1:]))
-        timer = gr.skip() if held and held[0] == pace else gr.Timer(int(pace))
-        return [pace + prints, timer, *(news.get(k, gr.skip()) for k in range(len(values)))]
-
-    def pace(self, snapshot: dict[str, Any]) -> str:
-        """Seconds between two ticks, in one digit."""
-        return str(TICK_SECONDS if header.running(self.app, snapshot).get("active") else IDLE_SECONDS)
+    @functools.cached_property
+    def version(self) -> str:
+        """Changes when any value does."""
+        return fingerprint(self.fingerprints)
 
 
-def connect(app: App, shared: Page) -> None:
-    """Hang all parts on the page's load and on its timer."""
-    ticker, timer = Ticker(app, shared.polled), gr.Timer(TICK_SECONDS)
-    held = gr.Textbox(visible=False)
-    extra = [component for tick in shared.polled for component in tick.inputs]
-    outputs = [component for tick in shared.polled if not tick.live for component in tick.outputs]
+class Versions:
+    """The fingerprints that belong to the latest versions that browsers were sent."""
 
-    def load(selected: str, visitor: str, lang: str, *given: Any) -> list[Any]:
-        rest = ticker.rest(selected, lang, "", *given)
-        return [visitor or header.new_visitor(), *ticker.tick(selected, lang, "", rest[0], *given), *rest]
+    def __init__(self) -> None:
+        self._fingerprints: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
 
-    options: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-    news, others, given = [shared.feed, shared.fingerprints], [held, timer, *outputs], [shared.selected, shared.lang]
-    for opened in (shared.language_ready, shared.language_changed):
-        opened.then(
-            load, [shared.selected, shared.visitor, shared.lang, *extra], [shared.visitor, *news, *others], **options
-        )
-    # One plain request instead of the queue's two, and the values as they are.
-    direct = options | {"queue": False, "preprocess": False, "postprocess": False}
-    timer.tick(ticker.tick, [*given, shared.fingerprints, held, *extra], news, **direct)
-    shared.feed.click(ticker.rest, [*given, held, *extra], others, **options)
+    def news(self, drawing: Drawing, version: str | None) -> dict[str, Any]:
+        """The values that differ from those of a browser's ``version``; of a forgotten version all."""
+        if version == drawing.version:
+            return {}
+        with self._lock:
+            before = self._fingerprints.get(version or "", {})
+            self._fingerprints.pop(drawing.version, None)  # the latest stands last
+            self._fingerprints[drawing.version] = drawing.fingerprints
+            if len(self._fingerprints) > REMEMBERED_VERSIONS:
+                del self._fingerprints[next(iter(self._fingerprints))]
+        return {key: value for key, value in drawing.values.items() if drawing.fingerprints[key] != before.get(key)}
 
 
-def _changed(names: Sequence[Any], values: list[Any], prints: str, old: str | None):
-    """Those of ``values`` whose print is not the one in ``old``, with their names."""
-    old = old if old and len(old) == len(prints) else " " * len(prints)
-    for k, (name, value) in enumerate(zip(names, values, strict=True)):
-        at = slice(PRINT * k, PRINT * (k + 1))
-        if prints[at] != old[at]:
-            yield name, value
+class Poller:
+    """All parts of the page that follow a run, drawn at most once a second for viewers with the same inputs."""
+
+    def __init__(self, app: App):
+        self.app = app
+        self.feed = Feed(elem_id="feed", elem_classes="unseen")
+        self.timer = gr.Timer(TICK_SECONDS)
+        self.live_version, self.version = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        self._drawings: dict[tuple[Any, ...], tuple[float, Drawing]] = {}
+        self._live_versions, self._versions = Versions(), Versions()
+
+    def wire(self, page: Page) -> None:
+        """Hang all parts on the page's load and on the timer. The last to be wired: by now every tab has said what it polls."""
+        self.page = page
+        page.every_tick(self.pace, [self.timer])
+        self.outputs = {key_of(output): output for part in page.polled if not part.live for output in part.outputs}
+        drawn_from = {page.selected, page.lang, *(component for part in page.polled for component in part.inputs)}
+        live, others = {self.feed, self.live_version}, {self.version, *self.outputs.values()}
+        for opened in (page.language_ready, page.language_changed):
+            opened.then(self.load, {page.visitor, *drawn_from}, {page.visitor, *live, *others}, **PARALLEL)
+        self.timer.tick(self.poll, {self.live_version, self.version, *drawn_from}, live, **DIRECT)
+        self.feed.click(self.redraw, {self.version, *drawn_from}, others, **PARALLEL)
+
+    def load(self, data: Values) -> Updates:
+        """Everything, for a page that was opened or whose language changed, and an id for a visitor who has none."""
+        redrawn = self.redraw({**data, self.version: ""})
+        polled = self.poll({**data, self.live_version: "", self.version: redrawn[self.version]})
+        return {self.page.visitor: data[self.page.visitor] or header.new_visitor(), **polled, **redrawn}
+
+    def poll(self, data: Values) -> Updates:
+        """The news of the live parts, with whether others are stale. No value is skipped: Gradio makes a new component for each."""
+        snapshot = self._snapshot(data)
+        live, others = self._draw_all(True, snapshot, data), self._draw_all(False, snapshot, data)
+        feed: dict[str, Any] = {"news": self._live_versions.news(live, data[self.live_version])}
+        if others.version != data[self.version]:
+            feed["stale"] = time.time()
+        return {self.feed: feed, self.live_version: live.version}
+
+    def redraw(self, data: Values) -> Updates:
+        """The news of the other parts."""
+        drawing = self._draw_all(False, self._snapshot(data), data)
+        news = self._versions.news(drawing, data[self.version])
+        return {self.version: drawing.version, **{self.outputs[key]: value for key, value in news.items()}}
+
+    def pace(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """The timer, with the seconds between two polls."""
+        return {self.timer: TICK_SECONDS if header.run_in_header(self.app, snapshot).get("active") else IDLE_SECONDS}
+
+    def _snapshot(self, data: Values) -> RunSnapshot:
+        return self.app.access.redact_snapshot(self.app.monitor.snapshot(data[self.page.selected]))
+
+    def _draw_all(self, live: bool, snapshot: RunSnapshot, data: Values) -> Drawing:
+        """The live parts or the others."""
+        values, fingerprints = {}, {}
+        for part in self.page.polled:
+            if part.live == live:
+                drawing = self._draw(part, snapshot, data)
+                values |= drawing.values
+                fingerprints |= drawing.fingerprints
+        return Drawing(values, fingerprints)
+
+    def _draw(self, part: PolledPart, snapshot: RunSnapshot, data: Values) -> Drawing:
+        lang, inputs = data[self.page.lang], [data[component] for component in part.inputs]
+        key, now = (part.draw, snapshot["version"], lang, *inputs), time.monotonic()
+        drawn_at, drawing = self._drawings.get(key, (float("-inf"), Drawing({}, {})))
+        if now - drawn_at >= monitor.REFRESH_SECONDS:
+            values = by_key(part, part.draw(snapshot, lang, *inputs))
+            drawing = Drawing(values, {name: fingerprint(value) for name, value in values.items()})
+            if len(self._drawings) >= CACHED_DRAWINGS:
+                self._drawings = {}
+            self._drawings[key] = now, drawing
+        return drawing
 
 
-def _print(value: Any) -> str:
-    told = json.dumps(value, sort_keys=True, default=repr)
-    return hashlib.blake2b(told.encode(), digest_size=PRINT // 2).hexdigest()
+def key_of(output: Block | str) -> str:
+    """What an output goes by in a drawing: its elem_id where it has one."""
+    return output if isinstance(output, str) else output.elem_id or f"#{output._id}"
+
+
+def by_key(part: PolledPart, drawn: Any) -> dict[str, Any]:
+    """What a part has drawn, by the keys of its outputs, without what stays as it is."""
+    if drawn == gr.skip():
+        return {}
+    return {key_of(output): value for output, value in drawn.items() if value != gr.skip()}
+
+
+def fingerprint(value: Any) -> str:
+    """A short digest of a value."""
+    text = json.dumps(value, sort_keys=True, default=repr)
+    return hashlib.blake2b(text.encode(), digest_size=DIGITS // 2).hexdigest()

@@ -3,16 +3,21 @@
 import dataclasses
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
 
 from ddpm_app import i18n, jobs
 from ddpm_app.access import AccessPolicy
 from ddpm_app.data.open_datasets import OpenDatasets
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs.monitor import RunMonitor
+
+if TYPE_CHECKING:
+    from ddpm_app.ui.tabs.config_form import Form
 
 label = gr.I18n(
     **{
@@ -26,6 +31,11 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of a listener: no overlay, no public endpoint; one call at a time, the next waits."""
 PARALLEL: dict[str, Any] = QUICK | {"concurrency_limit": None}
 """As QUICK, for handlers that may run for many viewers at once."""
+
+Values = Mapping[Block, Any]
+"""What a handler is given whose inputs are a set: values by component."""
+Updates = dict[Block, Any] | dict[str, Any]
+"""What a handler returns: values or gr.update by component, the others stay as they are; or gr.skip(), where all do."""
 
 FOLLOW = "*"
 """A value of ``Page.selected`` that no run has as its name: a browser doesn't keep an empty text."""
@@ -66,11 +76,11 @@ class App:
 
 @dataclasses.dataclass(frozen=True)
 class PolledPart:
-    """A part of the page that follows a run: see ``Page.live`` (outputs are elem_ids) and ``Page.every_tick``."""
+    """A part of the page that follows a run: see ``Page.live`` and ``Page.every_tick``."""
 
-    draw: Callable[..., Sequence[Any]]
-    outputs: list[Any]
-    inputs: list[gr.components.Component]
+    draw: Callable[..., Any]
+    outputs: list[Block | str]
+    inputs: list[Component]
     live: bool
 
 
@@ -78,10 +88,10 @@ class Page:
     """The parts of one page that several tabs use. All of it stands outside the tabs: Gradio doesn't draw a tab that was never opened.
 
     ``selected``: name of the run on show; "" or FOLLOW is the one at work or the newest. ``visitor``: a random id kept by the
-    browser. ``form_memory``: the edited form, kept by the browser. ``lang``: the visitor's language. ``feed`` brings the live parts;
-    ``fingerprints``: of what the polls have sent; a handler that sets an output of a poll itself empties it, so that the next poll
-    sends everything. ``message``: a line in the header for the outcome of a click (see html.notice).
-    ``tabs``: the gr.Tabs, ``tab_items``: each gr.Tab by its id, ``parts``: each tab's own object by the same id.
+    browser. ``form_memory``: the edited form, kept by the browser. ``lang``: the visitor's language.
+    ``feed`` brings the live parts; ``live_version`` names what of them the browser has: a handler that sets ``feed`` itself empties it,
+    so that the next poll sends everything. ``message``: a line in the header for the outcome of a click (see html.notice).
+    ``tabs``: the gr.Tabs, ``tab_items``: each gr.Tab by its id, ``parts``: each tab's own object by the same id, ``form``: the Config tab's.
     Events to hang listeners on: ``language_ready`` once ``lang`` holds the visitor's language, ``language_changed`` when another is
     chosen, ``form_restored`` once the form holds what the browser kept.
     """
@@ -91,9 +101,9 @@ class Page:
         self.selected = gr.BrowserState("", storage_key="ddpm-studio-run", **BROWSER_KEY)
         self.visitor = gr.BrowserState("", storage_key="ddpm-studio-visitor", **BROWSER_KEY)
         self.form_memory = gr.BrowserState({}, storage_key="ddpm-studio-form", **BROWSER_KEY)
-        self.fingerprints = gr.Textbox(visible=False)
         self.lang = gr.Textbox("en", visible=False)
         self.feed: gr.HTML
+        self.live_version: gr.Textbox
         self.message: gr.HTML
         self.tabs: gr.Tabs
         self.tab_items: dict[str, gr.Tab] = {}
@@ -101,25 +111,19 @@ class Page:
         self.language_ready: gr.events.Dependency
         self.language_changed: gr.events.Dependency
         self.form_restored: gr.events.Dependency
+        self.form: Form
         self.polled: list[PolledPart] = []
-        self.form: Any = None  # bridge for tabs that are modules still
-        self.later: list[Callable[[], None]] = []
 
-    def every_tick(
-        self, draw: Callable[..., Sequence[Any]], outputs: Sequence[Any], inputs: Sequence[Any] = ()
-    ) -> None:
-        """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer; it
-        returns a list with a value or gr.update per output. ``snapshot`` is RunMonitor.snapshot(selected).
+    def every_tick(self, draw: Callable[..., Any], outputs: Iterable[Block], inputs: Iterable[Component] = ()) -> None:
+        """Call ``draw(snapshot, lang, *inputs)`` on load and every second (3 s when nothing runs) for each viewer. It returns a value or
+        gr.update for each of ``outputs``, by component; one that is missing stays as it is. ``snapshot`` is RunMonitor.snapshot(selected).
 
         For what changes now and then: a poll that finds news asks for them in a second request. What a viewer already has
         is not sent again, and viewers with the same inputs share one drawing: ``draw`` need not compare.
         """
         self.polled.append(PolledPart(draw, list(outputs), list(inputs), live=False))
 
-    def live(
-        self, draw: Callable[..., Sequence[Any]], parts: Sequence[gr.HTML | str], inputs: Sequence[Any] = ()
-    ) -> None:
+    def live(self, draw: Callable[..., Any], parts: Iterable[gr.HTML | str], inputs: Iterable[Component] = ()) -> None:
         """As ``every_tick``, for what changes at every step: the values of LiveHTML and of components made with ``live=True``, which
         the poll brings itself. A name instead of a component reaches scripts alone (window.liveParts)."""
-        names = [part if isinstance(part, str) else part.elem_id for part in parts]
-        self.polled.append(PolledPart(draw, names, list(inputs), live=True))
+        self.polled.append(PolledPart(draw, list(parts), list(inputs), live=True))

@@ -1,6 +1,7 @@
 """The look of the page: theme, style sheets, head. Museum white (or true dark), one accent: the blue of a morpho's wing."""
 
 import inspect
+import pathlib
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from ddpm_app import plots
 from ddpm_app.i18n import ASSETS
 from ddpm_app.ui.state import label
 
-STYLES = ASSETS / "styles"
+COMPONENTS = pathlib.Path(__file__).parent / "components"
 SANS = (
     "ui-sans-serif",
     "system-ui",
@@ -128,7 +129,7 @@ VARIABLES = {
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's variables; what they can't say stands in assets/styles/*.css. Fonts are those of the system: nothing is fetched."""
+    """Gradio's variables; what they can't say stands in style sheets. Fonts are those of the system: nothing is fetched."""
     base = gr.themes.Base(
         primary_hue=MORPHO,
         secondary_hue=MORPHO,
@@ -139,18 +140,21 @@ def theme() -> gr.themes.Base:
         spacing_size=sizes.spacing_md,
         radius_size=sizes.radius_md,
     )
-    may_be_dark = inspect.signature(base.set).parameters
-    return base.set(
-        **VARIABLES, **{f"{name}_dark": value for name, value in VARIABLES.items() if f"{name}_dark" in may_be_dark}
-    )
+    parameters = inspect.signature(base.set).parameters
+    dark = {f"{name}_dark": value for name, value in VARIABLES.items() if f"{name}_dark" in parameters}
+    return base.set(**VARIABLES, **dark)
+
+
+def style_sheets() -> list[pathlib.Path]:
+    """The style sheets in their order: those of the page and its tabs, then those of the components."""
+    return [*sorted((ASSETS / "styles").glob("*.css")), *sorted(COMPONENTS.glob("*.css"))]
 
 
 def look() -> dict[str, Any]:
     """Arguments for ``launch()``."""
-    sheets = sorted(STYLES.glob("*.css"))
     return {
         "theme": theme(),
-        "css": plots.css() + "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets),
+        "css": plots.css() + "\n".join(sheet.read_text(encoding="utf-8") for sheet in style_sheets()),
         "head": HEAD,
         "i18n": label,
         "footer_links": ["settings"],

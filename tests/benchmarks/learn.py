@@ -17,9 +17,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from conftest import ARGS, serve  # noqa: E402
+from kits.browser import CHROMIUM_ARGS, start_app  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
 from ddpm_app.learn import stations  # noqa: E402
@@ -104,15 +104,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        app, url = serve(folder)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
+    with tempfile.TemporaryDirectory() as folder, start_app(folder) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_ARGS)
         try:
             rows = by_station(browser.new_page(viewport={"width": 1280, "height": 900}), url)
         finally:
             browser.close()
-            app.terminate()
-            app.wait(60)
     told = (
         f"Seconds in the browser with the shipped models, medians of {REPEATS}: from the click on a station (its model and data loaded\n"
         "before) to its first panel, from the move of a control to the first change on the stage (at 6 to the first points), and to the last."

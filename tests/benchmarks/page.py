@@ -23,18 +23,16 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
-from ddpm_app.runs.metrics import MetricsWriter
-from ddpm_app.runs.run import Run
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import fabricated  # noqa: E402
 import httpx  # noqa: E402
 import psutil  # noqa: E402
+from kits import fabricated_runs  # noqa: E402
 
 from ddpm_app.runs import registry  # noqa: E402
-from ddpm_app.runs.metrics import last_row  # noqa: E402
+from ddpm_app.runs.metrics import MetricsWriter, last_row  # noqa: E402
+from ddpm_app.runs.run import Run  # noqa: E402
 
 SKIP = {"__type__": "update"}
 STAYS = (None, SKIP, {"props": SKIP, **SKIP})
@@ -92,12 +90,15 @@ class Viewer:
     async def call(self, event: str, elem_id: str = "", into: str = "") -> Answer:
         """Set off the last listener of that event (of that component, that fills the component ``into``) that asks the server, as
         gradio's page does: join the queue and read the stream, or ask directly; put what comes into the components."""
-        known = [(d, *target) for d in self.config["dependencies"] if d["backend_fn"] for target in d["targets"]]
-        known = [one for one in known if not into or self.ids[into] in one[0]["outputs"]]
+        listeners = [(d, *target) for d in self.config["dependencies"] if d["backend_fn"] for target in d["targets"]]
         d, trigger, _ = next(
-            one for one in reversed(known) if one[2] == event and one[1] == self.ids.get(elem_id, one[1])
+            listener
+            for listener in reversed(listeners)
+            if listener[2] == event
+            and listener[1] == self.ids.get(elem_id, listener[1])
+            and (not into or self.ids[into] in listener[0]["outputs"])
         )
-        asked = {
+        query = {
             "data": [self.values[key] for key in d["inputs"]],
             "fn_index": d["id"],
             "trigger_id": trigger,
@@ -105,16 +106,15 @@ class Viewer:
         }
         began = time.perf_counter()
         path = "queue/join" if d["queue"] else f"run/{d['api_name']}"
-        answers = [(await self.client.post(f"{self.api}/{path}", json=asked)).raise_for_status()]
+        answers = [(await self.client.post(f"{self.api}/{path}", json=query)).raise_for_status()]
         if d["queue"]:
-            told = (
-                await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})
-            ).raise_for_status()
-            messages = [json.loads(line[5:]) for line in told.content.split(b"\n") if line.startswith(b"data:")]
+            stream = await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})
+            lines = stream.raise_for_status().content.split(b"\n")
+            messages = [json.loads(line[5:]) for line in lines if line.startswith(b"data:")]
             done = next(message for message in messages if message["msg"] == "process_completed")
             if not done["success"]:
                 raise SystemExit(f"the page's {d['api_name']} failed: {done['output']}")
-            news, answers = done["output"]["data"], [*answers, told]
+            news, answers = done["output"]["data"], [*answers, stream]
         else:
             news = answers[0].json()["data"]
         seconds = time.perf_counter() - began
@@ -122,15 +122,11 @@ class Viewer:
         for key, value in zip(d["outputs"], news, strict=True):
             update = value if isinstance(value, dict) and value.get("__type__") == "update" else {"value": value}
             self.values[key] = update.get("value", self.values[key])
-        heads = sum(len(name) + len(value) + 4 for answer in answers for name, value in answer.headers.raw)
-        sent, packed = (
-            sum(one.num_bytes_downloaded for one in answers),
-            sum(len(zlib.compress(one.content)) for one in answers),
-        )
+        headers = sum(len(name) + len(value) + 4 for answer in answers for name, value in answer.headers.raw)
         return Answer(
-            heads + sent,
-            heads + packed,
-            any(new not in (*STAYS, was) for new, was in zip(news, old, strict=True)),
+            headers + sum(answer.num_bytes_downloaded for answer in answers),
+            headers + sum(len(zlib.compress(answer.content)) for answer in answers),
+            any(new not in (*STAYS, before) for new, before in zip(news, old, strict=True)),
             seconds,
         )
 
@@ -147,10 +143,10 @@ class Viewer:
 async def viewer(url: str) -> AsyncIterator[Viewer]:
     """Open the page; its session is kept alive as a browser does."""
     async with httpx.AsyncClient(base_url=url, **HTTP) as client:
-        made = Viewer(client, (await client.get("/config")).json())
-        async with client.stream("GET", f"{made.api}/heartbeat/{made.session}"):
-            await made.call("then", into="feed")
-            yield made
+        visitor = Viewer(client, (await client.get("/config")).json())
+        async with client.stream("GET", f"{visitor.api}/heartbeat/{visitor.session}"):
+            await visitor.call("then", into="feed")
+            yield visitor
 
 
 @contextlib.asynccontextmanager
@@ -160,10 +156,10 @@ async def audience(url: str, count: int) -> AsyncIterator[list[Answer]]:
 
     async def watch(start: float) -> None:
         await asyncio.sleep(start)
-        async with viewer(url) as one:
+        async with viewer(url) as visitor:
             while True:
                 due = time.perf_counter() + 1
-                answers.append(await one.tick())
+                answers.append(await visitor.tick())
                 await asyncio.sleep(due - time.perf_counter())
 
     watching = [asyncio.create_task(watch(k / count)) for k in range(count)]
@@ -184,7 +180,11 @@ def started(count: int) -> list[str]:
         with tempfile.TemporaryDirectory() as folder, serve(pathlib.Path(folder)) as (_, seconds, rss):
             times.append(seconds)
             sizes.append(rss / 1e6)
-    every, seconds, size = ", ".join(f"{one:.2f}" for one in times), statistics.median(times), statistics.median(sizes)
+    every, seconds, size = (
+        ", ".join(f"{time:.2f}" for time in times),
+        statistics.median(times),
+        statistics.median(sizes),
+    )
     return [
         row(f"`python app.py` to the first page served, median of {every}", f"{seconds:.2f} s", "2.5 s", seconds < 2.5),
         row("resident memory then", f"{size:.0f} MB", "300 MB", size < 300),
@@ -196,24 +196,24 @@ async def ticked(steps: int, count: int) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for k in range(OTHERS):
-            fabricated.make_run(folder, f"butterflies-of-march-{k}", 20, previews=2)
-        run = fabricated.make_run(folder, steps=steps, total=2 * steps, previews=2)
+            fabricated_runs.make_run(folder, f"butterflies-of-march-{k}", 20, previews=2)
+        run = fabricated_runs.make_run(folder, steps=steps, total=2 * steps, previews=2)
         picture = run.samples[-1].read_bytes()
         for k in range(min(PREVIEWS, steps // ROWS_PER_TICK)):
             run.save_sample(steps * k // PREVIEWS, picture)
         with serve(folder) as (url, _, _):
-            async with viewer(url) as one:
+            async with viewer(url) as visitor:
                 for _ in range(90):  # a long run's curves are read over some seconds
                     await asyncio.sleep(1)
-                    if not (await one.tick()).news:
+                    if not (await visitor.tick()).news:
                         break
                 answers: dict[str, list[Answer]] = {"nothing new": [], "training": []}
                 for k in range(2 * count):
                     if k >= count:
                         train_a_second(run, steps + ROWS_PER_TICK * (k - count), picture if k % 3 == 0 else None)
                     await asyncio.sleep(1)
-                    answers["training" if k >= count else "nothing new"].append(await one.tick())
-    return [tick_row(f"run of {steps:,} steps, {when}", found) for when, found in answers.items()]
+                    answers["training" if k >= count else "nothing new"].append(await visitor.tick())
+    return [tick_row(f"run of {steps:,} steps, {when}", ticks) for when, ticks in answers.items()]
 
 
 def train_a_second(run: Run, step: int, picture: bytes | None) -> None:
@@ -227,7 +227,7 @@ def train_a_second(run: Run, step: int, picture: bytes | None) -> None:
     if picture:
         run.save_sample(step, picture)
         run.log(f"step {step}: sampled step-{step:07}.png")
-    fabricated.at_work(
+    fabricated_runs.at_work(
         run, step=step + ROWS_PER_TICK, loss=0.02, images_per_second=130 + step % 7, eta_seconds=step % 1000
     )
 
@@ -239,19 +239,21 @@ def tick_row(what: str, answers: list[Answer]) -> str:
         max(a.sent for a in answers),
         max(a.packed for a in answers),
     )
-    told = f"{usual / 1e3:.1f} kB, at most {most / 1e3:.1f} kB ({packed / 1e3:.1f} kB behind a proxy that gzips)"
-    return row(f"a tick, {what} (news in {sum(a.news for a in answers)} of {len(answers)})", told, "15 kB", most < 15e3)
+    measured = f"{usual / 1e3:.1f} kB, at most {most / 1e3:.1f} kB ({packed / 1e3:.1f} kB behind a proxy that gzips)"
+    return row(
+        f"a tick, {what} (news in {sum(a.news for a in answers)} of {len(answers)})", measured, "15 kB", most < 15e3
+    )
 
 
 async def trained(threads: int, viewers: int, seconds: float, rounds: int) -> list[str]:
     """Steps per second of one run, in turns without viewers and with them."""
     alone, watched, answers, own = [], [], [], 0.0
     with tempfile.TemporaryDirectory() as name, serve(pathlib.Path(name)) as (url, _, _):
-        async with viewer(url) as one:
-            one.values |= {
-                one.ids[f"field-{field}"]: value for field, value in (TRAINED | {"threads": str(threads)}).items()
+        async with viewer(url) as visitor:
+            visitor.values |= {
+                visitor.ids[f"field-{field}"]: value for field, value in (TRAINED | {"threads": str(threads)}).items()
             }
-            await one.call("click", "button-start")
+            await visitor.call("click", "button-start")
         run = next(iter(registry.list_runs(pathlib.Path(name))), None) or sys.exit("Start started nothing")
         run.request(go=True)
         while last_row(run.metrics_path).get("step", 0) < 20:
@@ -288,9 +290,9 @@ async def speed(run: Run, seconds: float) -> float:
 
 def row(what: str, measured: str, bar: str, holds: bool) -> str:
     """A row of the table, printed at once."""
-    told = f"| {what} | {measured} | {bar} | {'yes' if holds else '**no**'} |"
-    print(told, flush=True)
-    return told
+    line = f"| {what} | {measured} | {bar} | {'yes' if holds else '**no**'} |"
+    print(line, flush=True)
+    return line
 
 
 def machine() -> str:
@@ -322,10 +324,10 @@ def main() -> None:
         rows += asyncio.run(ticked(int(steps), args.ticks))
     for threads in filter(None, args.threads.split(",")):
         rows += asyncio.run(trained(int(threads), args.viewers, args.seconds, args.rounds))
-    told = f"`python tests/benchmarks/page.py`; {machine()}."
-    print(told)
+    source = f"`python tests/benchmarks/page.py`; {machine()}."
+    print(source)
     if args.write:
-        lines = ["| what | measured | bar | holds |", "|---|---|---|---|", *rows, "", told, ""]
+        lines = ["| what | measured | bar | holds |", "|---|---|---|---|", *rows, "", source, ""]
         (ROOT / "tests" / "benchmarks" / "page.md").write_text("\n".join(lines))
 
 

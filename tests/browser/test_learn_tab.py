@@ -1,5 +1,7 @@
 """Every station in a real browser, in both languages: it opens, shows its pictures with a shipped model, reacts, and complains of nothing."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -9,6 +11,7 @@ from ddpm_app.learn import stations
 SHOWN = "() => document.querySelector('.panels')?.innerHTML"
 MOVES = {"loss": ".control.choice"}
 """What is moved where it isn't the first control: a model that ships has no earlier losses to choose among."""
+FOLDS = "#learn-texts .label-wrap"
 READY = ".learn[data-station={}][data-state=ready]"
 
 
@@ -70,11 +73,27 @@ def test_the_keyboard_walks_the_path_and_the_folds_open(page, studio):
     page.locator(".pick-t input").focus()
     page.keyboard.press("PageUp")
     changed(page, before)
-    for summary in page.locator(".learn-more summary").all():
-        summary.press("Enter")
-    expect(page.locator(".formula svg").first).to_be_visible()
-    expect(page.locator(".learn-more pre").first).to_contain_text("def add_noise")
-    expect(page.locator(".question p")).to_be_visible()
+    for fold in page.locator(FOLDS).all():
+        fold.press("Enter")
+    expect(page.locator("#learn-texts .katex-display").first).to_be_visible()
+    expect(page.locator("#learn-texts .cm-content")).to_contain_text("def add_noise")
+    expect(page.locator("#learn-texts p").last).to_contain_text(text_table("en")["ui.learn.noise.answer"])
+    assert not page.complaints
+
+
+def test_every_station_has_its_formulas_code_and_question(page, studio):
+    opened(page, studio[0], station="tensor", lang="en")
+    for fold in page.locator(FOLDS).all():
+        fold.click()
+    for name, spec in stations.SPECS.items():
+        page.click(f".learn-path [data-station={name}]")
+        expect(page.locator(FOLDS).last).to_have_text(
+            re.compile(re.escape(text_table("en")[f"ui.learn.{name}.question"]))
+        )
+        expect(page.locator("#learn-texts .katex-display .katex-html")).to_have_count(len(spec.maths))
+        expect(page.locator("#learn-texts .katex-error")).to_have_count(0)
+        function = spec.code[0].rpartition(":")[2].rpartition(".")[2]
+        expect(page.locator("#learn-texts .cm-content")).to_contain_text(re.compile(rf"(def|class) {function}\b"))
     assert not page.complaints
 
 

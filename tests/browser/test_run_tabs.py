@@ -1,21 +1,16 @@
 """Train, Sample and Runs in a real browser, on run folders made without training."""
 
 import json
-import time
 import urllib.request
 import zipfile
 
 import pytest
-from kits import page as ui_kit
+from kits.browser import StudioPage, launch
 from kits.fabricated_runs import at_work, make_run, preview_png
 from playwright.sync_api import expect
 
 from ddpm_app.runs import registry
 from ddpm_app.status import RunControl
-from ddpm_app.ui import theme
-
-PATIENCE_MS = 30_000
-expect.set_options(timeout=PATIENCE_MS)
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -24,60 +19,45 @@ pytestmark = [
 ]
 
 
+OF_A_CLOSED_PAGE = ("AbortError", "Connection errored out", "Unexpected error 404: Not Found")
+"""What Gradio complains of when a page goes away while it streams."""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The page on a free port, with a long run at work and a finished one that can draw."""
     runs_dir = tmp_path_factory.mktemp("runs")
     make_run(runs_dir, "finished-run", steps=60, preset="quick-check", previews=3, pipeline=True, age=60)
     at_work(make_run(runs_dir, "running-run", steps=1500, total=2000, previews=5))
-    demo, studio = ui_kit.build(runs_dir)
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **theme.look())
-    yield demo.local_url, studio
-    demo.close()
+    with launch(runs_dir) as (url, app):
+        yield url, app
 
 
 @pytest.fixture
-def visit(server, chromium):
+def visit(server, context):
     """Opens pages of one visitor at a tab; at the end no page may have complained."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE_MS)
-    complaints = []
+    pages = []
 
-    def open_tab(name):
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(server[0])
-        page.get_by_role("tab", name=name).click()
-        return page
+    def open_at(tab):
+        pages.append(StudioPage(context, server[0]))
+        pages[-1].open_tab(tab)
+        return pages[-1]
 
-    yield open_tab
+    yield open_at
     context.close()
-    left = (
-        "AbortError",
-        "Connection errored out",
-        "Unexpected error 404: Not Found",
-    )  # Gradio, of the stream of a page that goes away
-    assert not [text for text in complaints if not any(part in text for part in left)]
-
-
-def wait_for(page, true):
-    """Until the server's side is as wanted."""
-    give_up = time.monotonic() + PATIENCE_MS / 1000
-    while not true():
-        assert time.monotonic() < give_up
-        page.wait_for_timeout(20)
+    complaints = [complaint for page in pages for complaint in page.complaints]
+    assert not [complaint for complaint in complaints if not any(part in complaint for part in OF_A_CLOSED_PAGE)]
 
 
 def test_curves_and_pictures_are_there_after_a_reload_and_on_a_second_page(visit, server):
     first = visit("Train")
-    for page in (lambda: first, lambda: first.reload() and first, lambda: visit("Train")):
-        shown = page()
-        shown.get_by_role("tab", name="Train").click()
-        expect(shown.locator("#train-charts figure.chart")).to_have_count(3)
-        expect(shown.locator("#train-charts figure.wide path.line")).to_have_count(1)
-        expect(shown.locator("#train-figures")).to_contain_text("1,500")
-        expect(shown.locator("#train-previews .caption")).to_have_text("step 1,500")
+    for visited in (lambda: first, lambda: first.reload() and first, lambda: visit("Train")):
+        page = visited()
+        page.open_tab("Train")
+        expect(page.locator("#train-charts figure.chart")).to_have_count(3)
+        expect(page.locator("#train-charts figure.wide path.line")).to_have_count(1)
+        expect(page.locator("#train-figures")).to_contain_text("1,500")
+        expect(page.locator("#train-previews .caption")).to_have_text("step 1,500")
 
 
 def test_a_new_step_shows_without_a_reload_and_the_chosen_picture_stays(visit, server):
@@ -128,13 +108,13 @@ def test_pause_and_continue(visit, server):
     run = registry.find(server[1].runs_dir, "running-run")
     expect(page.locator("#sample-now")).to_be_enabled()
     page.locator("#button-pause").click()
-    wait_for(page, lambda: run.requests["pause"])
+    page.wait_until(lambda: run.requests["pause"])
     RunControl(run).progress("paused")  # as the training process does
-    expect(page.locator("#status")).to_contain_text("Paused")
+    page.expect_status("Paused")
     for button in ("#sample-now", "#save-now"):
         expect(page.locator(button)).to_be_disabled()
     page.locator("#button-unpause").click()
-    wait_for(page, lambda: not run.requests["pause"])
+    page.wait_until(lambda: not run.requests["pause"])
     at_work(run, step=1501)
     expect(page.locator("#train-figures")).to_contain_text("1,501")
     expect(page.locator("#button-pause")).to_be_visible()
@@ -146,8 +126,7 @@ def test_a_new_run_of_the_same_name_shows_its_own_previews(visit, server):
     folder = server[1].runs_dir
     run = make_run(folder, "again", steps=10, previews=1, age=30)
     page = visit("Train")
-    page.locator("#train-run input").click()
-    page.get_by_role("option", name="again", exact=True).click()
+    page.choose("train-run", "again")
     image = page.locator("#train-previews img")
     expect(page.locator("#train-previews .caption")).to_have_text("step 0")
     before = image.get_attribute("src")
@@ -201,12 +180,11 @@ def test_a_wrong_number_is_said_in_words(visit):
 
 
 def test_a_run_is_compared_downloaded_thrown_away_and_restored(visit, server, tmp_path):
-    page, studio = visit("Runs"), server[1]
-    make_run(studio.runs_dir, "spare", steps=40, previews=2)
+    page, app = visit("Runs"), server[1]
+    make_run(app.runs_dir, "spare", steps=40, previews=2)
     page.locator(".run-card[data-name=finished-run]").click()
     expect(page.locator("#runs-facts h3")).to_have_text("finished-run")
-    page.locator("#runs-other input").click()
-    page.get_by_role("option", name="running-run").click()
+    page.choose("runs-other", "running-run")
     expect(page.locator("#runs-compare path.line")).to_have_count(2)
     with page.expect_download() as download:
         page.locator("#runs-zip").click()
@@ -221,7 +199,7 @@ def test_a_run_is_compared_downloaded_thrown_away_and_restored(visit, server, tm
     page.get_by_role("option", name="spare").click()
     page.locator("#runs-restore").click()
     expect(page.locator(".run-card[data-name=spare]")).to_have_count(1)
-    registry.discard(registry.find(studio.runs_dir, "spare"))
+    registry.discard(registry.find(app.runs_dir, "spare"))
 
 
 def test_open_goes_to_the_curves_of_that_run(visit):
@@ -232,42 +210,39 @@ def test_open_goes_to_the_curves_of_that_run(visit):
     expect(page.locator("#train-figures")).to_contain_text("of 60")
 
 
-def test_nothing_sticks_out_of_a_phone(server, chromium):
-    page = chromium.new_page(viewport={"width": 390, "height": 844})
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(server[0])
+def test_nothing_sticks_out_of_a_phone(server, new_context):
+    page = StudioPage(new_context(viewport={"width": 390, "height": 844}), server[0])
     for name, part in (("Train", "#train-charts svg"), ("Sample", "#sample-draw"), ("Runs", ".run-card")):
-        page.get_by_role("tab", name=name).click()
+        page.open_tab(name)
         expect(page.locator(part).first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.close()
 
 
-def tick(url, config, seen):
-    """One tick as a browser sends it: the bytes of the answer, and the prints that the browser keeps for the next."""
+def poll(url, config, version):
+    """One poll as a browser sends it: the bytes of the answer, and the version that the browser holds for the next."""
     parts = {part["id"]: part for part in config["components"]}
-    timer = next(one for one in config["dependencies"] if any(name == "tick" for _, name in one["targets"]))
-    value = {timer["outputs"][1]: seen}
-    given = [value.get(one, parts[one]["props"].get("value")) for one in timer["inputs"]]
-    body = {"data": given, "fn_index": timer["id"], "session_hash": "ticker"}
-    asked = urllib.request.Request(
+    timer = next(d for d in config["dependencies"] if any(name == "tick" for _, name in d["targets"]))
+    held = {timer["outputs"][1]: version}
+    data = [held.get(part, parts[part]["props"].get("value")) for part in timer["inputs"]]
+    body = {"data": data, "fn_index": timer["id"], "session_hash": "poll"}
+    request = urllib.request.Request(
         f"{url}gradio_api/run/{timer['api_name']}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(asked) as answer:
-        told = answer.read()
-    return len(told), json.loads(told)["data"][1]
+    with urllib.request.urlopen(request) as answer:
+        content = answer.read()
+    return len(content), json.loads(content)["data"][1]
 
 
-def test_a_tick_is_small(server):
-    """Also of a viewer who has nothing yet; and what is known is not sent again."""
-    url, studio = server
+def test_a_poll_is_small(server):
+    """Also of a viewer who has nothing yet; and what a viewer has is not sent again."""
+    url, app = server
     with urllib.request.urlopen(f"{url}config") as answer:
         config = json.load(answer)
-    first, seen = tick(url, config, None)
+    first, version = poll(url, config, None)
     assert 2_000 < first < 8_000  # everything, once
-    at_work(registry.find(studio.runs_dir, "running-run"), step=1503, loss=0.5)
-    studio.monitor.refresh()
-    moved, seen = tick(url, config, seen)
-    still, _ = tick(url, config, seen)
+    at_work(registry.find(app.runs_dir, "running-run"), step=1503, loss=0.5)
+    app.monitor.refresh()
+    moved, version = poll(url, config, version)
+    still, _ = poll(url, config, version)
     assert still < moved < 8_000 and still < 500
-    at_work(registry.find(studio.runs_dir, "running-run"), step=1500)
+    at_work(registry.find(app.runs_dir, "running-run"), step=1500)

@@ -14,9 +14,9 @@ ABI = "raise ImportError('numpy.core.multiarray failed to import')"
 @pytest.fixture
 def healthy(monkeypatch):
     """A machine on which every trial succeeds, without importing anything."""
-    tried = {name: (doctor._version(name) or "2", None) for row in doctor.TRIALS for name in row}
-    monkeypatch.setattr(doctor, "_try_all", lambda: (tried, ""))
-    return tried
+    outcomes = {name: doctor.Outcome(doctor._version(name) or "2") for row in doctor.TRIALS for name in row}
+    monkeypatch.setattr(doctor, "_try_all", lambda: (outcomes, ""))
+    return outcomes
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def broken(monkeypatch, tmp_path):
         for name, source in sources.items():
             (tmp_path / f"{name}.py").write_text(source)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        trials = {name: f"import {name}; told = getattr({name}, '__version__', '?')" for name in sources}
+        trials = {name: f"import {name}; value = getattr({name}, '__version__', '?')" for name in sources}
         monkeypatch.setattr(doctor, "TRIALS", (trials,))
         return {f.name: f for f in doctor.report(tmp_path) if not f.ok}
 
@@ -111,15 +111,24 @@ def test_torchvision_for_another_torch(healthy, monkeypatch, tmp_path):
 
 
 def test_a_missing_library(healthy, monkeypatch, tmp_path):
-    healthy["gradio"] = ("", "ModuleNotFoundError: No module named 'gradio'")
+    healthy["gradio"] = doctor.Outcome("", "ModuleNotFoundError: No module named 'gradio'")
     versions(monkeypatch, gradio=None, safetensors=None)
     found = bad(tmp_path)
     assert found["gradio"].value == found["safetensors"].value == "not installed"
     assert found["gradio"].remedy == "python -m pip install -r requirements.txt"
 
 
+def test_an_installed_package_knows_its_requirements(healthy, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "REQUIREMENTS", tmp_path / "none")
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["gradio<7,>=6.31"])
+    versions(monkeypatch, gradio=None)
+    healthy["gradio"] = doctor.Outcome()
+    assert doctor._requirements()["gradio"] == "<7,>=6.31"
+    assert bad(tmp_path)["gradio"].remedy == 'python -m pip install "gradio<7,>=6.31"'
+
+
 def test_a_version_out_of_range(healthy, monkeypatch, tmp_path):
-    healthy["gradio"] = ("5.0", None)
+    healthy["gradio"] = doctor.Outcome("5.0")
     versions(monkeypatch, gradio="5.0")
     assert bad(tmp_path)["gradio"].remedy == 'python -m pip install "gradio>=6.31,<7"'
 
@@ -138,7 +147,7 @@ def test_exit_status_and_remedies(healthy, monkeypatch, tmp_path, capsys):
     assert doctor.main(["doctor", "--runs_dir", str(tmp_path)]) == 0
     assert doctor.main(["--nonsense"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    healthy["torch"] = ("", "ImportError: libcudart.so")
+    healthy["torch"] = doctor.Outcome("", "ImportError: libcudart.so")
     assert doctor.main([]) == 1
     out = capsys.readouterr().out
     assert "libcudart.so" in out and "mend: python -m pip install --force-reinstall torch" in out

@@ -7,6 +7,7 @@ import zipfile
 import datasets
 import pytest
 from kits.pictures import cache_dir, folder_of, metadata, noise, png, settings, specimens  # noqa: F401
+from kits.problems import expect_problem
 from PIL import Image
 from pyarrow import parquet
 
@@ -17,24 +18,22 @@ from ddpm_app.i18n import problem_text
 from ddpm_app.specimens import collection
 
 
-def refused(code, field=None, **values):
-    """Opening must fail with this Problem, whose words must be there."""
-    with pytest.raises(Problem) as caught:
+def problem_of(code, field="dataset_name", **values) -> str:
+    """Opening must fail with this problem; returns its words."""
+    with expect_problem(code, field) as caught:
         originals(settings(**values))
-    assert (caught.value.code, caught.value.field) == (code, field)
-    assert problem_text(caught.value)
-    return caught.value
+    return problem_text(caught.value)
 
 
 def test_a_flat_folder(tmp_path):
-    found = originals(settings(folder_of(tmp_path / "pics", ["b.png", "a.png"])))
-    assert (len(found), found.names, found.labels, found.captions) == (2, ["a.png", "b.png"], None, None)
-    assert (found.kind, found.columns, found.left_out) == ("folder", ["image"], [])
+    source = originals(settings(folder_of(tmp_path / "pics", ["b.png", "a.png"])))
+    assert (len(source), source.names, source.labels, source.captions) == (2, ["a.png", "b.png"], None, None)
+    assert (source.kind, source.image_column, source.rejected) == ("folder", "image", [])
 
 
 def test_sub_folders_become_labels(tmp_path):
-    found = originals(settings(folder_of(tmp_path, ["cats/1.png", "cats/2.png", "dogs/1.png"])))
-    assert (found.labels, found.label_names, found.names) == (
+    source = originals(settings(folder_of(tmp_path, ["cats/1.png", "cats/2.png", "dogs/1.png"])))
+    assert (source.labels, source.label_names, source.names) == (
         [0, 0, 1],
         ("cats", "dogs"),
         ["cats/1.png", "cats/2.png", "dogs/1.png"],
@@ -50,12 +49,12 @@ def test_sub_folders_named_like_splits_are_splits(tmp_path):
     folder_of(tmp_path, ["train/a.png", "train/b.png", "test/c.png"])
     assert originals(settings(tmp_path)).names == ["a.png", "b.png"]
     assert originals(settings(tmp_path, split="test")).names == ["c.png"]
-    assert "test, train" in problem_text(refused("split_missing", "split", dataset_name=tmp_path, split="val"))
+    assert "test, train" in problem_of("split_missing", "split", dataset_name=tmp_path, split="val")
 
 
 def test_a_label_named_train_loses_nothing(tmp_path):
-    found = originals(settings(folder_of(tmp_path, ["train/a.png", "bus/b.png"])))
-    assert found.label_names == ("bus", "train")
+    source = originals(settings(folder_of(tmp_path, ["train/a.png", "bus/b.png"])))
+    assert source.label_names == ("bus", "train")
 
 
 def test_a_slice_of_a_split(tmp_path):
@@ -67,17 +66,17 @@ def test_a_slice_of_a_split(tmp_path):
 def test_captions_of_a_metadata_file_and_unlisted_pictures(tmp_path):
     folder_of(tmp_path, ["a.png", "b.png", "c.png"])
     metadata(tmp_path, [{"file_name": "a.png", "text": "red"}, {"file_name": "b.png", "text": None}])
-    found = originals(settings(tmp_path))
-    assert (found.captions, found.left_out) == (["red", ""], [("c.png", "unlisted")])
+    source = originals(settings(tmp_path))
+    assert (source.captions, source.rejected) == (["red", ""], [("c.png", "unlisted")])
 
 
 def test_a_metadata_file_that_names_no_file_there(tmp_path):
     folder_of(tmp_path, ["a.png"])
     metadata(tmp_path, [{"file_name": "a.png", "text": "x"}, {"file_name": "gone.png", "text": "y"}])
-    found = originals(settings(tmp_path))
-    assert found.sizes() == [(12, 9)]
-    with pytest.raises(Problem) as caught:
-        found.picture(1)
+    source = originals(settings(tmp_path))
+    assert source.sizes() == [(12, 9)]
+    with expect_problem("picture_unfit") as caught:
+        source.picture(1)
     assert caught.value.values == {"name": "gone.png", "reason": "missing"}
 
 
@@ -85,7 +84,7 @@ def test_a_metadata_file_that_names_no_file_there(tmp_path):
 def test_a_metadata_file_cannot_reach_outside_its_folder(tmp_path, name):
     folder_of(tmp_path, ["secret.png", "pics/a.png", "pics-2/b.png"])
     metadata(tmp_path / "pics", [{"file_name": name.format(tmp_path), "text": ""}])
-    refused("dataset_unreadable", "dataset_name", dataset_name=tmp_path / "pics")
+    problem_of("dataset_unreadable", dataset_name=tmp_path / "pics")
 
 
 @pytest.mark.parametrize("text", ["{broken", '{"file_name": 3}', '{"name": "a.png"}', "[]", ""])
@@ -93,29 +92,29 @@ def test_a_broken_metadata_file_is_one_clear_line(tmp_path, text):
     folder_of(tmp_path, ["a.png"])
     (tmp_path / "metadata.jsonl").write_text(text)
     try:
-        found = originals(settings(tmp_path))
+        source = originals(settings(tmp_path))
     except Problem as problem:
         assert problem.code in ("dataset_unreadable", "no_pictures") and "\n" not in problem_text(problem)
     else:
-        assert found.names == ["a.png"]
+        assert source.names == ["a.png"]
 
 
 def test_a_changed_folder_is_read_anew(tmp_path):
     folder_of(tmp_path / "pics", ["a.png", "b.png"])
-    seen = {originals(settings(tmp_path / "pics")).fingerprint}
+    fingerprints = {originals(settings(tmp_path / "pics")).fingerprint}
     folder_of(tmp_path / "pics", ["c.png"])
     grown = originals(settings(tmp_path / "pics"))
     assert len(grown) == 3
-    seen.add(grown.fingerprint)
+    fingerprints.add(grown.fingerprint)
     (tmp_path / "pics/a.png").unlink()
     assert originals(settings(tmp_path / "pics")).names == ["b.png", "c.png"]
     (tmp_path / "pics/b.png").rename(tmp_path / "pics/a.png")
-    seen.add(originals(settings(tmp_path / "pics")).fingerprint)
+    fingerprints.add(originals(settings(tmp_path / "pics")).fingerprint)
     for size in (50, 60):
         (tmp_path / "pics/a.png").write_bytes(bytes(size))
         os.utime(tmp_path / "pics/a.png", ns=(1, 1))
-        seen.add(originals(settings(tmp_path / "pics")).fingerprint)
-    assert len(seen) == 5
+        fingerprints.add(originals(settings(tmp_path / "pics")).fingerprint)
+    assert len(fingerprints) == 5
 
 
 def test_a_changed_caption_of_the_same_length_is_seen(tmp_path):
@@ -133,16 +132,21 @@ def test_an_unchanged_folder_is_prepared_once(tmp_path, monkeypatch):
 
 
 def test_a_folder_of_parquet_files(tmp_path):
-    found = originals(settings(specimens(tmp_path / "train.parquet").parent))
-    assert (len(found), found.label_names, found.captions[0], found.held_out) == (12, ("a", "b"), "butterfly 0", None)
-    assert found.picture(3).tobytes() == Image.fromarray(noise(seed=3)).tobytes()
-    assert found.names[3] == "3"
+    source = originals(settings(specimens(tmp_path / "train.parquet").parent))
+    assert (len(source), source.label_names, source.captions[0], source.held_out) == (
+        12,
+        ("a", "b"),
+        "butterfly 0",
+        None,
+    )
+    assert source.picture(3).tobytes() == Image.fromarray(noise(seed=3)).tobytes()
+    assert source.names[3] == "3"
 
 
 def test_the_built_in_set_keeps_its_own_rows_out(tmp_path, monkeypatch):
     monkeypatch.setattr(image_source, "BUILT_IN_FILE", specimens(tmp_path / "x [1].parquet"))
-    found = originals(settings("butterflies"))
-    assert (found.kind, found.held_out, found.label_names) == ("built-in", [0, 1, 2], ("a", "b"))
+    source = originals(settings("butterflies"))
+    assert (source.kind, source.held_out, source.label_names) == ("built-in", [0, 1, 2], ("a", "b"))
 
 
 @pytest.fixture
@@ -159,20 +163,20 @@ def few_drawn(monkeypatch):
 
 
 def test_the_large_built_in_set_is_drawn_once(few_drawn):
-    told = []
-    found = originals(settings("butterflies-256"), lambda *phase: told.append(phase))
-    assert few_drawn == [256] and told == [("draw", k, 16) for k in range(16)]
-    assert (found.kind, len(found), found.held_out, len(found.label_names)) == ("built-in", 16, [7, 15], 16)
-    assert sorted(found.labels) == list(range(16)) and all(found.captions)
+    reports = []
+    source = originals(settings("butterflies-256"), lambda *report: reports.append(report))
+    assert few_drawn == [256] and reports == [("draw", k, 16) for k in range(16)]
+    assert (source.kind, len(source), source.held_out, len(source.label_names)) == ("built-in", 16, [7, 15], 16)
+    assert sorted(source.labels) == list(range(16)) and all(source.captions)
     assert len(originals(settings("butterflies-256"))) == 16 and few_drawn == [256]
     cache.clear_cache()
-    assert originals(settings("butterflies-256")).file(3) == found.file(3) and few_drawn == [256, 256]
+    assert originals(settings("butterflies-256")).file(3) == source.file(3) and few_drawn == [256, 256]
 
 
 def test_stopped_while_drawing_leaves_nothing(few_drawn, cache_dir):  # noqa: F811
-    asked = []
+    calls = []
     with pytest.raises(Stopped):
-        originals(settings("butterflies-256"), None, lambda: asked.append(1) or len(asked) > 3)
+        originals(settings("butterflies-256"), None, lambda: calls.append(1) or len(calls) > 3)
     assert not [path for path in (cache_dir / "drawn").iterdir() if path.is_dir()]
     assert len(originals(settings("butterflies-256"))) == 16
 
@@ -185,7 +189,7 @@ def test_the_large_set_has_the_specimens_of_the_small_one(tmp_path):
         for file in (tmp_path / "drawn.parquet", image_source.BUILT_IN_FILE)
     )
     assert (drawn["species"], drawn["split"]) == (shipped["species"], shipped["split"])
-    assert sum(one == other for one, other in zip(drawn["caption"], shipped["caption"], strict=True)) >= 19
+    assert sum(a == b for a, b in zip(drawn["caption"], shipped["caption"], strict=True)) >= 19
 
 
 def test_a_label_column_of_strings_needs_no_naming(tmp_path):
@@ -197,22 +201,24 @@ def test_a_label_column_of_strings_needs_no_naming(tmp_path):
             for name, label in zip("abcd", ("moth", "", "bee", "moth"), strict=True)
         ],
     )
-    found = originals(settings(tmp_path))
-    assert (found.labels, found.label_names) == ([1, -1, 0, 1], ("bee", "moth"))
+    source = originals(settings(tmp_path))
+    assert (source.labels, source.label_names) == ([1, -1, 0, 1], ("bee", "moth"))
 
 
 def test_named_columns(tmp_path):
     specimens(tmp_path / "train.parquet")
-    found = originals(settings(tmp_path, label_column="split", caption_column="split", image_column="image"))
+    source = originals(settings(tmp_path, label_column="split", caption_column="split", image_column="image"))
     assert (
-        found.label_names == ("held-out", "train") and found.labels[2:4] == [0, 1] and found.captions[0] == "held-out"
+        source.label_names == ("held-out", "train")
+        and source.labels[2:4] == [0, 1]
+        and source.captions[0] == "held-out"
     )
 
 
 @pytest.mark.parametrize("field", ["image_column", "label_column", "caption_column"])
 def test_a_missing_column_is_named_with_those_there(tmp_path, field):
     specimens(tmp_path / "train.parquet")
-    words = problem_text(refused("column_missing", field, dataset_name=tmp_path, **{field: "colour"}))
+    words = problem_of("column_missing", field, dataset_name=tmp_path, **{field: "colour"})
     assert field in words and "'colour'" in words and "image, species, caption, split" in words
 
 
@@ -221,40 +227,40 @@ def test_a_missing_column_is_named_with_those_there(tmp_path, field):
 )
 def test_a_column_of_the_wrong_kind(tmp_path, field, column):
     specimens(tmp_path / "train.parquet", weight=[0.5] * 12)
-    refused("column_type", field, dataset_name=tmp_path, **{field: column})
+    problem_of("column_type", field, dataset_name=tmp_path, **{field: column})
 
 
 def test_no_column_of_pictures(tmp_path):
     datasets.Dataset.from_dict({"n": [1, 2]}).to_parquet(tmp_path / "train.parquet")
-    assert "n" in problem_text(refused("no_image_column", "image_column", dataset_name=tmp_path))
+    assert "n" in problem_of("no_image_column", "image_column", dataset_name=tmp_path)
 
 
 def test_a_parquet_file_that_is_none(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"PAR1 nothing")
-    refused("dataset_unreadable", "dataset_name", dataset_name=tmp_path)
+    problem_of("dataset_unreadable", dataset_name=tmp_path)
     assert cache.caches() == []
 
 
 def test_empty_folders(tmp_path):
-    refused("no_pictures", "dataset_name", dataset_name=tmp_path)
+    problem_of("no_pictures", dataset_name=tmp_path)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / ".hidden.png").write_bytes(png())
-    refused("no_pictures", "dataset_name", dataset_name=tmp_path)
+    problem_of("no_pictures", dataset_name=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./pics", "~/no-such-folder-here", "pics/", "a/b/c", "C:\\pics"])
 def test_what_looks_like_a_path_is_a_missing_folder(name):
-    refused("folder_missing", "dataset_name", dataset_name=name)
+    problem_of("folder_missing", dataset_name=name)
 
 
 @pytest.mark.parametrize("name", ["no such", "weird?name", "imagefolder", "parquet", "a" * 97])
 def test_what_can_be_no_hub_id_is_not_looked_for(name):
-    refused("dataset_not_found", "dataset_name", dataset_name=name)
+    problem_of("dataset_not_found", dataset_name=name)
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"x")
-    refused("dataset_is_file", "dataset_name", dataset_name=tmp_path / "a.zip")
+    problem_of("dataset_is_file", dataset_name=tmp_path / "a.zip")
 
 
 def test_home_and_relative_folders(tmp_path, monkeypatch):
@@ -267,11 +273,11 @@ def test_home_and_relative_folders(tmp_path, monkeypatch):
 def test_thumbnails_and_sizes(tmp_path, monkeypatch):
     folder_of(tmp_path, ["a.png", "b.png", "c.png"], width=40, height=20)
     (tmp_path / "b.png").write_bytes(b"junk")
-    found = originals(settings(tmp_path))
-    assert found.thumbnail(0, 10).size == (10, 5)
-    assert found.sizes() == [(40, 20)] * 2
+    source = originals(settings(tmp_path))
+    assert source.thumbnail(0, 10).size == (10, 5)
+    assert source.sizes() == [(40, 20)] * 2
     monkeypatch.setattr(image_source, "SIZES_READ", 1)
-    assert len(found.sizes()) == 1
+    assert len(source.sizes()) == 1
 
 
 def test_labels_and_captions_need_no_decoding(tmp_path):
@@ -303,18 +309,18 @@ def test_the_page_needs_no_torch_to_browse(tmp_path):
 
 def test_a_folder_of_other_tables(tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"n": 1}))
-    refused("no_pictures", "dataset_name", dataset_name=tmp_path)
+    problem_of("no_pictures", dataset_name=tmp_path)
 
 
 def test_a_zip_inside_a_folder_is_not_opened(tmp_path):
     with zipfile.ZipFile(tmp_path / "more.ZIP", "w") as archive:
         archive.writestr("b.png", png())
-    refused("no_pictures", "dataset_name", dataset_name=tmp_path)
+    problem_of("no_pictures", dataset_name=tmp_path)
     folder_of(tmp_path, ["a.png", "b.JPG"])
     assert originals(settings(tmp_path)).names == ["b.JPG", "a.png"]
     metadata(tmp_path, [{"file_name": name, "text": name} for name in ("a.png", "b.JPG")])
-    found = originals(settings(tmp_path))
-    assert (found.names, found.captions) == (["a.png", "b.JPG"], ["a.png", "b.JPG"])
+    source = originals(settings(tmp_path))
+    assert (source.names, source.captions) == (["a.png", "b.JPG"], ["a.png", "b.JPG"])
 
 
 def test_a_folder_that_links_to_itself(tmp_path):

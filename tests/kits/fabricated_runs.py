@@ -8,6 +8,7 @@ import pathlib
 import random
 import socket
 import time
+from typing import Any
 
 import psutil
 from PIL import Image, ImageDraw, ImageFilter
@@ -142,13 +143,7 @@ def save_pipeline(run: Run, step: int) -> None:
     run.save_checkpoint(step, lambda folder: unet.save_pretrained(folder / "unet"), keep=2)
 
 
-def at_work(run: Run, **news) -> None:
+def at_work(run: Run, **news: Any) -> None:
     """Make the run look as if this process trained it."""
-    run.update_status(
-        state="training",
-        phase="training",
-        pid=os.getpid(),
-        born=psutil.Process().create_time(),
-        host=socket.gethostname(),
-        **news,
-    )
+    process = {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": socket.gethostname()}
+    run.update_status(**{"state": "training", "phase": "training"} | process | news)

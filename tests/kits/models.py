@@ -35,7 +35,7 @@ KINDS = {
     "tuned-pixels": dict(init_from="{parts}/ddpm"),
     "tuned-words": dict(init_from="{parts}/stable-diffusion", conditioning="text"),
 }
-"""What a run of each kind is told beside the tiny settings; {parts} is the folder that ``fill`` fills."""
+"""The settings of a run of each kind beside the tiny ones; {parts} is the folder that ``fill`` fills."""
 
 
 @contextlib.contextmanager
@@ -167,11 +167,11 @@ def tell(drawn: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def changes(kind: str, told: pathlib.Path, parts: pathlib.Path) -> dict:
+def changes(kind: str, pictures: pathlib.Path, parts: pathlib.Path) -> dict:
     """The changes to the tiny settings that make a run of that kind; "pixels" has none."""
     if kind == "pixels":
         return {}
     filled = {
         name: value.format(parts=parts) if isinstance(value, str) else value for name, value in KINDS[kind].items()
     }
-    return filled | dict(dataset_name=str(told), output_dir=kind)
+    return filled | dict(dataset_name=str(pictures), output_dir=kind)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from kits import page as ui_kit
 from kits.engine import outcome
-from kits.learn import clicks
+from kits.learn import Client
 
 from ddpm_app import jobs
 from ddpm_app.device_lock import DEVICE
@@ -40,10 +40,10 @@ def test_a_run_is_the_same_with_a_student_beside_it(no_rehearsal, alone, trained
     studio.warm.set()
     known = trained("words")
     shutil.copytree(known.path, runs_dir / known.name)
-    desk, seen = LearnSessions(studio), []
+    student, seen = Client(LearnSessions(studio.models, studio.warm), model=f"run:{known.name}"), []
     run = studio.jobs.start(tiny(**LEFT))
-    for turn, name in enumerate(stations.ORDER, 1):
-        answers = clicks(desk, name, model=f"run:{known.name}", turn=turn, **MORE.get(name, {}))
+    for name in stations.ORDER:
+        answers = student.ask_all(station=name, **MORE.get(name, {}))
         assert all("error" not in answer for answer in answers) and any("panels" in answer for answer in answers), (
             answers
         )

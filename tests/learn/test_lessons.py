@@ -8,7 +8,7 @@ import pytest
 
 from ddpm_app import config, i18n, presets
 from ddpm_app.learn import context, lessons, stations
-from ddpm_app.learn.station import Action, Choice, Slider, Toggle, Words
+from ddpm_app.learn.station import MAX_TEXT, Action, Choice, Slider, Textbox, Toggle
 from ddpm_app.ui.page import TABS
 
 LANGUAGES = ("en", "zh")
@@ -79,8 +79,8 @@ def fits(control, value):
             return value in control.options
         case Toggle():
             return isinstance(value, bool)
-        case Words():
-            return isinstance(value, str) and len(value) <= 300
+        case Textbox():
+            return isinstance(value, str) and len(value) <= MAX_TEXT
         case Action():
             return False
 
@@ -89,7 +89,7 @@ KNOWN = {
     "tab": TABS.__contains__,
     "preset": presets.PRESETS.__contains__,
     "station": stations.ORDER.__contains__,
-    "model": {f"shipped:{name}" for name in context.RECIPES}.__contains__,
+    "model": {f"shipped:{name}" for name in context.SHIPPED_PRESETS}.__contains__,
     "picture": lambda value: isinstance(value, str) and value.isdecimal() and int(value) < 1024,
     "t": lambda value: type(value) is int and 0 <= value < 1000,
     "seed": lambda value: type(value) is int and value >= 0,
@@ -99,14 +99,14 @@ KNOWN = {
 @each_step
 def test_a_step_sets_what_there_is(lang, step):
     given = step["set"]
-    station = stations.station(given["station"]) if "station" in given else None
+    station = stations.SPECS[given["station"]] if "station" in given else None
     controls = {control.name: control for control in station.controls} if station else {}
     assert given and not set(controls) & set(KNOWN)
     for name, value in given.items():
         assert KNOWN[name](value) if name in KNOWN else fits(controls[name], value), f"{name}: {value!r}"
     assert (given["tab"] == "learn") == (station is not None)
     assert "preset" not in given or given["tab"] == "config"
-    used = {"model", *station.uses, *(("picture",) if "asked" in station.uses else ())} if station else set()
+    used = {"model", *station.uses, *(("picture",) if "condition" in station.uses else ())} if station else set()
     assert {"model", "picture", "t", "seed"} & given.keys() <= used
 
 
@@ -142,7 +142,7 @@ def test_what_is_emphasised_is_on_the_page(lang, step):
 
 @each_step
 def test_settings_and_presets_are_called_by_their_names(lang, step):
-    known = NAMES | set(config.FIELDS) | set(presets.PRESETS) | set(context.RECIPES)
+    known = NAMES | set(config.FIELDS) | set(presets.PRESETS) | set(context.SHIPPED_PRESETS)
     for code in found_in(step, "code"):
         for name in re.findall(r"\b[a-z]\w*_\w+\b|\b[a-z]+-[\w-]+\b", code):
             assert name in known, name

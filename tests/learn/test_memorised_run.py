@@ -6,29 +6,17 @@ from kits import learn as learn_kit
 from ddpm_app import jobs, presets, sample
 from ddpm_app.config import from_dict
 from ddpm_app.data import image_dataset, image_source
-from ddpm_app.learn import context as benches
-from ddpm_app.learn.context import LearnContext
 from ddpm_app.learn.probes import memorization
-from ddpm_app.learn.stations.memory import STATION
-from ddpm_app.model import loaded, locate
+from ddpm_app.model import locate
 from ddpm_app.runs import registry
 from ddpm_app.status import RunControl
 
 SMALL = dict(block_out_channels=(16, 32, 64, 64), norm_num_groups=8, attention_head_dim=32)
 
 
-def bench_of(place):
-    model = loaded.load_model(place)
-    config, run = benches.settings(model, place)
-    pictures = benches.open_source(config)
-    return LearnContext(model, config, run, place, image_dataset, image_dataset.picture(0), 0)
-
-
 @pytest.fixture
 def specimens():
     """Built-in specimens at 32 px, where a held-out picture has never been learnt from by anybody here."""
-    from ddpm_app.data import image_dataset
-
     return image_dataset.load(presets.build("first-butterflies"))
 
 
@@ -64,20 +52,20 @@ def overfitted(tmp_path, runs_dir, specimens, no_rehearsal):
 
 
 def test_eight_pictures_learnt_by_heart_are_called_memorised(overfitted, specimens):
-    bench = bench_of(overfitted.path)
-    shown = learn_kit.panels(STATION, bench, count="8")
+    context = learn_kit.open_run(overfitted.path)
+    shown = learn_kit.panels("memory", context, count="8")
     assert shown["note"]["tone"] == "bad", shown["note"]["text"]
     # ... and beside specimens that it has never seen, too
-    *_, drawn = sample.sample(bench.model, sample.Request(num_images=8, num_inference_steps=10, guidance_scale=1))
-    train = bench.pictures.tensors(bench.pictures.train)
+    *_, drawn = sample.sample(context.model, sample.Request(num_images=8, num_inference_steps=10, guidance_scale=1))
+    train = context.pictures.tensors(context.pictures.train)
     index, distance = memorization.nearest(drawn.x.clamp(-1, 1), train)
     found = memorization.verdict(distance, memorization.nearest(specimens.tensors(specimens.held_out), train)[1])
     assert found.kind == "memorised" and sum(found.copies) >= 7 and found.unseen_copies <= 6
-    named = [bench.pictures.label_names[bench.pictures.labels[k]] for k in index]
-    assert named == list(bench.model.conditioning.names)
+    named = [context.pictures.label_names[context.pictures.labels[k]] for k in index]
+    assert named == list(context.model.conditioning.names)
 
 
 @pytest.mark.parametrize("name", ["butterflies-64", "butterflies-words"])
 def test_the_shipped_models_have_not_memorised(name):
-    shown = learn_kit.panels(STATION, bench_of(locate.resolve(name)), count="8")
+    shown = learn_kit.panels("memory", learn_kit.open_run(locate.resolve(name)), count="8")
     assert shown["note"]["tone"] == "good", shown["note"]["text"]

@@ -14,12 +14,12 @@ def test_of_latents_three_channels_are_seen_or_one(channels, shown):
         torch.randn(2, channels, 4, 4),
         *(types.SimpleNamespace(codec=types.SimpleNamespace(vae=vae)) for vae in (None, object())),
     )
-    assert panels.seen(pixel, x) is x
-    assert torch.equal(panels.seen(latent, x), x[:, :shown] / 3) and torch.equal(
-        panels.seen(latent, x[0]), x[0, :shown] / 3
+    assert panels.viewable(pixel, x) is x
+    assert torch.equal(panels.viewable(latent, x), x[:, :shown] / 3) and torch.equal(
+        panels.viewable(latent, x[0]), x[0, :shown] / 3
     )
 
 
 def test_larger_pictures_are_shown_as_means():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    assert panels.small(x, 2)[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]] and torch.equal(panels.small(x, 4), x)
+    assert panels.shrink(x, 2)[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]] and torch.equal(panels.shrink(x, 4), x)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from kits import models as parts_kit
+from kits.problems import expect_problem
 
 from ddpm_app.data import cache
 from ddpm_app.data import image_dataset as data
-from ddpm_app.errors import Problem, Stopped
+from ddpm_app.errors import Stopped
 from ddpm_app.i18n import problem_text
 from ddpm_app.model import pipeline, reconstruction, vae
 from ddpm_app.model.codec import Pixels, Vae
@@ -33,7 +34,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def quietly(coding, pictures, flips=True):
-    return coding.training_tensors(pictures, flips, lambda *told: None, lambda: False)
+    return coding.training_tensors(pictures, flips, lambda *progress: None, lambda: False)
 
 
 def x(count=3, size=8):
@@ -88,14 +89,9 @@ def test_factor_comes_from_the_levels():
 
 
 def test_size_that_the_factor_does_not_divide():
-    with pytest.raises(Problem) as refused:
+    with expect_problem("vae_factor", "image_size") as caught:
         Vae(parts_kit.vae()).shape(3, 9)
-    problem = refused.value
-    assert (problem.code, problem.field, problem.values["suggestion"]) == (
-        "vae_factor",
-        "image_size",
-        8,
-    ) and problem_text(problem)
+    assert caught.value.values["suggestion"] == 8 and problem_text(caught.value)
 
 
 @every_class
@@ -129,11 +125,11 @@ def test_kept_latents_are_those_of_the_pictures(make, pictures, own_cache):
     for mirrored in (None, flips, ~flips):
         wanted = ours.encode(pictures.tensors(indices, mirrored))
         torch.testing.assert_close(kept.tensors(indices, mirrored), wanted, rtol=0, atol=1e-6)
-    there, mirror = kept.tensors(indices), kept.tensors(indices, np.ones(4, bool))
-    assert not torch.allclose(there, mirror) and not torch.allclose(there.flip(-1), mirror), (
+    latents, mirror = kept.tensors(indices), kept.tensors(indices, np.ones(4, bool))
+    assert not torch.allclose(latents, mirror) and not torch.allclose(latents.flip(-1), mirror), (
         "a mirror image has a latent of its own"
     )
-    assert there.dtype == torch.float32 and torch.equal(kept.tensors([5, 0]), there[:2])
+    assert latents.dtype == torch.float32 and torch.equal(kept.tensors([5, 0]), latents[:2])
 
 
 def test_encoded_once(pictures, own_cache, monkeypatch):
@@ -175,7 +171,7 @@ def test_other_pictures_or_another_autoencoder_are_encoded_anew(pictures, own_ca
 def test_stopped_while_encoding_leaves_nothing(pictures, own_cache):
     ours, breaths = Vae(parts_kit.vae()), []
     with pytest.raises(Stopped):
-        ours.training_tensors(pictures, True, lambda *told: None, lambda: breaths.append(1) or len(breaths) > 2)
+        ours.training_tensors(pictures, True, lambda *progress: None, lambda: breaths.append(1) or len(breaths) > 2)
     assert not [path for path in own_cache.iterdir() if path.is_dir()]
     assert quietly(ours, pictures).latents.shape[1] == 24
 
@@ -216,18 +212,18 @@ def test_psnr(pictures):
 
 def test_looks_at_pictures_of_its_kind(pictures):
     for held_out, among in ((False, pictures.train), (True, pictures.held_out)):
-        there, back = reconstruction.reconstruct(Pixels(), pictures, held_out)
-        assert len(there) == min(len(among), reconstruction.COUNT) and there is back
-        known = pictures.tensors(among)
-        assert all(any(torch.equal(picture, other) for other in known) for picture in there)
+        originals, back = reconstruction.reconstruct(Pixels(), pictures, held_out)
+        assert len(originals) == min(len(among), reconstruction.COUNT) and originals is back
+        every = pictures.tensors(among)
+        assert all(any(torch.equal(picture, other) for other in every) for picture in originals)
 
 
 # ---- loading one -----------------------------------------------------------------------------------------------------
-def refused(code, folder, field="vae"):
-    with pytest.raises(Problem) as caught:
+def problem_of(code, folder) -> str:
+    """The words for why no autoencoder can be loaded from ``folder``."""
+    with expect_problem(code, "vae") as caught:
         pipeline.load_vae(str(folder))
-    assert (caught.value.code, caught.value.field) == (code, field) and problem_text(caught.value)
-    return caught.value
+    return problem_text(caught.value)
 
 
 @pytest.mark.parametrize("place", ["vae", "stable-diffusion"])
@@ -249,13 +245,12 @@ def test_half_precision_is_read_as_float32(tmp_path):
 
 def test_shifted_latents_are_refused(tmp_path):
     parts_kit.vae(shift_factor=0.1).save_pretrained(tmp_path)
-    assert "shift_factor" in problem_text(refused("model_unreadable", tmp_path))
+    assert "shift_factor" in problem_of("model_unreadable", tmp_path)
 
 
 def test_what_is_no_autoencoder_is_refused(parts, tmp_path):
-    assert "UNet2DModel" in problem_text(refused("model_unreadable", parts / "ddpm" / "unet"))
-    refused("model_unreadable", tmp_path)
-    refused("model_missing", tmp_path / "nothing")
+    assert "UNet2DModel" in problem_of("model_unreadable", parts / "ddpm" / "unet")
+    assert problem_of("model_unreadable", tmp_path) and problem_of("model_missing", tmp_path / "nothing")
 
 
 # ---- latents brought to one scale ------------------------------------------------------------------------------------

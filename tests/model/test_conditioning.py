@@ -1,4 +1,4 @@
-"""What pictures are asked for by: labels and words as the UNet's arguments, left out at times, and guidance."""
+"""Conditioning by nothing, labels or text: the UNet's arguments, dropped for a share of the pictures, and guidance."""
 
 import types
 
@@ -7,16 +7,17 @@ import pytest
 import torch
 from kits import models as parts_kit
 from kits.engine import settings
+from kits.problems import expect_problem
 
 from ddpm_app import sample
 from ddpm_app.data import image_dataset as data
-from ddpm_app.errors import Problem, Stopped
+from ddpm_app.errors import Stopped
 from ddpm_app.i18n import problem_text
 from ddpm_app.model import loaded, pipeline
 from ddpm_app.model.conditioning import BATCH, Labels, Nothing, Text, texts_of
 from ddpm_app.train.batches import Batches
 
-quiet = (lambda *told: None, lambda: False)
+quiet = (lambda *progress: None, lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +37,8 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "texts"
 
 
-def problem_of(code, field, call, *args) -> Problem:
-    with pytest.raises(Problem) as caught:
-        call(*args)
-    assert (caught.value.code, caught.value.field) == (code, field) and problem_text(caught.value)
-    return caught.value
-
-
 # ---- nothing ---------------------------------------------------------------------------------------------------------
-def test_nothing_asks_for_nothing(tiny, pictures):
+def test_no_condition_is_no_argument(tiny, pictures):
     nothing = Nothing()
     assert nothing.for_dataset(tiny(), pictures, *quiet) is nothing
     assert (
@@ -90,16 +84,18 @@ def test_labels_asked_for():
 
 @pytest.mark.parametrize("label", [3, -2, 99])
 def test_label_that_is_not_there(label):
-    problem = problem_of("label_unknown", "labels", Labels(("a", "b", "c")).conditional, 2, (), (0, label))
-    assert problem.values["value"] == label and "2 c" in problem_text(problem) and "-1" in problem_text(problem)
+    with expect_problem("label_unknown", "labels") as caught:
+        Labels(("a", "b", "c")).conditional(2, (), (0, label))
+    assert caught.value.values["value"] == label
+    assert "2 c" in problem_text(caught.value) and "-1" in problem_text(caught.value)
 
 
 def test_unlabelled_pictures_and_other_labels(tiny, tiny_of, pictures):
-    problem_of("no_labels", "conditioning", Labels(("a",)).of, tiny_of("labels"), data.load(tiny()), *quiet)
-    problem = problem_of(
-        "labels_differ", "init_from", Labels(("a", "b", "c")).of, tiny_of("labels", init_from="mine"), pictures, *quiet
-    )
-    assert "a, b, c" in problem_text(problem) and "blue, green, red" in problem_text(problem)
+    with expect_problem("no_labels", "conditioning"):
+        Labels(("a",)).for_dataset(tiny_of("labels"), data.load(tiny()), *quiet)
+    with expect_problem("labels_differ", "init_from") as caught:
+        Labels(("a", "b", "c")).for_dataset(tiny_of("labels", init_from="mine"), pictures, *quiet)
+    assert "a, b, c" in problem_text(caught.value) and "blue, green, red" in problem_text(caught.value)
 
 
 # ---- the share left out ----------------------------------------------------------------------------------------------
@@ -148,8 +144,10 @@ def test_template(pictures, tiny_of, template, wanted):
 
 def test_template_without_captions_or_labels(tiny, tiny_of, pictures):
     bare = data.load(tiny())
-    problem_of("no_captions", "caption_template", texts_of, tiny_of("words"), bare)
-    problem_of("no_labels", "caption_template", texts_of, tiny_of("words", caption_template="a {label}"), bare)
+    with expect_problem("no_captions", "caption_template"):
+        texts_of(tiny_of("words"), bare)
+    with expect_problem("no_labels", "caption_template"):
+        texts_of(tiny_of("words", caption_template="a {label}"), bare)
     assert texts_of(tiny_of("words", caption_template="a bug"), bare) == ["a bug"] * 24
     bare.label_names, bare.labels = ("a", "b"), [1, -1] * 12
     assert texts_of(tiny_of("words", caption_template="a {label}"), bare) == ["a b", "a "] * 12
@@ -205,7 +203,7 @@ def test_each_text_is_embedded_once(pictures, tiny_of, own_cache, monkeypatch):
 
 def test_stopped_while_embedding_leaves_nothing(words, pictures, tiny_of, own_cache):
     with pytest.raises(Stopped):
-        words.for_dataset(tiny_of("words"), pictures, lambda *told: None, lambda: True)
+        words.for_dataset(tiny_of("words"), pictures, lambda *progress: None, lambda: True)
     assert not [path for path in own_cache.iterdir() if path.is_dir()]
 
 
@@ -258,23 +256,24 @@ def test_alone_or_in_a_pipeline(parts, place):
 
 def test_folder_without_an_encoder(parts):
     for place in ("vae", "ddpm"):
-        problem_of("model_unreadable", "text_encoder", pipeline.load_text, str(parts / place))
+        with expect_problem("model_unreadable", "text_encoder"):
+            pipeline.load_text(str(parts / place))
 
 
 # ---- guidance --------------------------------------------------------------------------------------------------------
 class Adder(torch.nn.Module):
-    """A network whose output is the number it is asked for."""
+    """A network whose output is its condition, a number."""
 
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.calls = []
 
     def forward(self, x, t, condition=None):
-        self.seen.append((len(x), condition))
+        self.calls.append((len(x), condition))
         return types.SimpleNamespace(sample=x * 0 + (0.0 if condition is None else condition.view(-1, 1, 1, 1)))
 
 
-ASKED, BLANK, X = (
+CONDITIONAL, UNCONDITIONAL, X = (
     {"condition": torch.tensor([2.0, 5.0])},
     {"condition": torch.tensor([1.0, -1.0])},
     torch.ones(2, 1, 2, 2),
@@ -285,17 +284,17 @@ ASKED, BLANK, X = (
     ("scale", "wanted"), [(0, (1, -1)), (1, (2, 5)), (3, (4, 17)), (0.5, (1.5, 2)), (7.5, (8.5, 44))]
 )
 def test_guidance_by_hand(scale, wanted):
-    """blank + scale (asked - blank), arXiv 2207.12598 as the pipelines of diffusers count it."""
+    """unconditional + scale (conditional - unconditional), arXiv 2207.12598 as the pipelines of diffusers count it."""
     network = Adder()
-    out = sample.CFGDenoiser(network, ASKED, BLANK, scale)(X, torch.tensor(3)).sample
+    out = sample.CFGDenoiser(network, CONDITIONAL, UNCONDITIONAL, scale)(X, torch.tensor(3)).sample
     assert [tuple(picture.unique().tolist()) for picture in out] == [(float(w),) for w in wanted]
-    assert [count for count, _ in network.seen] == [2 if scale in (0, 1) else 4], "at 0 and 1 one pass is enough"
+    assert [count for count, _ in network.calls] == [2 if scale in (0, 1) else 4], "at 0 and 1 one pass is enough"
 
 
 def test_nothing_asked_is_one_plain_pass():
     network = Adder()
     sample.CFGDenoiser(network, {}, {}, 3.0)(X, torch.tensor(3))
-    assert network.seen == [(2, None)]
+    assert network.calls == [(2, None)]
 
 
 def test_guidance_of_a_real_network(trained):
@@ -314,9 +313,8 @@ def test_guidance_of_a_real_network(trained):
     ("field", "value"), [("guidance_scale", -0.1), ("guidance_scale", 101), ("guidance_scale", float("nan"))]
 )
 def test_guidance_out_of_bounds(field, value):
-    problem_of(
-        "less_than_equal" if value > 100 else "greater_than_equal", field, lambda: sample.Request(**{field: value})
-    )
+    with expect_problem("less_than_equal" if value > 100 else "greater_than_equal", field):
+        sample.Request(**{field: value})
 
 
 # ---- what is drawn ---------------------------------------------------------------------------------------------------
@@ -362,4 +360,5 @@ def test_negative_prompt(trained):
 
 def test_unknown_label_of_a_model(trained):
     it = loaded.load_model(trained("labels").path)
-    problem_of("label_unknown", "labels", lambda: draw(it, labels=(7,)))
+    with expect_problem("label_unknown", "labels"):
+        draw(it, labels=(7,))

@@ -2,8 +2,6 @@
 machine, and calm words where there is no network."""
 
 import hashlib
-import http.server
-import json
 import pathlib
 import shutil
 import threading
@@ -13,23 +11,25 @@ import torch
 from huggingface_hub import constants
 from kits import models as parts_kit
 from kits.engine import Hand, new, objective, train
+from kits.hub_server import HubHandler, serving
+from kits.problems import expect_problem
 
 from ddpm_app import presets, sample
 from ddpm_app.data import image_dataset as data
-from ddpm_app.errors import Problem, Stopped
+from ddpm_app.errors import Stopped
 from ddpm_app.i18n import problem_text
 from ddpm_app.model import loaded, locate, pipeline
 from ddpm_app.model.codec import Vae
 from ddpm_app.train import events
 
 HUB_ID, COMMIT = "someone/model", "c" * 40
-ASKED = {
+SETTINGS = {
     "vae": dict(vae=HUB_ID),
     "text_encoder": dict(conditioning="text", text_encoder=HUB_ID),
     "init_from": dict(init_from=HUB_ID),
     "init_from of an autoencoder": dict(objective="autoencoder", init_from=HUB_ID),
 }
-every_field = pytest.mark.parametrize("asked", ASKED)
+every_case = pytest.mark.parametrize("case", SETTINGS)
 
 
 @pytest.fixture
@@ -40,29 +40,29 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def right(asked: str, it) -> bool:
+def right(case: str, it) -> bool:
     """Whether the objective stands on the weights of parts_kit's Stable Diffusion."""
     stock = parts_kit.stable_diffusion()
-    if asked == "vae":
+    if case == "vae":
         return it.model.codec.fingerprint == Vae(stock.vae).fingerprint
-    if asked == "text_encoder":
+    if case == "text_encoder":
         return it.model.conditioning.fingerprint == pipeline.Text(stock.tokenizer, stock.text_encoder).fingerprint
-    theirs = (stock.vae if "autoencoder" in asked else stock.unet).state_dict()
+    theirs = (stock.vae if "autoencoder" in case else stock.unet).state_dict()
     return all(torch.equal(value, theirs[name]) for name, value in it.module.state_dict().items())
 
 
-def configured(tiny_of, asked: str):
-    return tiny_of("pixels", **dict(dataset_name=tiny_of("words").dataset_name, output_dir="hub") | ASKED[asked])
+def configured(tiny_of, case: str):
+    return tiny_of("pixels", **dict(dataset_name=tiny_of("words").dataset_name, output_dir="hub") | SETTINGS[case])
 
 
 # ---- while it is fetched -------------------------------------------------------------------------------------------
-@every_field
+@every_case
 def test_a_download_leaves_the_device_to_others_and_hears_stop(
-    cache, tiny_of, runs_dir, monkeypatch, no_rehearsal, asked
+    cache, tiny_of, runs_dir, monkeypatch, no_rehearsal, case
 ):
     going, never, held = threading.Event(), threading.Event(), []
 
-    def fetch(source, field):
+    def download(source, field):
         held.append((source, field, hand.held))
         going.set()
         never.wait(60)
@@ -72,152 +72,125 @@ def test_a_download_leaves_the_device_to_others_and_hears_stop(
             hand.request(stop=True)
 
     hand = Hand(act)
-    monkeypatch.setattr(locate, "fetch", fetch)
+    monkeypatch.setattr(locate, "download", download)
     with pytest.raises(Stopped):
-        train(new(runs_dir, configured(tiny_of, asked)), hand)
-    assert held == [(HUB_ID, asked.split()[0], False)] and "download" in hand.phases
+        train(new(runs_dir, configured(tiny_of, case)), hand)
+    assert held == [(HUB_ID, case.split()[0], False)] and "download" in hand.phases
     never.set()
 
 
 # ---- no network ------------------------------------------------------------------------------------------------------
 def no_network(call, field) -> None:
-    with pytest.raises(Problem) as caught:
+    with expect_problem("no_network", field) as caught:
         call()
-    problem = caught.value
-    assert (problem.code, problem.field, problem.values["value"]) == ("no_network", field, HUB_ID)
-    assert HUB_ID in problem_text(problem) and "built-in" in problem_text(problem)
+    assert caught.value.values["value"] == HUB_ID
+    assert HUB_ID in problem_text(caught.value) and "built-in" in problem_text(caught.value)
 
 
-@every_field
-def test_no_network(cache, tiny_of, asked):
-    no_network(lambda: objective(configured(tiny_of, asked)), asked.split()[0])
+@every_case
+def test_no_network(cache, tiny_of, case):
+    no_network(lambda: objective(configured(tiny_of, case)), case.split()[0])
 
 
 @pytest.mark.parametrize("offline", [True, False])
 def test_nobody_answers(cache, tiny_of, monkeypatch, offline):
     """Told to stay offline, or with an address at which nobody is."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
-    )
+    set_endpoint(monkeypatch, "http://127.0.0.1:9")
     no_network(lambda: locate.resolve(HUB_ID, field="vae"), "vae")
 
 
 def test_the_preset_of_a_real_id_says_it_too(cache, drawn):
     """Its settings are those that would fetch Stable Diffusion."""
     config = presets.build("stable-diffusion", dataset_name=str(drawn), image_size=64)
-    with pytest.raises(Problem) as caught:
+    with expect_problem("no_network", "init_from") as caught:
         pipeline.make(config, data.load(config))
-    assert (caught.value.code, caught.value.field) == ("no_network", "init_from")
     assert caught.value.values["value"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
 @pytest.mark.parametrize("name", ["nothing", "a/b/c", "some one/model", "a//b"])
 def test_neither_place_nor_id(cache, tiny, name):
-    with pytest.raises(Problem) as caught:
+    with expect_problem("model_missing", "vae") as caught:
         objective(tiny(vae=name))
-    assert (caught.value.code, caught.value.field) == ("model_missing", "vae") and problem_text(caught.value)
+    assert problem_text(caught.value)
 
 
 # ---- from the cache --------------------------------------------------------------------------------------------------
-@every_field
-def test_from_the_cache_without_a_network(cache, parts, tiny_of, asked):
+@every_case
+def test_from_the_cache_without_a_network(cache, parts, tiny_of, case):
     home = cache / "models--someone--model"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(COMMIT)
     shutil.copytree(parts / "stable-diffusion", home / "snapshots" / COMMIT)
-    assert right(asked, objective(configured(tiny_of, asked)))
+    assert right(case, objective(configured(tiny_of, case)))
 
 
 # ---- from a Hub ------------------------------------------------------------------------------------------------------
-class StandIn(http.server.BaseHTTPRequestHandler):
+class ModelHub(HubHandler):
     """Answers what huggingface_hub asks for to download a repository: its list of files, then each file."""
 
-    protocol_version = "HTTP/1.1"
-
-    def _answer(self, body=b"", status=200, **headers):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_GET(self):
-        server, path = self.server, self.path.split("?")[0]
+    def answer(self, path, body):
+        server = self.server
         if path.startswith(f"/api/models/{HUB_ID}"):
             files = [file for file in sorted(server.folder.rglob("*")) if file.is_file()]
-            names = [
-                {
-                    "type": "file",
-                    "path": str(file.relative_to(server.folder)),
-                    "size": file.stat().st_size,
-                    "oid": "0" * 40,
-                }
-                for file in files
+            names = [file.relative_to(server.folder).as_posix() for file in files]
+            tree = [
+                {"type": "file", "path": name, "size": file.stat().st_size, "oid": "0" * 40}
+                for name, file in zip(names, files, strict=True)
             ]
-            known = {"id": HUB_ID, "sha": COMMIT, "siblings": [{"rfilename": name["path"]} for name in names]}
-            body = json.dumps(names if "/tree/" in path else known).encode()
-            return self._answer(body, server.status, Content_Type="application/json", **server.headers)
+            info = {"id": HUB_ID, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
+            return self.reply(tree if "/tree/" in path else info, server.status, **server.headers)
         name = path.partition(f"/{HUB_ID}/resolve/{COMMIT}/")[2]
         if not name or not (server.folder / name).is_file():
-            return self._answer(b"{}", 404, X_Error_Code="EntryNotFound" if name else "RepoNotFound")
-        body = (server.folder / name).read_bytes()
+            return self.reply(b"{}", 404, X_Error_Code="EntryNotFound" if name else "RepoNotFound")
+        content = (server.folder / name).read_bytes()
         if self.command == "GET":
             server.fetched.add(name)
-        self._answer(body, X_Repo_Commit=COMMIT, ETag=f'"{hashlib.sha1(body).hexdigest()}"')
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_):
-        pass
+        self.reply(content, X_Repo_Commit=COMMIT, ETag=f'"{hashlib.sha1(content).hexdigest()}"')
 
 
 @pytest.fixture
 def server(cache, parts, tmp_path, monkeypatch):
     """A Hub that has parts_kit's Stable Diffusion as someone/model, with what such repositories have beside it."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
-        server.folder, server.fetched, server.status, server.headers = tmp_path / "repository", set(), 200, {}
-        shutil.copytree(parts / "stable-diffusion", server.folder)
-        for name in (
-            "README.md",
-            "pipeline.py",
-            "unet/diffusion_pytorch_model.bin",
-            "unet/diffusion_pytorch_model.fp16.safetensors",
-            "unet/diffusion_pytorch_model.non_ema.safetensors",
-            "v1-5-pruned.ckpt",
-            "model-v1-5-pruned.safetensors",
-            "safety_checker/model.safetensors",
-            "text_encoder/model.fp16.safetensors",
-            "tokenizer/merges.txt",
-            "unet/modeling.py",
-        ):
-            (server.folder / name).parent.mkdir(exist_ok=True)
-            (server.folder / name).write_bytes(b"evil")
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    folder = tmp_path / "repository"
+    shutil.copytree(parts / "stable-diffusion", folder)
+    for name in (
+        "README.md",
+        "pipeline.py",
+        "unet/diffusion_pytorch_model.bin",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "v1-5-pruned.ckpt",
+        "model-v1-5-pruned.safetensors",
+        "safety_checker/model.safetensors",
+        "text_encoder/model.fp16.safetensors",
+        "tokenizer/merges.txt",
+        "unet/modeling.py",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"evil")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serving(ModelHub, folder=folder, fetched=set(), status=200, headers={}) as server:
+        set_endpoint(monkeypatch, server.address)
         yield server
-        server.shutdown()
-        thread.join()
 
 
-@every_field
-def test_from_the_hub(server, tiny_of, asked):
-    assert right(asked, objective(configured(tiny_of, asked)))
+def set_endpoint(monkeypatch, address: str) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@every_case
+def test_from_the_hub(server, tiny_of, case):
+    assert right(case, objective(configured(tiny_of, case)))
 
 
 def test_only_settings_vocabulary_and_plain_weights_are_fetched(server):
     folder = locate.resolve(HUB_ID)
-    there = {str(file.relative_to(folder)) for file in pathlib.Path(folder).rglob("*") if file.is_file()}
+    files = {str(file.relative_to(folder)) for file in pathlib.Path(folder).rglob("*") if file.is_file()}
     assert (
-        there
+        files
         == server.fetched
         == {
             "model_index.json",
@@ -249,7 +222,7 @@ def test_trained_saved_and_drawn(server, runs_dir, tiny_of, no_rehearsal):
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "code"),
+    ("status", "error", "code"),
     [
         (404, "RepoNotFound", "model_missing"),
         (401, "RepoNotFound", "model_missing"),
@@ -259,9 +232,9 @@ def test_trained_saved_and_drawn(server, runs_dir, tiny_of, no_rehearsal):
         (500, "", "no_network"),
     ],
 )
-def test_what_the_hub_refuses(server, status, said, code, monkeypatch):
+def test_what_the_hub_refuses(server, status, error, code, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # its client tries a busy server again
-    server.status, server.headers = status, {"X_Error_Code": said}
-    with pytest.raises(Problem) as caught:
+    server.status, server.headers = status, {"X_Error_Code": error}
+    with expect_problem(code, "init_from") as caught:
         locate.resolve(HUB_ID, field="init_from")
-    assert (caught.value.code, caught.value.field) == (code, "init_from") and problem_text(caught.value)
+    assert problem_text(caught.value)

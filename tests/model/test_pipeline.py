@@ -13,14 +13,15 @@ import pytest
 import torch
 from kits import models as parts_kit
 from kits.engine import new, train
+from kits.problems import expect_problem
 from PIL import Image
 
 from ddpm_app import hub, sample
+from ddpm_app.data import image_dataset
 from ddpm_app.data.preprocess import to_display, to_images
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
 from ddpm_app.images import image_grid
-from ddpm_app.learn.panels import pictures
 from ddpm_app.model import loaded, locate, pipeline
 from ddpm_app.runs import registry
 from ddpm_app.train import denoising
@@ -258,11 +259,11 @@ def test_the_card_names_no_folder_of_this_machine(trained, kind, parts):
 
 
 # ---- reading it ------------------------------------------------------------------------------------------------------
-def refused(code, *args, field=None, **options) -> Problem:
-    with pytest.raises(Problem) as caught:
-        loaded.load_model(*args, **options)
-    assert (caught.value.code, caught.value.field) == (code, field) and problem_text(caught.value)
-    return caught.value
+def problem_of(code, source, **options) -> str:
+    """The words for why ``source`` can't be loaded."""
+    with expect_problem(code, None) as caught:
+        loaded.load_model(source, **options)
+    return problem_text(caught.value)
 
 
 @every_kind
@@ -285,10 +286,9 @@ def test_read_back_as_it_was(trained, kind):
 @every_kind
 def test_drawn_pictures(trained, kind):
     it = loaded.load_model(trained(kind).path)
-    *_, (frame, image_dataset) = sample.draw(
-        it, sample.Request(num_images=3, num_inference_steps=3, prompt=WORDS, batch_size=2)
-    )
-    assert [picture.size for picture in image_dataset] == [(8, 8)] * 3 and (frame.step, frame.total) == (6, 6)
+    request = sample.Request(num_images=3, num_inference_steps=3, prompt=WORDS, batch_size=2)
+    *_, (frame, pictures) = sample.draw(it, request)
+    assert [picture.size for picture in pictures] == [(8, 8)] * 3 and (frame.step, frame.total) == (6, 6)
     assert np.array_equal(np.asarray(pictures[2]), to_display(it.codec.decode(frame.x))[0])
 
 
@@ -310,10 +310,8 @@ def test_previews_can_be_drawn_again(trained, kind):
 
 
 def _held_out_texts(run) -> tuple[str, ...]:
-    from ddpm_app.data import image_dataset
-
-    there = image_dataset.load(run.config)
-    return tuple(dict.fromkeys(there.captions[i] for i in there.held_out))
+    pictures = image_dataset.load(run.config)
+    return tuple(dict.fromkeys(pictures.captions[i] for i in pictures.held_out))
 
 
 @pytest.mark.parametrize("kind", ["pixels", "labels", "words"])
@@ -351,8 +349,7 @@ def test_settings_of_our_own_pipeline_are_data(trained, tmp_path):
 
 
 def test_an_autoencoder_draws_nothing(trained):
-    problem = refused("model_is_autoencoder", trained("autoencoder").path)
-    assert "vae" in problem_text(problem)
+    assert "vae" in problem_of("model_is_autoencoder", trained("autoencoder").path)
 
 
 @pytest.mark.parametrize(
@@ -373,11 +370,11 @@ def test_damaged_parts_are_told(trained, tmp_path, part, file, damage):
     shutil.copytree(trained("words").pipeline, folder)
     victim = folder / part / file
     victim.unlink() if damage == "gone" else victim.write_bytes(victim.read_bytes()[: 40 if damage == "cut" else 0])
-    refused("model_unreadable", folder)
+    problem_of("model_unreadable", folder)
 
 
 @pytest.mark.parametrize(
-    ("kind", "wants", "said"),
+    ("kind", "wants", "reason"),
     [
         ("words", dict(in_channels=9), "9 channels"),
         ("words", dict(in_channels=5, out_channels=5), "5 channels"),
@@ -386,20 +383,20 @@ def test_damaged_parts_are_told(trained, tmp_path, part, file, damage):
         ("pixels", dict(num_class_embeds=4), "id2label"),
     ],
 )
-def test_unets_of_other_kinds(trained, tmp_path, kind, wants, said):
+def test_unets_of_other_kinds(trained, tmp_path, kind, wants, reason):
     """For inpainting, with a learned variance, with classes that nobody named: said when it is read, and not when it draws."""
     folder = tmp_path / "pipeline"
     shutil.copytree(trained(kind).pipeline, folder)
     unet = loaded.load_model(folder).unet
     type(unet).from_config(dict(unet.config) | wants).save_pretrained(folder / "unet")
-    assert said in problem_text(refused("model_unreadable", folder))
+    assert reason in problem_of("model_unreadable", folder)
 
 
 def test_words_without_their_encoder(trained, tmp_path):
     folder = tmp_path / "pipeline"
     shutil.copytree(trained("words").pipeline, folder)
     shutil.rmtree(folder / "text_encoder")
-    refused("model_unreadable", folder)
+    problem_of("model_unreadable", folder)
 
 
 # ---- places ----------------------------------------------------------------------------------------------------------
@@ -424,35 +421,30 @@ def test_names_mean_shipped_then_runs_then_folders(trained, tmp_path, monkeypatc
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "nothing", "a/b/c", "/nowhere", "~nobody/x"])
 def test_what_is_no_place(tmp_path, name):
     if name in (".", ".."):  # a folder, but no model
-        refused("model_unreadable", name)
+        problem_of("model_unreadable", name)
     else:
-        refused("model_missing", name, runs_dir=tmp_path)
+        problem_of("model_missing", name, runs_dir=tmp_path)
 
 
 def test_run_that_saved_nothing(runs_dir, tiny):
     run = registry.create(runs_dir, tiny())
     for field in ("vae", "init_from", "text_encoder"):
-        with pytest.raises(Problem) as caught:
+        with expect_problem("no_snapshot", field) as caught:
             locate.resolve("tiny", runs_dir, field)
-        assert (caught.value.code, caught.value.field) == ("no_snapshot", field) and run.name in problem_text(
-            caught.value
-        )
+        assert run.name in problem_text(caught.value)
 
 
 # ---- parts that don't fit --------------------------------------------------------------------------------------------
-def misfit(config, code, field, image_dataset, runs_dir=None) -> Problem:
-    with pytest.raises(Problem) as caught:
-        pipeline.make(config, image_dataset, runs_dir)
-    problem = caught.value
-    assert (problem.code, problem.field) == (code, field) and str(problem.values["value"]) in problem_text(problem)
+def misfit(config, code, field, pictures) -> Problem:
+    with expect_problem(code, field) as caught:
+        pipeline.make(config, pictures)
+    assert str(caught.value.values["value"]) in problem_text(caught.value)
     return caught.value
 
 
 def test_impossible_combinations_are_refused_with_the_remedy(tiny, tiny_of, parts):
-    from ddpm_app.data import image_dataset as data
-
-    bare = data.load(tiny())
-    odd = data.load(tiny(image_size=10, block_out_channels=(8,)))
+    bare = image_dataset.load(tiny())
+    odd = image_dataset.load(tiny(image_size=10, block_out_channels=(8,)))
     no_labels = misfit(tiny(conditioning="labels"), "no_labels", "conditioning", bare)
     assert "label_column" in problem_text(no_labels) and "sub-folders" in problem_text(no_labels)
     factor = misfit(tiny_of("latents", image_size=9, block_out_channels=(8,)), "vae_factor", "image_size", odd)
@@ -461,7 +453,7 @@ def test_impossible_combinations_are_refused_with_the_remedy(tiny, tiny_of, part
     assert (depth.values["divisor"], depth.values["suggestion"]) == (4, 8)
     size = misfit(tiny(init_from=str(parts / "ddpm"), image_size=16), "size_differs", "image_size", odd)
     assert size.values["known"] == 8
-    grey = data.load(tiny(channels=1))
+    grey = image_dataset.load(tiny(channels=1))
     for place in ("ddpm", "stable-diffusion"):
         channels = misfit(tiny(init_from=str(parts / place), channels=1), "channels_differ", "channels", grey)
         assert channels.values["known"] == 3 and "3" in problem_text(channels)

@@ -13,7 +13,6 @@ from kits.engine import NETWORK
 
 from ddpm_app.config import TrainConfig, from_dict
 from ddpm_app.errors import Problem
-from ddpm_app.files import folder_atomic, write_atomic
 from ddpm_app.i18n import problem_text
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import ACTIVE, NO_REQUESTS, QUIET_SECONDS, STATES, Run
@@ -40,96 +39,11 @@ def files(folder: pathlib.Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
 
 
-# ---- whole files or none ---------------------------------------------------------------------------------------------
-def test_write_atomic(tmp_path):
-    path = tmp_path / "file"
-    write_atomic(path, "ä")
-    write_atomic(path, b"\x00new")
-    assert path.read_bytes() == b"\x00new" and files(tmp_path) == ["file"]
-
-
-def test_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomic(path, "old")
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError):
-        write_atomic(path, "new")
-    assert path.read_text() == "old"
-
-
-def test_file_is_on_the_disk_before_its_name_shows_it(tmp_path, monkeypatch):
-    order, replace = [], os.replace
-    monkeypatch.setattr(os, "fsync", lambda number: order.append("sync"))
-    monkeypatch.setattr(os, "replace", lambda one, other: order.append("name") or replace(one, other))
-    write_atomic(tmp_path / "file", "x")
-    with folder_atomic(tmp_path / "folder") as part:
-        (part / "a").write_text("a")
-        (part / "b").mkdir()
-        (part / "b" / "c").write_text("c")
-    assert order == ["sync", "name", "sync", "sync", "name"]
-
-
-def test_readers_never_see_half_a_file(tmp_path):
-    """One thread writes two contents in turn, another reads all the time."""
-    path, over = tmp_path / "file", threading.Event()
-    whole = [b"a" * 100_000, b"b" * 200_000]
-    write_atomic(path, whole[0])
-
-    def write():
-        for k in range(60):
-            write_atomic(path, whole[k % 2])
-        over.set()
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    reads = 0
-    while not over.is_set() or not reads:
-        assert path.read_bytes() in whole
-        reads += 1
-    thread.join()
-
-
-def test_folder_takes_its_name_when_it_is_whole(tmp_path):
-    path = tmp_path / "it"
-    with folder_atomic(path) as part:
-        (part / "a").write_text("1")
-        assert not path.exists() and part.name.startswith(".")
-    with folder_atomic(path) as part:
-        assert files(part) == [] and (path / "a").exists()
-        (part / "b").write_text("2")
-    assert files(tmp_path) == ["it", "it/b"]
-
-
-def test_folder_that_fails_leaves_the_old_one(tmp_path):
-    path = tmp_path / "it"
-    with folder_atomic(path) as part:
-        (part / "a").write_text("1")
-    with pytest.raises(KeyboardInterrupt), folder_atomic(path) as part:
-        (part / "b").write_text("2")
-        raise KeyboardInterrupt
-    assert files(tmp_path) == ["it", "it/a"]
-
-
-def test_what_killed_writers_left_is_replaced(tmp_path):
-    path = tmp_path / "it"
-    for rest in (".it.part", ".it.old"):
-        (tmp_path / rest / "deep").mkdir(parents=True)
-    with folder_atomic(path) as part:
-        (part / "a").write_text("1")
-    with folder_atomic(path) as part:
-        (part / "b").write_text("2")
-    assert files(tmp_path) == ["it", "it/b"]
-
-
 # ---- a young run -----------------------------------------------------------------------------------------------------
 def test_new_run_is_whole_before_anything_heavy(runs_dir):
     code = (
-        "import sys; from ddpm_app.runs import registry; from ddpm_app.config import TrainConfig\n"
-        f"run = registry.create({str(runs_dir)!r}, TrainConfig())\n"
+        "import pathlib, sys; from ddpm_app.runs import registry; from ddpm_app.config import TrainConfig\n"
+        f"run = registry.create(pathlib.Path({str(runs_dir)!r}), TrainConfig())\n"
         "print([m for m in ('torch', 'torchvision', 'diffusers', 'datasets', 'accelerate', 'transformers') if m in sys.modules])"
     )
     home = pathlib.Path(registry.__file__).parents[2]

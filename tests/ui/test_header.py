@@ -25,9 +25,9 @@ NASTY = "<img src=x onerror=alert(1)>"
     ],
 )
 def test_buttons_of_each_state(state, buttons):
-    now = {"name": "a", "state": state, "active": state in ACTIVE}
-    assert header.visible(now, mine=True) == buttons
-    assert header.visible(now, mine=False) == (set() if state in ACTIVE else {"start"})
+    run = {"name": "a", "state": state, "active": state in ACTIVE}
+    assert header.buttons_for(run, mine=True) == buttons
+    assert header.buttons_for(run, mine=False) == (set() if state in ACTIVE else {"start"})
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -35,7 +35,7 @@ def test_buttons_of_each_state(state, buttons):
     "phase", ["start", "download", "decode", "rehearsal", "training", "paused", "preview", "saving", "publishing", None]
 )
 def test_every_state_and_phase_has_words(state, phase):
-    now = {
+    run = {
         "name": NASTY,
         "state": state,
         "phase": phase,
@@ -43,38 +43,36 @@ def test_every_state_and_phase_has_words(state, phase):
         "done": 3,
         "total": None if phase == "download" else 10,
     }
-    now |= {"step": 5, "total_steps": 20, "images_per_second": 31.4, "eta_seconds": 75}
-    told = "".join(header.status_of(now, "en").values())
-    assert "<img" not in told and "&lt;img" in told
-    assert (f'class="state {state}"') in told
+    run |= {"step": 5, "total_steps": 20, "images_per_second": 31.4, "eta_seconds": 75}
+    text = "".join(header.status(run, "en").values())
+    assert "<img" not in text and "&lt;img" in text
+    assert (f'class="state {state}"') in text
 
 
 def test_progress_is_of_the_phase_then_of_the_run():
     preparing = {"name": "a", "active": True, "state": "preparing", "done": 1, "total": 4}
-    assert "width:25.0%" in header.status_of(preparing, "en")["bar"]
-    assert 'class="bar open"' in header.status_of(preparing | {"total": None}, "en")["bar"]
+    assert "width:25.0%" in header.status(preparing, "en")["bar"]
+    assert 'class="bar open"' in header.status(preparing | {"total": None}, "en")["bar"]
     assert (
         "width:50.0%"
-        in header.status_of({"name": "a", "active": True, "state": "training", "step": 5, "total_steps": 10}, "en")[
-            "bar"
-        ]
+        in header.status({"name": "a", "active": True, "state": "training", "step": 5, "total_steps": 10}, "en")["bar"]
     )
-    assert 'class="bar still"' in header.status_of({}, "en")["bar"]
+    assert 'class="bar still"' in header.status({}, "en")["bar"]
 
 
 def test_an_error_is_plain_and_its_traceback_folded():
-    now = {
+    run = {
         "name": "a",
         "state": "failed",
         "error": {"code": "run_name", "field": "output_dir", "values": {"value": NASTY}},
         "traceback": NASTY,
     }
-    told = header.notes_html(now, "en", set())
-    assert "plain folder name" in told and "<details>" in told and "<img" not in told
+    text = header.notes(run, "en", set())
+    assert "plain folder name" in text and "<details>" in text and "<img" not in text
 
 
 def test_a_long_run_asks():
-    told = header.notes_html(
+    text = header.notes(
         {
             "name": "tutorial",
             "state": "waiting",
@@ -85,18 +83,16 @@ def test_a_long_run_asks():
         "en",
         {"go"},
     )
-    assert "52 h" in told and "butterflies-64" in told
+    assert "52 h" in text and "butterflies-64" in text
 
 
 def test_an_interrupted_run_offers_to_go_on():
-    now = {
+    run = {
         "name": "a",
         "state": "interrupted",
         "notices": [{"code": "left_out", "values": {"count": 1, "names": NASTY}}],
     }
-    assert "checkpoint" in header.notes_html(now, "en", {"resume"}) and "<img" not in header.notes_html(
-        now, "en", {"resume"}
-    )
+    assert "checkpoint" in header.notes(run, "en", {"resume"}) and "<img" not in header.notes(run, "en", {"resume"})
 
 
 def test_outcomes():
@@ -106,7 +102,7 @@ def test_outcomes():
 
 
 def test_codes_of_another_version_show_as_they_are():
-    now = {"name": "a", "state": "failed", "error": {"code": "from_the_future", "values": {"a": 1}}}
-    now["notices"] = [{"code": "long_warmup", "values": {}}, {"code": "unheard_of", "values": {"b": 2}}]
-    told = header.notes_html(now, "en", set())
-    assert "from_the_future" in told and "long_warmup {}" in told and "unheard_of" in told
+    run = {"name": "a", "state": "failed", "error": {"code": "from_the_future", "values": {"a": 1}}}
+    run["notices"] = [{"code": "long_warmup", "values": {}}, {"code": "unheard_of", "values": {"b": 2}}]
+    text = header.notes(run, "en", set())
+    assert "from_the_future" in text and "long_warmup {}" in text and "unheard_of" in text

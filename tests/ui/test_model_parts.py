@@ -6,14 +6,16 @@ import pytest
 import torch
 from kits import engine as engine_kit
 from kits import models as parts_kit
+from kits import page as ui_kit
 
-from ddpm_app.config import FIELDS, from_dict
+from ddpm_app.access import AccessPolicy
+from ddpm_app.config import from_dict
 from ddpm_app.errors import Problem
 from ddpm_app.runs import registry
 from ddpm_app.train import summary
 from ddpm_app.ui.state import App
-from ddpm_app.ui.tabs import config_summary, model_parts
-from ddpm_app.ui.tabs.config_form import to_form_value
+from ddpm_app.ui.tabs import model_parts
+from ddpm_app.ui.tabs.config_summary import ConfigSummary
 
 KINDS = ["pixels", *parts_kit.KINDS]
 PIXELS = ["pixels", "labels", "words-in-pixels", "tuned-pixels"]
@@ -39,10 +41,10 @@ def opened(studio, no_rehearsal):
     return open_
 
 
-def shown(studio, config):
-    """The panel's words, for the form's values of ``config``."""
-    values = {name: to_form_value(FIELDS[name], value) for name, value in config.to_dict().items()}
-    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", config_summary.table(studio, values, "me", "en", wait=True)))
+def summary_words(studio, config):
+    """The summary's words for ``config``."""
+    html = ui_kit.draw(studio, ConfigSummary).html(config, "me", "en", count=True)
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", html))
 
 
 # ---- counts -----------------------------------------------------------------------------------------------------------------
@@ -134,7 +136,9 @@ def test_what_is_no_such_part_is_said_before_the_start(changes, code, field, tin
     assert summary.summarize(config, 0, studio.runs_dir) is None
     problem = summary.unusable_model(config, studio.runs_dir)
     assert (problem.code, problem.field) == (code, field)
-    assert f"{problem.values['value']}" in shown(studio, config) and "after the download" not in shown(studio, config)
+    assert f"{problem.values['value']}" in summary_words(studio, config) and "after the download" not in summary_words(
+        studio, config
+    )
 
 
 def test_what_is_still_on_the_hub_is_known_later(tiny, studio, opened):
@@ -143,8 +147,8 @@ def test_what_is_still_on_the_hub_is_known_later(tiny, studio, opened):
         summary.summarize(config, 0, studio.runs_dir) is None
         and summary.unusable_model(config, studio.runs_dir) is None
     )
-    assert "after the download" in shown(studio, config)
-    assert "after the download" in model_parts.drawn(None, "en")
+    assert "after the download" in summary_words(studio, config)
+    assert "after the download" in model_parts.parts_table(None, "en")
 
 
 @pytest.mark.parametrize(
@@ -162,20 +166,19 @@ def test_a_size_that_does_not_fit_is_refused_as_training_would(kind, changes, co
     assert problem.code == code
     with pytest.raises(Problem, match=code):
         engine_kit.objective(config, studio.runs_dir)
-    assert f"image_size is {config.image_size}" in shown(studio, config)
+    assert f"image_size is {config.image_size}" in summary_words(studio, config)
 
 
 def test_an_autoencoder_to_go_on_from_has_its_sizes_too(tiny, parts, studio, opened):
     config = opened(tiny(objective="autoencoder", init_from=str(parts / "vae"), image_size=9))
-    assert summary.summarize(config, 0, studio.runs_dir).problem.code == "vae_factor" and "use 8" in shown(
-        studio, config
-    )
+    assert summary.summarize(config, 0, studio.runs_dir).problem.code == "vae_factor"
+    assert "use 8" in summary_words(studio, config)
 
 
 # ---- the panels -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_panel_tells_every_kind(kind, tiny_of, studio, opened):
-    words = shown(studio, opened(tiny_of(kind)))
+    words = summary_words(studio, opened(tiny_of(kind)))
     assert "Parameters" in words and "Memory" in words and "Pictures 18" in words
     assert ("Picture to latent 8 x 8 x 3 \u2192 4 x 4 x 4 Numbers 3 times fewer" in words) == (kind not in PIXELS)
     assert ("Texts" in words) == ("words" in kind)
@@ -183,44 +186,45 @@ def test_the_panel_tells_every_kind(kind, tiny_of, studio, opened):
 
 def test_cut_texts_are_counted(tiny_of, studio, opened):
     config = opened(tiny_of("words"))
-    source = studio.datasets.found(config).source
+    source = studio.datasets.find(config).source
     assert summary.truncated_captions(config, source, studio.runs_dir) == summary.TruncatedCaptions(
         0, 24, parts_kit.LONGEST
     )
     longer = from_dict(config.to_dict() | {"caption_template": "{caption} with wings"})
     real = engine_kit.objective(longer, studio.runs_dir)
     assert summary.truncated_captions(longer, source, studio.runs_dir).cut == real.conditions.cut > 0
-    assert f"{real.conditions.cut} of 24 are cut to 12 tokens" in shown(studio, longer)
+    assert f"{real.conditions.cut} of 24 are cut to 12 tokens" in summary_words(studio, longer)
     assert summary.truncated_captions(tiny_of("pixels"), source, studio.runs_dir) is None
 
 
 def test_data_without_labels_or_captions_is_refused(tiny, parts, studio, opened):
-    assert "wants labels" in shown(studio, opened(tiny(conditioning="labels")))
-    assert "wants captions" in shown(studio, opened(tiny(conditioning="text", text_encoder=str(parts / "words"))))
+    assert "wants labels" in summary_words(studio, opened(tiny(conditioning="labels")))
+    assert "wants captions" in summary_words(
+        studio, opened(tiny(conditioning="text", text_encoder=str(parts / "words")))
+    )
 
 
 def test_the_parts_panel_says_what_many_get_wrong(tiny_of, studio, opened):
     config = opened(tiny_of("words", trainable="attention"))
-    values = {name: to_form_value(FIELDS[name], value) for name, value in config.to_dict().items()}
-    html = model_parts.of_form(studio, values, "me", "en")
+    html = model_parts.parts_of_config(studio, config, "me", "en")
     assert "eval() freezes nothing" in html and "requires_grad=False" in html
     assert (
         html.count("train()") == 1 and html.count('<td class="mode"') == 4
     )  # UNet, its copies, autoencoder, text encoder
     assert html.count("frozen") >= 3 and "CLIPTextModel" in html and "AutoencoderKL" in html
-    assert model_parts.of_form(studio, values | {"vae": "nonsense"}, "me", "en") == ""
+    unusable = from_dict(config.to_dict() | {"vae": "nonsense"})
+    assert model_parts.parts_of_config(studio, unusable, "me", "en") == ""
 
 
 def test_the_parts_of_a_run_are_from_its_settings(trained, studio):
     run = trained("latents")
     studio.runs_dir = run.path.parent
-    assert "AutoencoderKL" in model_parts.of_run(studio, run.name, "en")
-    assert model_parts.of_run(studio, "", "en") == model_parts.of_run(studio, "nobody", "en") == ""
+    assert "AutoencoderKL" in model_parts.parts_of_run(studio, run.name, "en")
+    assert model_parts.parts_of_run(studio, "", "en") == model_parts.parts_of_run(studio, "nobody", "en") == ""
 
 
 def test_strangers_learn_nothing_of_other_folders(tiny_of, runs_dir, opened, studio):
     config = opened(tiny_of("latents"))
-    studio.public = True
-    assert "Parameters" not in shown(studio, config)
-    values = {name: to_form_value(FIELDS[name], value) for name, value in config.to_dict().items()}
-    assert model_parts.of_form(studio, values, "me", "en") == ""
+    studio.access = AccessPolicy(studio.runs_dir, public=True)
+    assert "Parameters" not in summary_words(studio, config)
+    assert model_parts.parts_of_config(studio, config, "me", "en") == ""

@@ -1,6 +1,8 @@
-"""The page's tick: one answer for all parts, and nothing twice."""
+"""The page's poll: one answer for all parts, and nothing twice."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from kits import page as ui_kit
@@ -14,71 +16,74 @@ def built(runs_dir):
     return ui_kit.build(runs_dir)
 
 
-def handler(demo, name):
-    [found] = [fn for fn in demo.fns.values() if fn.fn is not None and fn.fn.__qualname__ == f"Ticker.{name}"]
-    return found
+def size(answer):
+    return len(json.dumps(list(answer.values()), default=repr))
 
 
-def ask(demo, name, *prints):
-    fn = handler(demo, name)
-    return fn.fn(
-        "",
-        "en",
-        *prints,
-        *(component.value if not component.stateful else "" for component in fn.inputs[2 + len(prints) :]),
-    )
-
-
-def is_skip(value):
-    return isinstance(value, dict) and value == {"__type__": "update"}
-
-
-def test_a_tick_sends_only_what_is_new(built, runs_dir):
-    demo, studio = built
-    held, timer, *first = ask(demo, "rest", "")
-    assert len(first) + 2 == len(handler(demo, "rest").outputs) and not all(is_skip(value) for value in first)
-    assert timer.value == polling.IDLE_SECONDS
-    feed, seen = ask(demo, "tick", "", held)
+def test_a_poll_sends_only_what_is_new(built, runs_dir):
+    demo, app = built
+    viewer = ui_kit.Viewer(demo)
+    first = viewer.redraw()
+    assert first[viewer.poller.timer] == polling.IDLE_SECONDS and len(first) > 10
+    feed = viewer.poll()
     assert {"status", "can", "train-charts"} <= set(feed["news"]) and "stale" not in feed
-    assert ask(demo, "tick", seen, held) == [{"news": {}}, seen]
-    assert all(is_skip(value) for value in ask(demo, "rest", held)[1:])
+    assert viewer.poll() == {"news": {}} and viewer.redraw() == {}
     make_run(runs_dir, "another", steps=10)
-    studio.monitor.refresh()
-    feed, seen = ask(demo, "tick", seen, held)
+    app.monitor.refresh()
+    feed = viewer.poll()
     assert "another" in feed["news"]["status"]["line"] and "train-log" in feed["news"] and feed["stale"]
     assert "notes" not in feed["news"]
-    held, _, *changed = ask(demo, "rest", held)
-    assert any(is_skip(value) for value in changed) and not all(is_skip(value) for value in changed)
-    assert ask(demo, "tick", seen, held) == [{"news": {}}, seen]
+    assert 0 < len(viewer.redraw()) < len(first)
+    assert viewer.poll() == {"news": {}}
 
 
 def test_a_lost_answer_is_sent_again(built):
-    demo, _ = built
-    feed, seen = ask(demo, "tick", None, None)
-    assert feed["stale"] and ask(demo, "tick", None, None)[0]["news"] == feed["news"]
-    assert ask(demo, "tick", seen[:-1], None)[0]["news"] == feed["news"]  # prints of another version of the page
+    viewer = ui_kit.Viewer(built[0])
+    before = dict(viewer.data)
+    feed = viewer.poll()
+    viewer.data = before | {viewer.poller.live_version: None}
+    assert feed["stale"] and viewer.poll()["news"] == feed["news"]
+    viewer.data[viewer.poller.live_version] = "of another version of the page"
+    assert viewer.poll()["news"] == feed["news"]
+
+
+def test_what_a_viewer_has_is_not_sent_again_though_the_server_forgot(built):
+    viewer = ui_kit.Viewer(built[0])
+    viewer.redraw(), viewer.poll()
+    viewer.poller._live_versions, viewer.poller._versions = polling.Versions(), polling.Versions()
+    assert viewer.poll() == {"news": {}} and viewer.redraw() == {}
+
+
+def test_few_versions_are_remembered(monkeypatch):
+    monkeypatch.setattr(polling, "REMEMBERED_VERSIONS", 2)
+    versions = polling.Versions()
+    first, second, third = (polling.Drawing({"a": 0, "b": k}, {"a": "same", "b": str(k)}) for k in range(3))
+    assert versions.news(first, "") == {"a": 0, "b": 0}
+    assert versions.news(second, first.version) == {"b": 1}
+    assert versions.news(third, second.version) == {"b": 2}
+    assert versions.news(second, first.version) == {"a": 0, "b": 1}
 
 
 def test_the_pace_follows_the_runs(built, runs_dir):
-    demo, studio = built
-    held, *_ = ask(demo, "rest", "")
+    demo, app = built
+    viewer = ui_kit.Viewer(demo)
+    viewer.redraw()
     at_work(make_run(runs_dir, steps=5))
-    studio.monitor.refresh()
-    assert ask(demo, "rest", held)[1].value == polling.TICK_SECONDS
+    app.monitor.refresh()
+    assert viewer.redraw()[viewer.poller.timer] == polling.TICK_SECONDS
 
 
 def test_viewers_share_what_is_drawn(built, monkeypatch):
-    demo, _ = built
-    asked = []
-    monkeypatch.setattr("ddpm_app.plots.training", lambda *given: asked.append(given) or {})
-    for prints in ("", "", "0"):
-        ask(demo, "tick", prints, prints)
-    assert len(asked) == 1
+    calls = []
+    monkeypatch.setattr("ddpm_app.plots.training", lambda *arguments: calls.append(arguments) or {})
+    for _ in range(3):
+        ui_kit.Viewer(built[0]).poll()
+    assert len(calls) == 1
 
 
 def test_a_tick_of_a_million_steps_is_small(built, runs_dir):
     """However long the run, however many runs there are."""
-    demo, studio = built
+    demo, app = built
     for k in range(24):
         make_run(runs_dir, f"butterflies-of-march-{k}", steps=2, previews=1)
     run = make_run(runs_dir, steps=3000, total=2_000_000)
@@ -88,21 +93,18 @@ def test_a_tick_of_a_million_steps_is_small(built, runs_dir):
     for k in range(200):
         (run.path / "samples" / f"step-{k * 5000:07}.png").write_bytes(b"")
     at_work(run, step=1_000_000)
-    studio.monitor.refresh()
-    tick, rest = (len(json.dumps(ask(demo, *asked), default=repr)) for asked in (("tick", "", ""), ("rest", "")))
-    assert 4_000 < tick < 8_000  # everything a tick can bring, in Python's wide spacing
-    assert tick + rest < 19_000  # a page that is opened
-    held = ask(demo, "rest", "")[0]
+    app.monitor.refresh()
+    viewer = ui_kit.Viewer(demo)
+    poll, redraw = size(viewer.poll()), size(viewer.redraw())
+    assert 4_000 < poll < 8_000  # everything a poll can bring, in Python's wide spacing
+    assert poll + redraw < 19_000  # a page that is opened
     run.update_status(state="paused")
-    studio.monitor.refresh()
-    tick, rest = (len(json.dumps(ask(demo, *asked), default=repr)) for asked in (("tick", "", held), ("rest", held)))
-    assert tick + rest < 15_000
+    app.monitor.refresh()
+    viewer.data[viewer.poller.live_version] = ""
+    assert size(viewer.poll()) + size(viewer.redraw()) < 15_000
 
 
 def test_no_heavy_library_is_imported_to_build_the_page():
-    import subprocess
-    import sys
-
     heavy = "torch", "torchvision", "diffusers", "datasets", "accelerate", "transformers"
     code = (
         f"import sys, ddpm_app.ui.page as p; p.build('runs-nowhere'); print([m for m in {heavy} if m in sys.modules])"
@@ -111,17 +113,23 @@ def test_no_heavy_library_is_imported_to_build_the_page():
     assert done.stdout.strip() == "[]"
 
 
-def test_after_a_start_the_next_tick_sends_everything(built, runs_dir, monkeypatch):
-    """Start shows Stop itself. Where the run has failed by the next tick, the buttons look as before Start."""
-    demo, studio = built
-    [start] = [fn for fn in demo.fns.values() if fn.fn is not None and fn.fn.__qualname__ == "wire.<locals>.start"]
-    seen = handler(demo, "tick").outputs[1]
+def test_after_a_start_the_next_poll_sends_everything(built, runs_dir, monkeypatch):
+    """Start shows Stop itself. Where the run has failed by the next poll, the buttons look as before Start."""
+    demo, app = built
     monkeypatch.setattr(
-        studio.jobs, "start", lambda config, owner: make_run(runs_dir, "gone", steps=0, previews=0, state="failed")
+        app.jobs, "start", lambda config, owner: make_run(runs_dir, "gone", steps=0, previews=0, state="failed")
     )
-    spare = [component.value if not component.stateful else "" for component in start.inputs]
-    shown = dict(zip(start.outputs, start.fn(*spare), strict=True))
-    names = {part.elem_id: part for part in start.outputs}
-    assert shown[names["feed"]]["news"]["can"] == "stop"
-    studio.monitor.refresh()
-    assert ask(demo, "tick", shown[seen], "")[0]["news"]["can"] == "resume start"
+    viewer = ui_kit.Viewer(demo)
+    viewer.poll()
+    answer = ui_kit.call(demo, "Header.start")
+    assert answer[viewer.poller.feed]["news"]["can"] == "stop"
+    viewer.data[viewer.poller.live_version] = answer[viewer.poller.live_version]
+    app.monitor.refresh()
+    assert viewer.poll()["news"]["can"] == "resume start"
+
+
+def test_a_part_may_answer_by_component_by_name_or_in_order():
+    part = polling.PolledPart(None, ["one", "two", "three"], [], live=True)
+    skip = polling.gr.skip()
+    assert polling.by_key(part, {"two": 2, "three": skip}) == polling.by_key(part, [skip, 2, skip]) == {"two": 2}
+    assert polling.by_key(part, skip) == {}

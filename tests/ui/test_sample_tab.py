@@ -1,39 +1,36 @@
+"""The Sample tab: what is drawn, what is seen for which model, sheets, films, and the code that draws the same."""
+
 import base64
+import dataclasses
 import io
+import pathlib
 import threading
 import types
 import zipfile
 
 import pytest
+from gradio.components import Component
 from kits import models as parts_kit
+from kits import page as ui_kit
 from kits.fabricated_runs import at_work, make_run, save_pipeline
 from PIL import Image, ImageChops
 
-from ddpm_app import drawing, film, images, presets, snippet
+from ddpm_app import drawing, film, presets, snippet
+from ddpm_app.access import AccessPolicy
 from ddpm_app.data.preprocess import to_images
+from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem
 from ddpm_app.images import captioned_grid, data_uri, rows_grid
-from ddpm_app.model import describe, loaded
+from ddpm_app.model import describe, loaded, locate
 from ddpm_app.model.describe import ModelInfo
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
+from ddpm_app.snippet import DrawSettings, diffusers_snippet
 from ddpm_app.ui.state import App
-from ddpm_app.ui.tabs import sample, sample_handlers
+from ddpm_app.ui.tabs import sample_handlers
+from ddpm_app.ui.tabs.sample import SampleTab, visible_settings
 
-SETTINGS = {
-    "source": "run:tiny",
-    "other": "",
-    "prompt": "",
-    "negative_prompt": "",
-    "labels": [],
-    "guidance_scale": 3.0,
-    "num_images": 2,
-    "sampler": "dpmpp_2m",
-    "num_inference_steps": 3,
-    "eta": 0.0,
-    "seed": 11,
-    "weights": "ema",
-}
+SETTINGS = DrawSettings(source="run:tiny", num_images=2, num_inference_steps=3, seed=11)
 COLOURS = tuple(sorted(parts_kit.COLOURS))
 KINDS = {
     "pixels": ModelInfo(),
@@ -74,28 +71,39 @@ def studio_with(trained):
     return make
 
 
-def outcomes(studio, cancels=None, locked=True, session="one", sheet="", **changes):
-    """What the draw handler yields, as dicts of what changed; files are read while they are there."""
-    request = types.SimpleNamespace(session_hash=session)
-    draw = sample_handlers.drawer(studio, {} if cancels is None else cancels, images)
-    for news in draw("", "en", locked, request, *(SETTINGS | changes).values()):
-        told = {
-            name: value
-            for name, value in zip(sample_handlers.OUTPUTS, news, strict=True)
-            if value != {"__type__": "update"}
-        }
+def open_tab(studio):
+    return ui_kit.draw(studio, SampleTab)
+
+
+def draw(tab, locked=True, session="one", sheet="", **changes):
+    """What the draw handler yields, as dicts by the components' names; files are read while they are there."""
+    names = {component: name for name, component in vars(tab).items() if isinstance(component, Component)}
+    values = dataclasses.asdict(SETTINGS) | changes
+    data = {getattr(tab, name): value for name, value in values.items()}
+    data |= {tab.page.visitor: "", tab.page.lang: "en", tab.locked: locked}
+    for updates in tab.handlers.draw(data, session, sheet):
+        outcome = {names[component]: update for component, update in updates.items()}
         for name in ("as_png", "as_zip"):
-            if "value" in told.get(name, ()):
-                with open(told[name]["value"], "rb") as file:
-                    told[name] = file.read()
-        yield told
+            if "value" in outcome.get(name, ()):
+                with open(outcome[name]["value"], "rb") as file:
+                    outcome[name] = file.read()
+        yield outcome
+
+
+def outcomes(studio, **options):
+    """As ``draw``, on a tab of its own."""
+    return draw(open_tab(studio), **options)
+
+
+def snippet_of(studio, **changes):
+    return diffusers_snippet(dataclasses.replace(SETTINGS, **changes), studio.models, studio.access)
 
 
 def test_drawing_ends_in_pictures_files_and_a_film(studio):
     from ddpm_app import sample as engine
 
-    told = list(outcomes(studio))
-    done = told[-1]
+    news = list(outcomes(studio))
+    done = news[-1]
     gallery = done["pictures"]["value"]
     assert [caption for _, caption in gallery] == ["seed 11", "seed 12"]
     request = engine.Request(num_images=2, num_inference_steps=3, seed=11)
@@ -106,10 +114,9 @@ def test_drawing_ends_in_pictures_files_and_a_film(studio):
     assert archive.namelist() == ["0000.png", "0001.png", "grid.png"]
     assert not ImageChops.difference(Image.open(archive.open("0001.png")), expected[1]).getbbox()
     assert Image.open(io.BytesIO(done["as_png"])).size == (34, 16)
-    assert [frame["caption"].split(" · ")[0] for frame in done["film"]["frames"]] == [
-        f"step {k} of 3" for k in (1, 2, 3)
-    ]
-    assert told[0]["cancel"]["visible"] and not told[-1]["cancel"]["visible"] and told[-1]["go"]["visible"]
+    captions = [frame["caption"].split(" · ")[0] for frame in done["film"]["frames"]]
+    assert captions == [f"step {k} of 3" for k in (1, 2, 3)]
+    assert news[0]["cancel"]["visible"] and not done["cancel"]["visible"] and done["draw"]["visible"]
 
 
 class Lock:
@@ -128,24 +135,19 @@ class Lock:
 
 
 def test_a_download_leaves_the_device_to_training(studio, monkeypatch):
-    from ddpm_app import sample as engine
-    from ddpm_app.model import locate
-
-    lock, asked = Lock(), []
-    monkeypatch.setattr(film.jobs, "DEVICE", lock)
-    monkeypatch.setattr(locate, "fetch", lambda place: asked.append((place, lock.held)) or studio.runs_dir)
-    monkeypatch.setattr(engine, "load", lambda place, *_: (place, lock.held))
-    monkeypatch.setattr(film, "_loaded", {})
+    lock, downloads = Lock(), []
+    monkeypatch.setattr(loaded, "DEVICE", lock)
+    monkeypatch.setattr(locate, "download", lambda place: downloads.append((place, lock.held)) or studio.runs_dir)
+    monkeypatch.setattr(loaded, "load_model", lambda place, *_: (place, lock.held))
+    monkeypatch.setattr(loaded, "_loaded", {})
     assert loaded.load("user/name", "ema") == (studio.runs_dir, True)
-    assert asked == [("user/name", False)]
+    assert downloads == [("user/name", False)]
 
 
 def test_a_visitor_gets_their_own_model_while_another_loads_one(studio, monkeypatch, tmp_path):
-    from ddpm_app import sample as engine
-
-    monkeypatch.setattr(film, "_loaded", {})
-    monkeypatch.setattr(film.jobs, "DEVICE", Lock(after=lambda: loaded.load(tmp_path, "ema")))
-    monkeypatch.setattr(engine, "load", lambda place, *_: model(place))
+    monkeypatch.setattr(loaded, "_loaded", {})
+    monkeypatch.setattr(loaded, "DEVICE", Lock(after=lambda: loaded.load(tmp_path, "ema")))
+    monkeypatch.setattr(loaded, "load_model", lambda place, *_: model(place))
     assert loaded.load(studio.runs_dir, "ema").place == studio.runs_dir
     assert loaded.load(studio.runs_dir, "ema").place == studio.runs_dir
 
@@ -157,15 +159,16 @@ def model(place, parameters=4):
 
 
 def test_the_last_models_are_kept_while_they_are_small_together(monkeypatch, tmp_path):
-    from ddpm_app import sample as engine
-
     loads = []
-    monkeypatch.setattr(film, "_loaded", {})
-    monkeypatch.setattr(film, "KEPT_MODELS", 2)
-    monkeypatch.setattr(film, "KEPT_BYTES", 100)
-    monkeypatch.setattr(
-        engine, "load", lambda place, *_: loads.append(place.name) or model(place, 20 if place.name == "large" else 4)
-    )
+
+    def load(place, *_):
+        loads.append(place.name)
+        return model(place, 20 if place.name == "large" else 4)
+
+    monkeypatch.setattr(loaded, "_loaded", {})
+    monkeypatch.setattr(loaded, "KEPT_MODELS", 2)
+    monkeypatch.setattr(loaded, "KEPT_BYTES", 100)
+    monkeypatch.setattr(loaded, "load_model", load)
     for name in ("a", "b", "a", "c", "b", "a", "large", "large", "c"):
         (tmp_path / name).mkdir(exist_ok=True)
         loaded.load(tmp_path / name, "ema")
@@ -179,25 +182,21 @@ def test_the_seed_is_random_unless_locked_and_shown(studio):
 
 
 def test_cancel_ends_between_two_steps(studio):
-    cancels = {}
-    told = []
-    for news in outcomes(studio, cancels, num_inference_steps=50):
-        told.append(news)
-        if "step 1 of" in news.get("status", ""):
-            sample_handlers.canceller(cancels)(types.SimpleNamespace(session_hash="another"))
-            sample_handlers.canceller(cancels)(types.SimpleNamespace(session_hash="one"))
-    assert "Cancelled" in told[-1]["status"]
-    assert told[-1]["go"]["visible"] and not cancels
-    assert not any("value" in news.get("pictures", ()) for news in told)
+    tab, news = open_tab(studio), []
+    for outcome in draw(tab, num_inference_steps=50):
+        news.append(outcome)
+        if "step 1 of" in outcome.get("status", ""):
+            tab.handlers.cancel(types.SimpleNamespace(session_hash="another"))
+            tab.handlers.cancel(types.SimpleNamespace(session_hash="one"))
+    assert "Cancelled" in news[-1]["status"]
+    assert news[-1]["draw"]["visible"] and not tab.handlers.cancels
+    assert not any("value" in outcome.get("pictures", ()) for outcome in news)
 
 
 def test_a_visitor_who_leaves_frees_the_device(studio):
-    from ddpm_app.device_lock import DEVICE
-
-    cancels = {}
-    left = outcomes(studio, cancels, num_inference_steps=50)
-    for news in left:
-        if "step 1 of" in news.get("status", ""):
+    left = outcomes(studio, num_inference_steps=50)
+    for outcome in left:
+        if "step 1 of" in outcome.get("status", ""):
             break
     left.close()
     assert not DEVICE._queue
@@ -218,9 +217,9 @@ def test_a_visitor_who_leaves_frees_the_device(studio):
     ],
 )
 def test_what_cannot_be_drawn_is_said(studio, changes, words):
-    told = list(outcomes(studio, **changes))
-    assert words in told[-1]["status"] and 'role="alert"' in told[-1]["status"]
-    assert told[-1]["go"]["visible"]
+    *_, last = outcomes(studio, **changes)
+    assert words in last["status"] and 'role="alert"' in last["status"]
+    assert last["draw"]["visible"]
 
 
 def test_in_public_there_is_no_other_source_and_a_cap(runs_dir):
@@ -251,37 +250,32 @@ def drawn_by(code, tmp_path, monkeypatch):
 @every_kind
 def test_the_shown_lines_draw_the_same_pictures(studio_with, kind, sampler, tmp_path, monkeypatch):
     studio = studio_with(kind)
-    wanted = {"labels": [2, 0], "prompt": "red bug\nblue", "negative_prompt": "green", "num_images": 3}
-    asked = SETTINGS | wanted | {"source": source_of(kind), "sampler": sampler}
-    theirs = drawn_by(snippet.diffusers_snippet(studio, asked), tmp_path, monkeypatch)
-    ours = [image for image, _ in list(outcomes(studio, **asked))[-1]["pictures"]["value"]]
+    changes = {"source": source_of(kind), "sampler": sampler, "labels": (2, 0), "num_images": 3}
+    changes |= {"prompt": "red bug\nblue", "negative_prompt": "green"}
+    theirs = drawn_by(snippet_of(studio, **changes), tmp_path, monkeypatch)
+    ours = [image for image, _ in list(outcomes(studio, **changes))[-1]["pictures"]["value"]]
     assert len(theirs) == 3
-    if sampler == "ddpm" and (
-        KINDS[kind].own or kind == "latents"
-    ):  # these pipelines add noise of their own on the way
-        return  # the solver's 3 + 1 intervals divide the 1,000 timesteps: so there is nothing to round
-    for one, other in zip(theirs, ours, strict=True):
-        assert (
-            max(high for _, high in ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()) <= 1
-        )
+    if sampler == "ddpm" and (KINDS[kind].own or kind == "latents"):
+        return  # these pipelines add noise of their own on the way
+    # the solver's 3 + 1 intervals divide the 1,000 timesteps: so there is nothing to round
+    for a, b in zip(theirs, ours, strict=True):
+        assert max(high for _, high in ImageChops.difference(a.convert("RGB"), b.convert("RGB")).getextrema()) <= 1
 
 
 def test_the_shown_lines_name_the_folder_of_a_typed_run(studio_with, tmp_path, monkeypatch):
     studio = studio_with("labels")
-    code = snippet.diffusers_snippet(studio, SETTINGS | {"source": "other", "other": "labels", "num_images": 1})
+    code = snippet_of(studio, source="other", other="labels", num_images=1)
     assert len(drawn_by(code, tmp_path, monkeypatch)) == 1
-    public = snippet.diffusers_snippet(App(studio.runs_dir, True), SETTINGS | {"source": "other", "other": "labels"})
+    public = snippet_of(App(studio.runs_dir, True), source="other", other="labels")
     assert str(studio.runs_dir) not in public
 
 
 @pytest.mark.parametrize(("count", "labels"), [(2, [1]), (5, [0, 2]), (1, []), (7, [])])
 def test_the_shown_lines_take_labels_in_turn(studio_with, count, labels):
-    code = snippet.diffusers_snippet(
-        studio_with("labels"), SETTINGS | {"source": "run:labels", "labels": labels, "num_images": count}
-    )
-    wanted = eval(code.partition("labels=")[2].partition(", guidance")[0])
+    code = snippet_of(studio_with("labels"), source="run:labels", labels=tuple(labels), num_images=count)
+    in_turn = eval(code.partition("labels=")[2].partition(", guidance")[0])
     names = [COLOURS[k] for k in labels] or COLOURS
-    assert wanted == [names[k % len(names)] for k in range(count)]
+    assert in_turn == [names[k % len(names)] for k in range(count)]
 
 
 @pytest.mark.parametrize("text", ['a "blue" one', "it's", "both ' and \"", "back\\slash", "plain"])
@@ -290,20 +284,24 @@ def test_any_text_is_quoted_as_python_reads_it(text):
 
 
 def test_lines_for_nothing_chosen_name_a_placeholder(studio):
-    assert 'DDPMPipeline.from_pretrained("user/name")' in snippet.diffusers_snippet(
-        studio, SETTINGS | {"source": None, "other": None}
-    )
+    assert 'DDPMPipeline.from_pretrained("user/name")' in snippet_of(studio, source=None)
+
+
+def test_emptied_fields_count_as_nothing(studio):
+    tab = open_tab(studio)
+    settings = tab.settings(dict.fromkeys(tab.setting_components()))
+    assert (settings.other, settings.prompt, settings.labels, settings.num_images) == ("", "", (), 0)
 
 
 def test_a_running_run_is_asked_to_save_first(tmp_path, monkeypatch):
     run = make_run(tmp_path, "busy", steps=5, preset="quick-check", previews=0)
     at_work(run)
 
-    asked, wish = threading.Event(), Run.wish
-    monkeypatch.setattr(Run, "wish", lambda self, *counted: (wish(self, *counted), asked.set()))
+    requested, request = threading.Event(), Run.request
+    monkeypatch.setattr(Run, "request", lambda self, *counted: (request(self, *counted), requested.set()))
 
     def train():
-        assert asked.wait(30) and run.requests["save"]
+        assert requested.wait(30) and run.requests["save"]
         save_pipeline(run, 5)
 
     thread = threading.Thread(target=train)
@@ -414,7 +412,7 @@ def test_an_autoencoder_draws_nothing_and_is_not_offered(studio_with):
 
 
 @pytest.mark.parametrize(
-    ("kind", "seen"),
+    ("kind", "visible"),
     [
         (ModelInfo(), set()),
         (ModelInfo("labels", ("a", "b")), {"labels", "guidance_scale", "by_labels", "by_scales"}),
@@ -422,14 +420,25 @@ def test_an_autoencoder_draws_nothing_and_is_not_offered(studio_with):
         (describe.UNKNOWN, {"prompt", "negative_prompt", "guidance_scale", "by_prompts", "by_scales"}),
     ],
 )
-def test_only_what_matters_is_seen(kind, seen):
-    assert {name for name, visible in sample.shown_for(kind).items() if visible} == seen
-    updates = dict(zip(sample.ASKING, sample.fitted(kind, [1, 7]), strict=True))
-    assert {name for name, update in updates.items() if update["visible"]} == seen
-    assert (
-        updates["labels"]["value"] == ([1] if kind.labels else [])
-        and [k for _, k in updates["labels"]["choices"]] == [0, 1][: len(kind.labels)]
-    )
+def test_only_what_matters_is_seen(studio, kind, visible):
+    assert {name for name, is_visible in visible_settings(kind).items() if is_visible} == visible
+    tab = open_tab(studio)
+    updates = tab.condition_updates(kind, [1, 7])
+    components = [getattr(tab, name, None) or tab.sheets[name.removeprefix("by_")] for name in visible]
+    assert {component for component, update in updates.items() if update["visible"]} == set(components)
+    labels = updates[tab.labels]
+    assert labels["value"] == ([1] if kind.labels else [])
+    assert [k for _, k in labels["choices"]] == [0, 1][: len(kind.labels)]
+
+
+def test_the_source_follows_the_run_on_show_until_another_is_chosen(studio):
+    tab = open_tab(studio)
+    run = {"name": "tiny", "saved": True, "config": {}}
+    first = tab.source.value
+    updates = tab.follow(run, "en", first, first)
+    assert (updates[tab.source]["value"], updates[tab.followed]) == ("run:tiny", "run:tiny")
+    updates = tab.follow(run, "en", first, "run:tiny")
+    assert "value" not in updates[tab.source] and tab.followed not in updates
 
 
 # ---- sheets ----------------------------------------------------------------------------------------------------------
@@ -444,8 +453,7 @@ def test_only_what_matters_is_seen(kind, seen):
     ],
 )
 def test_a_sheet_has_a_row_for_each(studio_with, kind, sheet, rows):
-    told = list(outcomes(studio_with(kind), sheet=sheet, source=f"run:{kind}", prompt="red bug\nblue bug"))
-    done = told[-1]
+    *_, done = outcomes(studio_with(kind), sheet=sheet, source=f"run:{kind}", prompt="red bug\nblue bug")
     assert f"{4 * rows} pictures" in done["status"] and "visible" not in done.get("pictures", ())
     archive = zipfile.ZipFile(io.BytesIO(done["as_zip"]))
     assert len(archive.namelist()) == 4 * rows + 1
@@ -475,30 +483,30 @@ def test_rows_share_their_noise_and_differ_in_one_thing(studio_with):
 
 
 @pytest.mark.parametrize(
-    ("sheet", "changes", "said"),
+    ("sheet", "changes", "words"),
     [
         ("prompts", {"prompt": " \n"}, "one text per line"),
         ("prompts", {"prompt": "x" * 9000}, "too long"),
         ("prompts", {"prompt": "\n".join(map(str, range(1025)))}, "at most 1024"),
     ],
 )
-def test_a_sheet_that_cannot_be_drawn_is_said(studio_with, sheet, changes, said):
-    assert said in list(outcomes(studio_with("words"), sheet=sheet, source="run:words", **changes))[-1]["status"]
+def test_a_sheet_that_cannot_be_drawn_is_said(studio_with, sheet, changes, words):
+    assert words in list(outcomes(studio_with("words"), sheet=sheet, source="run:words", **changes))[-1]["status"]
 
 
 def test_in_public_a_sheet_holds_as_many_pictures_as_one_may_draw():
-    asked = SETTINGS | {"prompt": "a\nb"}
-    for names, rows, columns in ((3, 3, 4), (16, 16, 1), (20, 20, 1)):
-        found = sample_handlers.rows_of(
-            asked, "labels", ModelInfo("labels", tuple(map(str, range(names)))), "en", most=16
-        )
-        assert (len(found), found[0][1]["num_images"]) == (rows, columns)
-    public = types.SimpleNamespace(public=True)
-    sample_handlers._check(
-        public, sample_handlers.rows_of(asked, "labels", ModelInfo("labels", tuple("abcdefghijklmnop")), "en", most=16)
-    )
+    public = AccessPolicy(pathlib.Path("runs"), public=True)
+
+    def label_rows(count):
+        labels = ModelInfo("labels", tuple(map(str, range(count))))
+        return sample_handlers.sheet_rows(SETTINGS, "labels", labels, "en", most=16)
+
+    for names, columns in ((3, 4), (16, 1), (20, 1)):
+        rows = label_rows(names)
+        assert (len(rows), rows[0][1].num_images) == (names, columns)
+    sample_handlers.check_rows(label_rows(16), public)
     with pytest.raises(Problem, match="public_cap"):
-        sample_handlers._check(public, found)
+        sample_handlers.check_rows(label_rows(20), public)
 
 
 def test_a_label_that_the_model_has_not_is_said(studio_with):
@@ -506,10 +514,11 @@ def test_a_label_that_the_model_has_not_is_said(studio_with):
 
 
 def test_words_that_are_not_read_are_named(studio_with):
-    told = list(outcomes(studio_with("words"), source="run:words", prompt="red bug\nblue bug with spots", num_images=2))
-    assert "reads 12 tokens" in told[-1]["status"] and "spots" in told[-1]["status"]
-    told = list(outcomes(studio_with("words"), source="run:words", prompt="red bug\nblue bug with spots", num_images=1))
-    assert "reads 12" not in told[-1]["status"]
+    changes = {"source": "run:words", "prompt": "red bug\nblue bug with spots"}
+    *_, done = outcomes(studio_with("words"), num_images=2, **changes)
+    assert "reads 12 tokens" in done["status"] and "spots" in done["status"]
+    *_, done = outcomes(studio_with("words"), num_images=1, **changes)
+    assert "reads 12" not in done["status"]
 
 
 def test_a_film_of_latents_shows_them_raw_and_decoded(studio_with):
@@ -531,10 +540,10 @@ def test_a_film_of_latents_shows_them_raw_and_decoded(studio_with):
 
 
 def test_pictures_under_way_are_decoded(studio_with, monkeypatch):
-    monkeypatch.setattr(film, "SHOW_SECONDS", 0.0)
-    monkeypatch.setattr(film, "LIVE_SHARE", 1e9)
-    told = list(outcomes(studio_with("latents"), source="run:latents", num_images=2))
-    under_way = [news["status"] for news in told if "<img" in news.get("status", "")]
+    monkeypatch.setattr(drawing, "SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(drawing, "LIVE_SHARE", 1e9)
+    news = list(outcomes(studio_with("latents"), source="run:latents", num_images=2))
+    under_way = [outcome["status"] for outcome in news if "<img" in outcome.get("status", "")]
     assert len(under_way) == 3 and size_of(under_way[-1].partition('src="')[2].partition('"')[0]) == (18, 8)
 
 

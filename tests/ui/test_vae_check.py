@@ -7,11 +7,13 @@ import pytest
 from kits import models as parts_kit
 from kits import page as ui_kit
 
-from ddpm_app.config import BUILT_IN, FIELDS
+from ddpm_app.config import BUILT_IN
 from ddpm_app.errors import Problem
+from ddpm_app.model import locate
 from ddpm_app.ui.state import App
 from ddpm_app.ui.tabs import vae_check
-from ddpm_app.ui.tabs.config_form import to_form_value
+from ddpm_app.ui.tabs.config import ConfigTab
+from ddpm_app.ui.tabs.vae_check import VaeCheck
 
 
 @pytest.fixture
@@ -23,34 +25,36 @@ def studio(runs_dir):
 
 
 def answer(studio, config):
-    *_, last = vae_check.looked(studio, config, "en")
+    *_, last = ui_kit.draw(studio, VaeCheck).compare(config, "en")
     return last
 
 
-def decibels(told):
-    return [float(number) for number in re.findall(r"<b>(-?[\d.]+) dB</b>", told)]
+def decibels(html):
+    return [float(number) for number in re.findall(r"<b>(-?[\d.]+) dB</b>", html)]
 
 
 def test_pictures_reconstructions_and_errors_are_shown(studio, tiny_of, no_rehearsal):
     from ddpm_app.data.image_dataset import load
-    from ddpm_app.model import pipeline
-    from ddpm_app.model import reconstruction as measured
+    from ddpm_app.model import pipeline, reconstruction
 
     config = tiny_of("latents")
-    told = answer(studio, config)
-    assert told.count("<img") == 2 * vae_check.SHOWN and "note bad" in told and "autoencoder-128" in told
+    html = answer(studio, config)
+    assert html.count("<img") == 2 * vae_check.MAX_PICTURES and "note bad" in html and "autoencoder-128" in html
     codec = pipeline.load_vae(config.vae)
     specimens = load(dataclasses.replace(config, dataset_name=BUILT_IN, label_column=None, validation_share=0.05))
-    wanted = [measured.dataset_psnr(codec, load(config)), measured.dataset_psnr(codec, specimens, held_out=True)]
-    assert decibels(told) == pytest.approx(wanted, abs=0.051)
+    expected = [
+        reconstruction.dataset_psnr(codec, load(config)),
+        reconstruction.dataset_psnr(codec, specimens, held_out=True),
+    ]
+    assert decibels(html) == pytest.approx(expected, abs=0.051)
 
 
 def test_it_fits_above_the_limit(studio, tiny_of, no_rehearsal, monkeypatch):
-    from ddpm_app.model import reconstruction as measured
+    from ddpm_app.model import reconstruction
 
-    monkeypatch.setattr(measured, "UNFIT_PSNR", 0.0)
-    told = answer(studio, tiny_of("latents"))
-    assert "note good" in told and "It fits" in told
+    monkeypatch.setattr(reconstruction, "UNFIT_PSNR", 0.0)
+    html = answer(studio, tiny_of("latents"))
+    assert "note good" in html and "It fits" in html
 
 
 def test_a_model_to_go_on_from_brings_its_autoencoder(studio, tiny_of, no_rehearsal):
@@ -72,24 +76,20 @@ def test_what_stands_in_the_way_is_said(studio, tiny_of, no_rehearsal, changes, 
 
 
 def test_an_upload_is_looked_at_in_public_by_its_name(runs_dir, tiny, drawn, no_rehearsal, monkeypatch, tmp_path):
-    demo, studio = ui_kit.build(runs_dir, public=True)
-    studio.warm.set()
-    folder = studio.access.uploads_folder("me") / "upload-1"
+    app = App(runs_dir, public=True)
+    app.warm.set()
+    tab = ui_kit.draw(app, ConfigTab)
+    page, check = tab.page, tab.vae_check
+    page.form, check.page = tab.form, page
+    folder = app.access.uploads_folder("me") / "upload-1"
     folder.parent.mkdir(parents=True)
     folder.symlink_to(drawn)
     parts_kit.vae().save_pretrained(tmp_path / "shipped" / "small-vae")
-    for place in ("ddpm_app.ui.guard.SHIPPED", "ddpm_app.model.places.SHIPPED"):
-        monkeypatch.setattr(place, tmp_path / "shipped")
-    [look] = [
-        fn
-        for fn in demo.fns.values()
-        if getattr(fn.fn, "__module__", "") == vae_check.__name__ and fn.fn.__name__ == "look"
-    ]
-    names = [component.elem_id.removeprefix("field-") for component in look.inputs[2:]]
+    monkeypatch.setattr(locate, "SHIPPED", tmp_path / "shipped")
 
-    def click(visitor, **typed):
-        config = tiny(dataset_name="upload-1", vae="small-vae", **typed)
-        *_, last = look.fn(visitor, "en", *(to_form_value(FIELDS[name], getattr(config, name)) for name in names))
+    def click(visitor, **changes):
+        config = tiny(dataset_name="upload-1", vae="small-vae", **changes)
+        *_, last = check.check(tab.form.updates(config) | {page.visitor: visitor, page.lang: "en"})
         return last
 
     assert "studio of your own" in click("me") and "your own upload" in click("you")

@@ -2,172 +2,154 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
-from ddpm_app import i18n, plots
+import torch
+from torch import Tensor
+
+from ddpm_app import diffusion, i18n, plots, sample
+from ddpm_app.data.preprocess import to_images
 from ddpm_app.errors import Problem
 from ddpm_app.learn import panels
 from ddpm_app.learn.context import LearnContext
-from ddpm_app.learn.station import Panel, Slider, Station, StationRequest
+from ddpm_app.learn.panels import Panel, PictureRow, PicturesPanel
+from ddpm_app.learn.probes import ema as probe
+from ddpm_app.learn.probes import samplers
+from ddpm_app.learn.station import StationRequest
+from ddpm_app.model.pipeline import Model
+from ddpm_app.train.objective import Batch
 
-TRIED, PER_STEP = 6, 2
+TRAINING_STEPS, PER_STEP = 6, 2
 """Steps that a copy of a model without raw weights goes on for, and pictures of each."""
-FIRST = 8
+FIRST_STEPS = 8
 """Sampling steps of the picture shown meanwhile."""
 STEPS = 1000
 """Steps of the window's drawing for a model whose run is not known."""
 POINTS = 120
 """Points of a curve."""
 
+Pair = tuple[Model, Model]
+"""A model with averaged and with raw weights."""
 
-def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | None]:
+
+def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel] | None]:
     """The window at once; then, step by step, both weights' pictures. Of a model that brings no raw weights a copy goes on training first."""
-    window = _window(bench, asked)
-    if bench.run is not None:
-        try:
-            ema, raw = bench.model, _once(asked, "raw", bench.raw)
-        except Problem as problem:
-            yield [
-                panels.note(asked.say("no_average"))
-                if not bench.config.use_ema
-                else panels.note(i18n.problem_text(problem, asked.lang), "warn"),
-                *window,
-            ]
+    window, notes = _window(context, request), []
+    if context.run is not None:
+        if reason := _lacks_raw(context, request):
+            yield [reason, *window]
             return
-        told = []
+        models: Pair = context.model, request.memory["raw"]
     else:
-        told = [panels.note(asked.say("tried", steps=TRIED)) | {"name": "tried"}]
-        if "tried" not in asked.memory:
-            yield from _try(bench, asked, [*told, *window])
-        ema, raw = asked.memory["tried"]
+        notes = [panels.note(request.say("tried", steps=TRAINING_STEPS), name="tried")]
+        if "trained" not in request.memory:
+            yield from _train(context, request, [*notes, *window])
+        models = request.memory["trained"]
     step = 0
-    for both in _walk(bench, asked, ema, raw):
-        if both is None:
+    for guesses in _walk(context, request, models):
+        if guesses is None:
             yield None
             continue
         step += 1
-        flow = panels.flow(
-            [(asked.say("average"), both[0], "prediction"), (asked.say("raw"), both[1], "prediction")], asked.lang
-        )
-        yield [*_pair(bench, asked, both, step, (ema, raw)), *told, *window, flow]
+        labels = request.say("average"), request.say("raw")
+        flow = [(label, x0, "prediction") for label, x0 in zip(labels, guesses, strict=True)]
+        pair = _pair(context, request, guesses, step, models)
+        yield [*pair, *notes, *window, panels.flow(flow, request.lang)]
 
 
-def _once(asked: StationRequest, name: str, make: Any) -> Any:
-    """What is made once while a viewer stays."""
-    if name not in asked.memory:
-        asked.memory[name] = make()
-    return asked.memory[name]
+def _lacks_raw(context: LearnContext, request: StationRequest) -> Panel | None:
+    """Why there are no raw weights beside the average; None where ``memory["raw"]`` has them."""
+    try:
+        if "raw" not in request.memory:
+            request.memory["raw"] = context.raw_model()
+    except Problem as problem:
+        if not context.config.use_ema:
+            return panels.note(request.say("no_average"))
+        return panels.note(i18n.problem_text(problem, request.lang), "warn")
+    return None
 
 
-def _try(bench: LearnContext, asked: StationRequest, below: list[Panel]) -> Iterator[list[Panel] | None]:
-    """Train a copy for TRIED steps; meanwhile the picture that the model itself draws."""
-    from ddpm_app import sample
-    from ddpm_app.learn.probes import ema, samplers
-
-    frames = sample.denoise(
-        samplers.network(bench.model, bench.condition()),
-        bench.noise(asked.seed),
-        sample.make_sampler("dpmpp_2m", bench.model.scheduler),
-        FIRST,
-    )
-    for frame in frames:
+def _train(context: LearnContext, request: StationRequest, below: list[Panel]) -> Iterator[list[Panel] | None]:
+    """Train a copy for TRAINING_STEPS; meanwhile the picture that the model itself draws."""
+    model = context.model
+    network = samplers.network(model, context.condition())
+    sampler = sample.make_sampler("dpmpp_2m", model.scheduler)
+    for frame in sample.denoise(network, context.noise(request.seed), sampler, FIRST_STEPS):
         x = frame.x
         yield None
-    drawn = panels.image(bench.model.codec.decode(x)[0], asked.say("as_it_is"), colour="prediction")
-    yield [panels.pictures("before", [panels.row("", [drawn])], size="large"), *below]
-    turns = ema.go_on(bench.config, bench.model.unet, bench.abar.float(), _batches(bench))
-    for both in turns:
-        if both:
-            asked.memory["tried"] = tuple(dataclasses.replace(bench.model, unet=unet) for unet in both)
+    picture = panels.picture(model.codec.decode(x)[0], request.say("as_it_is"), "prediction")
+    yield [PicturesPanel("before", [PictureRow("", [picture])], size="large"), *below]
+    for unets in probe.go_on(context.config, model.unet, context.alphas_cumprod.float(), _batches(context)):
+        if unets:
+            request.memory["trained"] = tuple(dataclasses.replace(model, unet=unet) for unet in unets)
         else:
             yield None
 
 
-def _batches(bench: LearnContext) -> Iterator[Any]:
-    """Training pictures, timesteps and noise of TRIED steps."""
-    import torch
-
-    from ddpm_app import diffusion
-    from ddpm_app.learn.probes.step import Batch
-
-    known, draw = bench.pictures.train, diffusion.generator(bench.config.seed, "ema")
-    for _ in range(TRIED):
-        chosen = known[torch.randint(len(known), (PER_STEP,), generator=draw).numpy()]
-        x0 = bench.clean(chosen)
-        timesteps = torch.randint(bench.timesteps, (PER_STEP,), generator=draw).to(bench.device)
-        yield Batch(x0, torch.randn(x0.shape, generator=draw).to(bench.device), timesteps, bench.conditions(chosen))
+def _batches(context: LearnContext) -> Iterator[Batch]:
+    """Training pictures, timesteps and noise of TRAINING_STEPS steps."""
+    train, generator = context.pictures.train, diffusion.generator(context.config.seed, "ema")
+    for _ in range(TRAINING_STEPS):
+        indices = train[torch.randint(len(train), (PER_STEP,), generator=generator).numpy()]
+        x0 = context.clean(indices)
+        timesteps = torch.randint(context.timesteps, (PER_STEP,), generator=generator).to(context.device)
+        noise = torch.randn(x0.shape, generator=generator).to(context.device)
+        yield Batch(x0, noise, timesteps, context.conditions(indices))
 
 
-def _walk(bench: LearnContext, asked: StationRequest, average: Any, raw: Any) -> Iterator[tuple[Any, Any] | None]:
+def _walk(context: LearnContext, request: StationRequest, models: Pair) -> Iterator[tuple[Tensor, Tensor] | None]:
     """The guesses of x0 of both models, [1, c, h, w], after each step, and None between the two; the last are the pictures."""
-    from ddpm_app import sample
-    from ddpm_app.learn.probes import samplers
-
-    condition, noise, steps = bench.condition(), bench.noise(asked.seed), _steps(bench, asked)
-    both = [
+    condition, noise, steps = context.condition(), context.noise(request.seed), _steps(context, request)
+    average, raw = (
         sample.denoise(
             samplers.network(model, condition), noise, sample.make_sampler("dpmpp_2m", model.scheduler), steps
         )
-        for model in (average, raw)
-    ]
+        for model in models
+    )
     for _ in range(steps):
-        guess = next(both[0]).x0
+        guess = next(average).x0
         yield None
-        yield guess, next(both[1]).x0
+        yield guess, next(raw).x0
 
 
-def _steps(bench: LearnContext, asked: StationRequest) -> int:
-    return min(asked["steps"], bench.timesteps)
+def _steps(context: LearnContext, request: StationRequest) -> int:
+    return min(request["steps"], context.timesteps)
 
 
 def _pair(
-    bench: LearnContext, asked: StationRequest, both: tuple[Any, Any], step: int, models: tuple[Any, Any]
+    context: LearnContext, request: StationRequest, guesses: tuple[Tensor, Tensor], step: int, models: Pair
 ) -> list[Panel]:
-    from ddpm_app.data.preprocess import to_images
-    from ddpm_app.learn.probes.ema import difference
-
-    pictures = [to_images(bench.model.codec.decode(x))[0] for x in both]
-    share = _once(asked, "apart", lambda: difference(*(model.unet for model in models)))
-    told = asked.say("step", step=step, total=_steps(bench, asked))
-    apart = asked.say("apart", share=f"{100 * share:.2g}")
+    average, raw = (to_images(context.model.codec.decode(x0))[0] for x0 in guesses)
+    if "difference" not in request.memory:
+        request.memory["difference"] = probe.difference(*(model.unet for model in models))
+    caption = request.say("step", step=step, total=_steps(context, request))
+    labelled = (request.say("average"), average), (request.say("raw"), raw)
     return [
-        panels.slider("pair", (asked.say("average"), pictures[0]), (asked.say("raw"), pictures[1]), told, asked.lang),
-        panels.note(apart),
+        panels.comparison("pair", *labelled, caption, request.lang),
+        panels.note(request.say("apart", share=f"{100 * request.memory['difference']:.2g}")),
     ]
 
 
-def _window(bench: LearnContext, asked: StationRequest) -> list[Panel]:
+def _window(context: LearnContext, request: StationRequest) -> list[Panel]:
     """What each past step counts in the average: for the window chosen, and for that of the model's own settings."""
-    from ddpm_app.learn.probes import ema
-
-    steps = (bench.run.status.get("step") if bench.run else 0) or STEPS
+    steps = (context.run.status.get("step") if context.run else 0) or STEPS
     at = sorted({round(1 + k * (steps - 1) / (POINTS - 1)) for k in range(POINTS)})
 
-    def line(key: str, colour: str, window: float, style: str) -> dict[str, Any]:
-        weights = ema.weights(window, steps)
-        told = asked.say(key, window=f"{window:g}")
-        return plots.line(told, colour, (at, [float(f"{100 * float(weights[k - 1]):.4g}") for k in at]), style)
+    def line(key: str, colour: str, window: float, style: str) -> plots.Line:
+        weights = probe.weights(window, steps)
+        percentages = [float(f"{100 * float(weights[k - 1]):.4g}") for k in at]
+        return plots.line(request.say(key, window=f"{window:g}"), colour, (at, percentages), style)
 
-    own, window = bench.config.ema_window, asked["window"]
+    own, window = context.config.ema_window, request["window"]
     lines = [line("line_chosen", "prediction", window, "line")]
-    if bench.config.use_ema and own != window:
+    if context.config.use_ema and own != window:
         lines.append(line("line_own", "data", own, "dashed"))
-    weights = ema.weights(window, steps)
-    share, last, count = 100 * ema.half(window), 100 * float(weights[-1]), float(1 / weights.square().sum())
-    told = asked.say("window_told", share=f"{share:.2g}", count=f"{count:,.0f}", steps=f"{steps:,}", last=f"{last:.2g}")
-    chart = plots.chart("window", asked.say("chart"), asked.say("axis"), lines, x_max=steps, wide=True)
-    return [panels.charts("window", [chart], asked.lang), panels.note(told) | {"name": "window_told"}]
-
-
-STATION = Station(
-    "ema",
-    show,
-    controls=(Slider("window", 0.01, 1.0, 0.01, 0.1), Slider("steps", 2, 20, 1, 8)),
-    maths=(
-        r"\bar\theta_n=d_n\,\bar\theta_{n-1}+(1-d_n)\,\theta_n,\quad d_n=1-\frac{1}{1+w\,(n-1)}",
-        r"\bar\theta_n=\sum_{k=1}^{n}c_k\,\theta_k,\quad c_k=(1-d_k)\prod_{j=k+1}^{n}d_j\;\propto\;k^{1/w-1}",
-    ),
-    code=("ddpm_app.model.ema:make_ema", "ddpm_app.learn.probes.ema:weights"),
-    uses=("asked", "seed"),
-    whole=True,
-)
+    weights = probe.weights(window, steps)
+    sentence = request.say(
+        "window_told",
+        share=f"{100 * probe.half(window):.2g}",
+        count=f"{float(1 / weights.square().sum()):,.0f}",
+        steps=f"{steps:,}",
+        last=f"{100 * float(weights[-1]):.2g}",
+    )
+    chart = plots.chart("window", request.say("chart"), request.say("axis"), lines, x_max=steps, wide=True)
+    return [panels.charts("window", [chart], request.lang), panels.note(sentence, name="window_told")]

@@ -1,15 +1,21 @@
 """Station 9, train(), eval(), no_grad and requires_grad: what each of them changes, measured on copies."""
 
-import html
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
+import torch
+from markupsafe import Markup
+from torch import Tensor
+
+from ddpm_app import diffusion
 from ddpm_app.i18n import format_bytes
 from ddpm_app.learn import panels
 from ddpm_app.learn.context import LearnContext
-from ddpm_app.learn.station import Choice, Panel, Slider, Station, StationRequest
+from ddpm_app.learn.panels import Cell, MarkupPanel, Panel, PictureRow, PicturesPanel, TablePanel
+from ddpm_app.learn.probes import train_eval
+from ddpm_app.learn.station import StationRequest
+from ddpm_app.train.objective import Batch
 
-SECTIONS = ("up", "mid", "down", "ends", "attention", "all")
 WAYS = {
     "train": (True, True, True),
     "eval": (False, True, True),
@@ -22,148 +28,124 @@ SIDE = 64
 BYTES = 12
 """Of each parameter: the copy that runs in each mode, and the copy whose gradients are counted, with them."""
 
+Gradients = dict[str, tuple[int, float | None]]
+"""By section: parameters that require a gradient, and the length of the section's gradient, None where it got none."""
+Costs = dict[str, tuple[int, float, float | None]]
+"""By way: bytes of activations, seconds of the forward and of the backward pass."""
 
-def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | None]:
+
+def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel] | None]:
     """The same x_t twice in each mode; who gets a gradient; what it costs."""
-    import torch
-
-    from ddpm_app import diffusion
-    from ddpm_app.learn.probes import train_eval
-    from ddpm_app.train.objective import Batch
-
-    if instead := panels.too_large(bench, asked.lang, BYTES):
-        yield instead
+    if warning := panels.size_warning(context, request.lang, BYTES):
+        yield warning
         return
-    x_t = diffusion.add_noise(bench.x0, bench.noise(asked.seed), bench.abar[asked.t : asked.t + 1].float())
-    given = train_eval.PassInput(x_t, asked.t, bench.condition())
-    network = train_eval.copied(bench.model.unet, asked["dropout"])
+    condition, noise, alpha_bar = context.condition(), context.noise(request.seed), context.alpha_bar(request.t)
+    x_t = diffusion.add_noise(context.x0, noise, alpha_bar)
+    inputs = train_eval.PassInput(x_t, request.t, condition)
+    network = train_eval.copied(context.model.unet, request["dropout"])
     outputs, guesses = [], []
     for training in (False, True):
         for turn in range(2):
-            outputs.append(train_eval.output(network, given, training, asked.seed, turn))
+            outputs.append(train_eval.output(network, inputs, training, request.seed, turn))
             yield None
-            guesses.append(_guess(bench, asked, x_t, outputs[-1]))
+            guesses.append(_guess(context, x_t, outputs[-1], alpha_bar))
             yield None
-    content = [_twice(asked, outputs, guesses), _why(asked, train_eval.layers(network), outputs)]
+    content = [_twice(request, outputs, guesses), _why(request, *train_eval.layers(network), outputs)]
     yield content
-    found = []
-    for training, trainable in ((False, "all"), (True, asked["trainable"])):
-        batch = Batch(bench.x0, bench.noise(asked.seed), torch.tensor([asked.t], device=bench.device), given.condition)
-        found.append(
-            train_eval.gradients(bench.config, bench.model.unet, batch, bench.abar.float(), training, (trainable,))
-        )
+    config, unet, schedule = context.config, context.model.unet, context.alphas_cumprod.float()
+    batch = Batch(context.x0, noise, torch.tensor([request.t], device=context.device), condition)
+    gradients = []
+    for training, trainable in ((False, "all"), (True, request["trainable"])):
+        gradients.append(train_eval.gradients(config, unet, batch, schedule, training, (trainable,)))
         yield None
-    content += [_verdict(asked, *found), _gradients(asked, *found)]
+    content += [_verdict(request, *gradients), _gradients(request, *gradients)]
     yield content
-    costs = {}
-    for name, (training, on, learns) in WAYS.items():
-        network.requires_grad_(learns)
-        kept = train_eval.activation_bytes(network, given, training, on)
+    costs: Costs = {}
+    for name, (training, with_gradients, trainable) in WAYS.items():
+        network.requires_grad_(trainable)
+        memory = train_eval.activation_bytes(network, inputs, training, with_gradients)
         yield None
-        costs[name] = kept, *train_eval.seconds(network, given, training, on)
-        yield [*content, _costs(asked, costs)]
+        costs[name] = memory, *train_eval.seconds(network, inputs, training, with_gradients)
+        yield [*content, _costs(request, costs)]
     flows = [("x_t", x_t, "noise"), ("eval()", outputs[0], "prediction"), ("train()", outputs[2], "prediction")]
-    yield [*content, _costs(asked, costs), panels.flow(flows, asked.lang)]
+    yield [*content, _costs(request, costs), panels.flow(flows, request.lang)]
 
 
-def _guess(bench: LearnContext, asked: StationRequest, x_t: Any, output: Any) -> Any:
+def _guess(context: LearnContext, x_t: Tensor, output: Tensor, alpha_bar: Tensor) -> Tensor:
     """The clean picture [C, H, W] that an output means, as it is shown."""
-    from ddpm_app import diffusion
+    prediction_type = context.model.scheduler.config.prediction_type
+    x0 = diffusion.x0_from(prediction_type, output, x_t, alpha_bar)
+    return panels.shrink(context.model.codec.decode(x0), SIDE)[0]
 
-    kind, level = bench.model.scheduler.config.prediction_type, bench.abar[asked.t : asked.t + 1].float()
-    return panels.small(bench.model.codec.decode(diffusion.x0_from(kind, output, x_t, level)), SIDE)[0]
 
-
-def _twice(asked: StationRequest, outputs: list[Any], guesses: list[Any]) -> Panel:
+def _twice(request: StationRequest, outputs: list[Tensor], guesses: list[Tensor]) -> Panel:
     """A row for each mode: both passes and where they differ."""
-    apart = [(outputs[k] - outputs[k + 1]).abs().amax(dim=1)[0] for k in (0, 2)]
-    limit = max(float(part.max()) for part in apart) or 1.0
+    differences = [(outputs[k] - outputs[k + 1]).abs().amax(dim=1)[0] for k in (0, 2)]
+    limit = max(float(difference.max()) for difference in differences) or 1.0
     rows = []
-    for k, mode in enumerate(("eval", "train")):
-        pair = guesses[2 * k : 2 * k + 2]
+    for k, (mode, difference) in enumerate(zip(("eval", "train"), differences, strict=True)):
         images = [
-            panels.image(guess, asked.say("turn", turn=turn + 1), colour="prediction")
-            for turn, guess in enumerate(pair)
+            panels.picture(guess, request.say("turn", turn=turn), "prediction")
+            for turn, guess in enumerate(guesses[2 * k : 2 * k + 2], 1)
         ]
-        images.append(panels.heat(apart[k], limit, asked.say("apart", most=f"{float(apart[k].max()):.3g}"), "size"))
-        bar = panels.scale("size", limit, asked.say("scale")) if k else None
-        rows.append(panels.row(asked.say(f"mode_{mode}"), images, "prediction", bar))
-    return panels.pictures("twice", rows, asked.say("twice", t=asked.t), size="normal")
+        greatest = request.say("apart", most=f"{float(difference.max()):.3g}")
+        images.append(panels.heat_map(difference, limit, greatest, "size"))
+        bar = panels.colour_bar("size", limit, request.say("scale")) if k else None
+        rows.append(PictureRow(request.say(f"mode_{mode}"), images, "prediction", bar))
+    return PicturesPanel("twice", rows, request.say("twice", t=request.t))
 
 
-def _why(asked: StationRequest, layers: Any, outputs: list[Any]) -> Panel:
+def _why(request: StationRequest, layers: Counter, dropout: float, outputs: list[Tensor]) -> Panel:
     """What in this network a mode could change."""
-    found, share = layers
     between = float((outputs[0] - outputs[2]).abs().max())
     counts = {
-        "dropouts": found["Dropout"],
-        "groups": found["GroupNorm"] + found["LayerNorm"],
-        "batches": found["BatchNorm"],
+        "dropouts": layers["Dropout"],
+        "groups": layers["GroupNorm"] + layers["LayerNorm"],
+        "batches": layers["BatchNorm"],
     }
-    key = "why_dropout" if share else "why_same" if not between else "why_other"
-    return panels.markup(
-        "why",
-        f'<p class="remark">{html.escape(asked.say(key, share=f"{share:g}", between=f"{between:.3g}", **counts))}</p>',
-    )
+    key = "why_dropout" if dropout else "why_same" if not between else "why_other"
+    reason = request.say(key, share=f"{dropout:g}", between=f"{between:.3g}", **counts)
+    return MarkupPanel("why", Markup('<p class="remark">{}</p>').format(reason))
 
 
-def _verdict(asked: StationRequest, whole: dict[str, tuple], chosen: dict[str, tuple]) -> Panel:
+def _verdict(request: StationRequest, in_eval: Gradients, in_train: Gradients) -> Panel:
     """The reader's own question, answered by what was just measured."""
-    disjoint = [name for name in whole if name != "attention"]
-    total = sum(whole[name][0] for name in disjoint)
+    disjoint = [name for name in in_eval if name != "attention"]
+    total = sum(in_eval[name][0] for name in disjoint)
     trained, learns = (
-        f"{sum(found[name][0] for name in disjoint if found[name][1] is not None):,}" for found in (whole, chosen)
+        f"{sum(gradients[name][0] for name in disjoint if gradients[name][1] is not None):,}"
+        for gradients in (in_eval, in_train)
     )
-    part = asked.say(f"trainable.{asked['trainable']}")
-    return panels.note(asked.say("verdict", total=f"{total:,}", trained=trained, learns=learns, part=part), "good")
+    part = request.say(f"trainable.{request['trainable']}")
+    return panels.note(request.say("verdict", total=f"{total:,}", trained=trained, learns=learns, part=part), "good")
 
 
-def _gradients(asked: StationRequest, whole: dict[str, tuple], chosen: dict[str, tuple]) -> Panel:
+def _gradients(request: StationRequest, in_eval: Gradients, in_train: Gradients) -> Panel:
     """Every section under eval() with all learning, and under train() with the rest frozen."""
-    most = max((norm for found in (whole, chosen) for _, norm in found.values() if norm), default=1.0)
+    most = max((norm for gradients in (in_eval, in_train) for _, norm in gradients.values() if norm), default=1.0)
 
-    def cell(norm: float | None) -> Any:
-        return "None" if norm is None else {"text": f"{norm:.3g}", "bar": norm / most}
+    def cell(norm: float | None) -> str | Cell:
+        return "None" if norm is None else Cell(f"{norm:.3g}", bar=norm / most)
 
-    labels = {name: asked.say("within", section=name) if name == "attention" else name for name in whole}
-    rows = [
-        [label, cell(whole[name][1]), cell(chosen[name][1]), f"{whole[name][0]:,}"] for name, label in labels.items()
-    ]
-    head = ["section", "eval_all", "train_some", "parameters"]
-    part = asked.say(f"trainable.{asked['trainable']}")
-    return panels.table(
-        "gradients", [asked.say(f"head_{key}", part=part) for key in head], rows, asked.say("gradients")
-    )
-
-
-def _costs(asked: StationRequest, costs: dict[str, tuple]) -> Panel:
-    most = max(kept for kept, _, _ in costs.values()) or 1
     rows = []
+    for name, (count, norm) in in_eval.items():
+        label = request.say("within", section=name) if name == "attention" else name
+        rows.append([label, cell(norm), cell(in_train[name][1]), f"{count:,}"])
+    part = request.say(f"trainable.{request['trainable']}")
+    head = [request.say(f"head_{key}", part=part) for key in ("section", "eval_all", "train_some", "parameters")]
+    return TablePanel("gradients", head, rows, request.say("gradients"))
+
+
+def _costs(request: StationRequest, costs: Costs) -> Panel:
+    most = max(memory for memory, _, _ in costs.values()) or 1
+    rows: list[list[str | Cell]] = []
     for name in WAYS:
-        kept, forward, backward = costs.get(name, (None, None, None))
-        memory = {"text": format_bytes(kept) if kept else "0", "bar": kept / most} if kept is not None else "…"
-        times = [f"{1000 * time:.0f} ms" if time else "-" if name in costs else "…" for time in (forward, backward)]
-        rows.append([asked.say(f"way_{name}"), memory, *times])
-    return panels.table(
-        "costs",
-        [asked.say(f"head_{key}") for key in ("way", "memory", "forward", "backward")],
-        rows,
-        asked.say("costs"),
-    )
-
-
-STATION = Station(
-    "modes",
-    show,
-    controls=(Slider("dropout", 0.0, 0.5, 0.05, 0.0), Choice("trainable", SECTIONS)),
-    maths=(
-        r"\mathrm{train:}\;\mathrm{Dropout}_p(h)=\frac{m\odot h}{1-p},\;m_i\sim\mathrm{Bernoulli}(1-p)",
-        r"\mathrm{eval:}\;\mathrm{Dropout}_p(h)=h",
-        r"\mathrm{both:}\;\mathrm{GroupNorm}(h)=\gamma\,\frac{h-\mu_g}{\sqrt{\sigma_g^2+\varepsilon}}+\beta",
-    ),
-    code=(
-        "ddpm_app.model.unet:freeze",
-        "ddpm_app.learn.probes.train_eval:gradients",
-        "ddpm_app.learn.probes.train_eval:activation_bytes",
-    ),
-)
+        label = request.say(f"way_{name}")
+        if name not in costs:
+            rows.append([label, "…", "…", "…"])
+            continue
+        memory, *seconds = costs[name]
+        times = [f"{1000 * time:.0f} ms" if time else "-" for time in seconds]
+        rows.append([label, Cell(format_bytes(memory) if memory else "0", bar=memory / most), *times])
+    head = [request.say(f"head_{key}") for key in ("way", "memory", "forward", "backward")]
+    return TablePanel("costs", head, rows, request.say("costs"))

@@ -1,96 +1,92 @@
 """Station 3, adding noise: x_t of the picture at every timestep, and how the schedule mixes it."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from ddpm_app import plots
+from torch import Tensor
+
+from ddpm_app import diffusion, plots
 from ddpm_app.learn import panels
 from ddpm_app.learn.context import LearnContext
-from ddpm_app.learn.station import Choice, Panel, Station, StationRequest
+from ddpm_app.learn.panels import Panel, PictureRow, PicturesPanel
+from ddpm_app.learn.probes import forward_process
+from ddpm_app.learn.probes.forward_process import Levels
+from ddpm_app.learn.station import StationRequest
 
-OWN = "own"
-SCHEDULES = (OWN, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
-LENGTHS = (OWN, "1000", "200", "50")
 STRIP = 9
 """Pictures from t = 0 to T."""
 POINTS = 100
 """Points of a curve."""
 
 
-def show(bench: LearnContext, asked: StationRequest) -> Iterator[list[Panel] | None]:
+def show(context: LearnContext, request: StationRequest) -> Iterator[list[Panel] | None]:
     """The picture, its noise and their mixture at t; the strip; the curves."""
-    from ddpm_app import diffusion
-    from ddpm_app.learn.probes import forward_process
-
-    abar = _schedule(bench, asked)
-    found, x0, eps = forward_process.levels(abar), bench.x0, bench.noise(asked.seed)
-    t = min(len(abar) - 1, round(asked.t * (len(abar) - 1) / (bench.timesteps - 1)))
-    x_t = diffusion.add_noise(x0, eps, abar[t : t + 1].float().to(x0.device))
-    times, mixed = forward_process.strip(x0, eps, abar, STRIP)
-    one = [
-        panels.image(bench.model.codec.decode(x0)[0], "x₀", colour="data"),
-        panels.image(panels.seen(bench.model, eps[0]), "ε", colour="noise"),
-        panels.image(panels.seen(bench.model, x_t[0]), f"x_t, t = {t}", colour="noise"),
+    alphas_cumprod = _schedule(context, request)
+    levels, x0, eps = forward_process.levels(alphas_cumprod), context.x0, context.noise(request.seed)
+    last = len(alphas_cumprod) - 1
+    t = min(last, round(request.t * last / (context.timesteps - 1)))
+    x_t = diffusion.add_noise(x0, eps, alphas_cumprod[t : t + 1].float().to(x0.device))
+    flows = [("x0", x0, "data"), ("eps", eps, "noise"), ("x_t", x_t, "noise")]
+    left = f"{100 * levels.left:.1f}"
+    warning = request.say("shows" if levels.shows else "gone", left=left, last=last)
+    yield [
+        _mixture(context, request, levels, t, eps, x_t),
+        _strip(context, request, alphas_cumprod, eps),
+        panels.note(warning, "warn" if levels.shows else "good"),
+        panels.charts("curves", _curves(levels, t, request), request.lang),
+        panels.flow(flows, request.lang),
     ]
-    told = asked.say(
-        "mixture", signal=f"{found.signal[t]:.3f}", noise=f"{found.noise[t]:.3f}", share=f"{found.alphas_cumprod[t]:.3f}"
-    )
-    share = (bench.timesteps - 1) / (len(abar) - 1)
-    walk = [
-        panels.image(
-            panels.seen(bench.model, x), f"t = {k}", colour="noise" if k else "data", set={"t": round(k * share)}
+
+
+def _schedule(context: LearnContext, request: StationRequest) -> Tensor:
+    """alpha-bar [T] of the schedule chosen; where both are "own" the model's."""
+    name, length = request["schedule"], request["length"]
+    if name == length == "own":
+        return context.alphas_cumprod.cpu()
+    timesteps = context.timesteps if length == "own" else int(length)
+    if name == "own":
+        return forward_process.stretched(context.model.scheduler, timesteps)
+    return forward_process.schedule(name, timesteps)
+
+
+def _mixture(context: LearnContext, request: StationRequest, levels: Levels, t: int, eps: Tensor, x_t: Tensor) -> Panel:
+    model = context.model
+    images = [
+        panels.picture(model.codec.decode(context.x0)[0], "x₀", "data"),
+        panels.picture(panels.viewable(model, eps[0]), "ε", "noise"),
+        panels.picture(panels.viewable(model, x_t[0]), f"x_t, t = {t}", "noise"),
+    ]
+    shares = {
+        "signal": f"{levels.signal[t]:.3f}",
+        "noise": f"{levels.noise[t]:.3f}",
+        "share": f"{levels.alphas_cumprod[t]:.3f}",
+    }
+    return PicturesPanel("mixture", [PictureRow("", images)], note=request.say("mixture", **shares))
+
+
+def _strip(context: LearnContext, request: StationRequest, alphas_cumprod: Tensor, eps: Tensor) -> Panel:
+    """The picture from t = 0 to T; a click goes there."""
+    times, mixed = forward_process.strip(context.x0, eps, alphas_cumprod, STRIP)
+    stretch = (context.timesteps - 1) / (len(alphas_cumprod) - 1)
+    images = [
+        panels.picture(
+            panels.viewable(context.model, x), f"t = {k}", "noise" if k else "data", {"t": round(k * stretch)}
         )
         for k, x in zip(times, mixed, strict=True)
     ]
-    warning = asked.say("shows" if found.shows else "gone", left=f"{100 * found.left:.1f}", last=len(abar) - 1)
-    yield [
-        panels.pictures("mixture", [panels.row("", one)], note=told),
-        panels.pictures("strip", [panels.row("", walk)], asked.say("strip"), size="small"),
-        panels.note(warning, "warn" if found.shows else "good"),
-        panels.charts("curves", _curves(found, t, asked), asked.lang),
-        panels.flow([("x0", x0, "data"), ("eps", eps, "noise"), ("x_t", x_t, "noise")], asked.lang),
-    ]
+    return PicturesPanel("strip", [PictureRow("", images)], request.say("strip"), size="small")
 
 
-def _schedule(bench: LearnContext, asked: StationRequest) -> Any:
-    """The schedule chosen, where both are "own" the model's."""
-    from ddpm_app.learn.probes import forward_process
-
-    name, length = asked["schedule"], asked["length"]
-    if name == OWN and length == OWN:
-        return bench.abar.cpu()
-    timesteps = bench.timesteps if length == OWN else int(length)
-    return (
-        forward_process.stretched(bench.model.scheduler, timesteps)
-        if name == OWN
-        else forward_process.schedule(name, timesteps)
-    )
-
-
-def _curves(found: Any, t: int, asked: StationRequest) -> list[dict[str, Any]]:
-    last = len(found.alphas_cumprod) - 1
+def _curves(levels: Levels, t: int, request: StationRequest) -> list[plots.Chart]:
+    last = len(levels.alphas_cumprod) - 1
     at = sorted({round(k * last / (POINTS - 1)) for k in range(POINTS)})
 
-    def line(key: str, colour: str, values: Any) -> dict[str, Any]:
-        return plots.line(asked.say(key), colour, (at, [round(float(values[k]), 4) for k in at]))
+    def line(key: str, colour: str, values: Tensor) -> plots.Line:
+        return plots.line(request.say(key), colour, (at, [round(float(values[k]), 4) for k in at]))
 
-    mixing = [line("line_signal", "data", found.signal), line("line_noise", "noise", found.noise)]
-    unit = asked.say("axis")
+    mixing = [line("line_signal", "data", levels.signal), line("line_noise", "noise", levels.noise)]
+    snr = [line("line_snr", "prediction", levels.log_snr)]
+    unit = request.say("axis")
     return [
-        plots.chart("mixing", asked.say("chart_mixing"), unit, mixing, x_max=last, at=t),
-        plots.chart(
-            "snr", asked.say("chart_snr"), unit, [line("line_snr", "prediction", found.log_snr)], x_max=last, at=t
-        ),
+        plots.chart("mixing", request.say("chart_mixing"), unit, mixing, x_max=last, at=t),
+        plots.chart("snr", request.say("chart_snr"), unit, snr, x_max=last, at=t),
     ]
-
-
-STATION = Station(
-    "noise",
-    show,
-    controls=(Choice("schedule", SCHEDULES), Choice("length", LENGTHS)),
-    maths=(
-        r"x_t=\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon,\quad\epsilon\sim\mathcal{N}(0,I)",
-        r"\bar\alpha_t=\prod_{s\leq t}(1-\beta_s),\quad\mathrm{SNR}_t=\bar\alpha_t/(1-\bar\alpha_t)",
-    ),
-    code=("ddpm_app.diffusion:add_noise", "ddpm_app.learn.probes.forward_process:levels"),
-)

@@ -3,9 +3,11 @@
 Gradio writes a .pyi beside each file that subclasses one of its components; git ignores them.
 """
 
+import functools
 import inspect
 import json
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,13 +15,23 @@ import gradio as gr
 
 class ScriptedHTML(gr.HTML):
     """Draws its value by the .js file beside the subclass's own file (``script`` names another). The script's globals are Gradio's:
-    ``element``, ``props.value``, ``watch``, ``trigger``, ``server``. ``live``: the value comes with the page's poll (Page.live), after
-    which the script's ``draw()`` is called."""
+    ``element``, ``props.value``, ``watch``, ``trigger``, ``server``. ``calls``: what it may ask as ``server.name(query)``.
+    ``live``: the value comes with the page's poll (Page.live), after which the script's ``draw()`` is called."""
 
-    def __init__(self, value: Any = None, *, script: str | None = None, live: bool = False, **options: Any):
+    def __init__(
+        self,
+        value: Any = None,
+        *,
+        script: str | None = None,
+        calls: Mapping[str, Callable[[Any], Any]] | None = None,
+        live: bool = False,
+        **options: Any,
+    ):
         code = script if script is not None else script_of(type(self))
         if live:
             code += follow_poll(options["elem_id"], "draw();")
+        if calls:
+            options["server_functions"] = [_server_function(name, call) for name, call in calls.items()]
         super().__init__(value, html_template="", js_on_load=code, apply_default_css=False, **options)
 
 
@@ -30,6 +42,18 @@ class LiveHTML(gr.HTML):
         super().__init__(value, js_on_load=follow_poll(elem_id), elem_id=elem_id, **options)
 
 
+def _server_function(name: str, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of that name: Gradio marks what a browser may call, and a bound method can't be marked."""
+
+    @functools.wraps(call)
+    def answer(query: Any) -> Any:
+        return call(query)
+
+    answer.__name__ = name
+    return answer
+
+
+@functools.cache
 def script_of(component: type) -> str:
     """The JavaScript beside the file of a component's class."""
     return pathlib.Path(inspect.getfile(component)).with_suffix(".js").read_text(encoding="utf-8")

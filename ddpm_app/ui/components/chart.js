@@ -1,16 +1,17 @@
-// Plots of a run as SVG, redrawn in place from small JSON (see ddpm_app/plots.py). Runs as the js_on_load of a gr.HTML:
-// `element` is the component's box, `props.value` the frame, `watch` tells of a new one. The template holds nothing, so
-// Gradio never touches what is drawn here.
+// Plots of a run as SVG, redrawn in place from small JSON (see ddpm_app/plots.py). Not gr.LinePlot, which has no log axis, leaves a
+// series that first appears after the first drawing invisible, and draws the previous data when another property changes with the
+// value. Runs as the js_on_load of a gr.HTML: `element` is the component's box, `props.value` the frame, `watch` tells of a new one. The
+// template holds nothing, so Gradio never touches what is drawn here.
 const PAD = { left: 52, right: 12, top: 8, bottom: 26 };
 const scales = {}; // chart name -> "log" or "linear", as the viewer chose
 let frame = null, hover = null;
 const escape = (s) => String(s).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
-const tell = (v) => v === 0 ? "0" : Math.abs(v) >= 1e4 || Math.abs(v) < 2e-3 ? v.toExponential(1).replace("e+", "e").replace(".0e", "e") : String(+v.toPrecision(3));
+const number = (v) => v === 0 ? "0" : Math.abs(v) >= 1e4 || Math.abs(v) < 2e-3 ? v.toExponential(1).replace("e+", "e").replace(".0e", "e") : String(+v.toPrecision(3));
 const count = (v) => Math.abs(v) < 10 ? String(+v.toPrecision(2)) : v >= 1e6 ? `${+(v / 1e6).toPrecision(3)}M` : v >= 1e4 ? `${+(v / 1e3).toPrecision(3)}k` : String(Math.round(v * 10) / 10);
 const isLog = (c) => c.log !== null && (scales[c.name] ?? (c.log ? "log" : "linear")) === "log";
 
-function niceTicks(low, high, wanted) {
-  const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+function niceTicks(low, high, most) {
+  const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough);
   const ticks = [];
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-6; v += step) ticks.push(Math.abs(v) < step * 1e-9 ? 0 : v);
@@ -73,7 +74,7 @@ function marker(chart, p, base) {
 function drawPlot(chart, p) {
   const base = p.height - PAD.bottom, id = `clip-${chart.name}-${p.width}`;
   const ys = (p.log ? logTicks(p.low, p.high) : niceTicks(p.low, p.high, 4))
-    .map((v) => `<line class="rule" x1="${PAD.left}" x2="${p.width - PAD.right}" y1="${p.y(v)}" y2="${p.y(v)}"/><text x="${PAD.left - 8}" y="${p.y(v) + 4}" text-anchor="end">${tell(v)}</text>`);
+    .map((v) => `<line class="rule" x1="${PAD.left}" x2="${p.width - PAD.right}" y1="${p.y(v)}" y2="${p.y(v)}"/><text x="${PAD.left - 8}" y="${p.y(v) + 4}" text-anchor="end">${number(v)}</text>`);
   const xs = niceTicks(p.left, p.right, p.width > 560 ? 8 : p.width > 360 ? 4 : 3)
     .map((v) => `<text x="${p.x(v)}" y="${base + 18}" text-anchor="${p.x(v) > p.width - 30 ? "end" : "middle"}">${count(v)}</text>`);
   return `<defs><clipPath id="${id}"><rect x="${PAD.left}" y="0" width="${p.width - PAD.left - PAD.right + 4}" height="${base}"/></clipPath></defs>
@@ -86,7 +87,7 @@ function legend(chart, x) {
   // The legend is the read-out: the values under the pointer, else those at the marker or the latest.
   return chart.lines.map((l) => {
     const k = x === null ? (chart.at === null || chart.at === undefined ? l.x.length - 1 : nearest(l, chart.at)) : nearest(l, x);
-    const value = l.style === "bars" && x === null ? "" : tell(l.y[k]); // of a histogram the last bar says nothing
+    const value = l.style === "bars" && x === null ? "" : number(l.y[k]); // of a histogram the last bar says nothing
     return `<span class="key" style="--c:var(--colour-${l.colour})"><i class="${l.style}"></i>${escape(l.label)} <b>${value}</b></span>`;
   }).join("");
 }
@@ -95,7 +96,7 @@ function drawChart(chart, box) {
   if (!width) return;
   const p = plan(chart, width, height), x = hover?.name === chart.name ? hover.x : null;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("aria-label", `${chart.title}: ${chart.lines.map((l) => `${l.label} ${tell(l.y[l.y.length - 1])}`).join(", ") || frame.words.empty}`);
+  svg.setAttribute("aria-label", `${chart.title}: ${chart.lines.map((l) => `${l.label} ${number(l.y[l.y.length - 1])}`).join(", ") || frame.words.empty}`);
   svg.style.height = `${height}px`;
   svg.innerHTML = drawPlot(chart, p);
   box.querySelector(".legend").innerHTML = chart.lines.length ? legend(chart, x) : `<span class="none">${escape(frame.words.empty)}</span>`;
@@ -109,8 +110,8 @@ function drawChart(chart, box) {
   }
   box.toX = (client) => {
     const at = (client - svg.getBoundingClientRect().left - PAD.left) / (p.width - PAD.left - PAD.right);
-    const wanted = p.left + Math.min(1, Math.max(0, at)) * (p.right - p.left), longest = chart.lines.reduce((a, b) => b.x.length > a.x.length ? b : a, { x: [] });
-    return longest.x.length ? longest.x[nearest(longest, wanted)] : null;
+    const target = p.left + Math.min(1, Math.max(0, at)) * (p.right - p.left), longest = chart.lines.reduce((a, b) => b.x.length > a.x.length ? b : a, { x: [] });
+    return longest.x.length ? longest.x[nearest(longest, target)] : null;
   };
 }
 function build(chart) {

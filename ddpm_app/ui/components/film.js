@@ -1,8 +1,8 @@
-// A film scrubber: frames with captions, play/pause, a slider. Runs as the js_on_load of a gr.HTML (see ddpm_app/ui/film.py).
+// A film scrubber: frames with captions, play/pause, a slider. Runs as the js_on_load of a gr.HTML (see film.py).
 // A frame carries its picture ("src") or a key by which server.picture gives it when it is first shown.
 const cache = new Map();
-let name = null, at = 0, timer = null, wanted = 0;
-const one = (selector) => element.querySelector(selector);
+let name = null, at = 0, timer = null, latest = 0;
+const find = (selector) => element.querySelector(selector);
 const frames = () => {
   const { frames = [], steps = [], caption } = props.value || {};
   return [...frames, ...steps.map((step) => ({ key: String(step), caption: caption.replace("{}", step.toLocaleString("en")) }))];
@@ -26,41 +26,41 @@ async function picture(frame) {
   return cache.get(id);
 }
 async function show(k) {
-  // Only the newest wish is drawn, and only when its picture is ready: nothing blinks.
+  // Only the latest request is drawn, and only when its picture is ready: nothing blinks.
   const frame = frames()[k];
   if (!frame) return;
   at = k;
-  const turn = ++wanted;
-  one("input").value = k;
-  one("input").setAttribute("aria-valuetext", frame.caption);
+  const turn = ++latest;
+  find("input").value = k;
+  find("input").setAttribute("aria-valuetext", frame.caption);
   try {
     const image = await picture(frame);
-    if (turn !== wanted) return;
+    if (turn !== latest) return;
     image.alt = `${props.value.alt}: ${frame.caption}`;
-    image.className = image.naturalWidth < 1.5 * one(".image").clientWidth ? "tiny" : "";
+    image.className = image.naturalWidth < 1.5 * find(".image").clientWidth ? "tiny" : "";
     image.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
-    one(".image").replaceChildren(image);
-    one(".caption").textContent = frame.caption;
+    find(".image").replaceChildren(image);
+    find(".caption").textContent = frame.caption;
   } catch (error) { /* the picture is gone (a resumed run makes it again): the last one stays */ }
 }
 function play(on) {
   clearInterval(timer);
   timer = on ? setInterval(() => (at + 1 < frames().length ? show(at + 1) : play(false)), props.value.pace || 160) : null;
-  one(".play").classList.toggle("playing", on);
-  one(".play").setAttribute("aria-label", on ? props.value.words.pause : props.value.words.play);
+  find(".play").classList.toggle("playing", on);
+  find(".play").setAttribute("aria-label", on ? props.value.words.pause : props.value.words.play);
 }
 function draw() {
-  const value = props.value, film = one(".film");
+  const value = props.value, film = find(".film");
   film.hidden = !frames().length;
   if (film.hidden) { name = null; return; }
   const last = frames().length - 1, fresh = name !== value.name;
-  const stay = !fresh && at < Number(one("input").max);
+  const stay = !fresh && at < Number(find("input").max);
   name = value.name;
-  one("input").max = last;
-  one("input").setAttribute("aria-label", value.alt);
-  one(".controls").hidden = last === 0;
-  one(".remark").textContent = value.note || "";
-  one(".rows").replaceChildren(...(value.rows || []).map(([label, colour]) => {
+  find("input").max = last;
+  find("input").setAttribute("aria-label", value.alt);
+  find(".controls").hidden = last === 0;
+  find(".remark").textContent = value.note || "";
+  find(".rows").replaceChildren(...(value.rows || []).map(([label, colour]) => {
     const row = document.createElement("span");
     row.textContent = label;
     row.style.setProperty("--c", `var(--colour-${colour})`);
@@ -70,10 +70,10 @@ function draw() {
   if (fresh && value.autoplay && !matchMedia("(prefers-reduced-motion: reduce)").matches) { show(0); play(true); }
   else if (!timer) show(stay ? Math.min(at, last) : last);
 }
-one(".play").addEventListener("click", () => {
+find(".play").addEventListener("click", () => {
   if (!timer && at + 1 >= frames().length) show(0);
   play(!timer);
 });
-one("input").addEventListener("input", (e) => { play(false); show(Number(e.target.value)); });
+find("input").addEventListener("input", (e) => { play(false); show(Number(e.target.value)); });
 watch("value", draw);
 draw();

@@ -10,4 +10,4 @@ class Film(ScriptedHTML):
     """Takes a value of film.film_value. ``picture({"name", "key"})`` gives frames without a picture of their own, as a data URI."""
 
     def __init__(self, picture: Callable[[dict[str, str]], str] | None = None, **options: Any):
-        super().__init__(server_functions=[picture] if picture else None, **options)
+        super().__init__(calls={"picture": picture} if picture else None, **options)

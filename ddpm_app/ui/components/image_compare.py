@@ -11,4 +11,4 @@ class ImageCompare(ScriptedHTML):
     gr.ImageSlider smooths tiny pictures, and a value on each tick would send both anew."""
 
     def __init__(self, picture: Callable[[dict[str, str]], dict[str, str]], **options: Any):
-        super().__init__(server_functions=[picture], **options)
+        super().__init__(calls={"picture": picture}, **options)

@@ -1,4 +1,4 @@
-// The list of runs as cards (see ddpm_app/ui/runs.py). A click tells the server which; thumbnails are fetched once each.
+// The list of runs as cards (see run_cards.py). A click tells the server which; thumbnails are fetched once each.
 const thumbs = new Map();
 const make = (tag, name, text) => Object.assign(document.createElement(tag), { className: name, textContent: text || "" });
 
@@ -17,7 +17,7 @@ function fill(button, { ...card }) {
   const latest = window.liveParts?.["runs-latest"]; // the run at work
   if (latest?.name === card.name) card.sample = latest.sample;
   const text = make("span", "text");
-  text.append(make("b", "name", card.name), make("span", `state ${card.state}`, card.told), ...card.lines.map((line) => make("small", "", line)));
+  text.append(make("b", "name", card.name), make("span", `state ${card.state}`, card.stateLabel), ...card.lines.map((line) => make("small", "", line)));
   button.lastElementChild.replaceWith(text);
   button.setAttribute("aria-pressed", String(card.name === props.value.chosen));
   const id = `${card.made}/${card.sample}`;

@@ -10,4 +10,4 @@ class RunCards(ScriptedHTML):
     """Takes {"chosen", "cards", "alt"}; ``thumbnail({"name", "key"})`` gives a run's small picture as a data URI."""
 
     def __init__(self, thumbnail: Callable[[dict[str, str]], str], **options: Any):
-        super().__init__(server_functions=[thumbnail], **options)
+        super().__init__(calls={"thumbnail": thumbnail}, **options)

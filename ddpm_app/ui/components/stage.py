@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 from ddpm_app.ui.components.base import ScriptedHTML, script_of
@@ -12,32 +11,23 @@ from ddpm_app.ui.components.image_compare import ImageCompare
 
 PANEL_COMPONENTS = {"film": Film, "chart": Chart, "compare": ImageCompare}
 """Components that also draw panels: there their scripts are functions of (element, props, watch, server)."""
+SCRIPTS = ("stage_panels.js", "stage_lessons.js", "stage.js")
+"""In one scope, in this order."""
 
 
 class Stage(ScriptedHTML):
-    """``calls``: the functions of one dict that the browser may ask, by their names."""
+    """Its script triggers "click" with {"tab", "preset"} to leave the tab, and "select" with {"station", "lang"} when another station or
+    language is on the stage. ``calls`` as of ScriptedHTML: "ask" (see learn/sessions.py), "catalog", "thumbnails", "upload", "snapshot"."""
 
-    def __init__(self, calls: list[Callable[[Any], Any]], **options: Any):
-        super().__init__(script=_script(), server_functions=list(map(_plain_function, calls)), **options)
-
-
-def _plain_function(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Gradio marks the functions that a browser may call, and a bound method can't be marked."""
-
-    @functools.wraps(method)
-    def call(query: Any) -> Any:
-        return method(query)
-
-    return call
+    def __init__(self, value: Any = None, **options: Any):
+        super().__init__(value, script=_script(), **options)
 
 
 @functools.cache
 def _script() -> str:
-    parts = [
-        f"function {name}Part(element, props, watch, server) {{\n{script_of(kind)}\n}}"
-        for name, kind in PANEL_COMPONENTS.items()
+    functions = [
+        f"function {name}Part(element, props, watch, server) {{\n{script_of(component)}\n}}"
+        for name, component in PANEL_COMPONENTS.items()
     ]
     folder = pathlib.Path(__file__).parent
-    return "\n".join(
-        [*parts, *((folder / f"stage{part}.js").read_text(encoding="utf-8") for part in ("_panels", "_lessons", ""))]
-    )
+    return "\n".join([*functions, *((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)])

@@ -1,4 +1,4 @@
-// Lessons in a card over every tab, and the address that holds the moment. Shares the scope of learn.js: state, catalog, set, word.
+// Lessons in a card over every tab, and the address that holds the moment. Shares the scope of stage.js: state, catalog, set, word.
 function drawCoach() {
   document.getElementById("coach")?.remove();
   const lesson = catalog.lessons.find((each) => each.id === state.lesson);
@@ -6,11 +6,11 @@ function drawCoach() {
   document.body.classList.toggle("coached", Boolean(lesson));
   if (!lesson) return;
   state.step = Math.min(Math.max(0, state.step), lesson.steps.length - 1);
-  const step = lesson.steps[state.step], coach = make("aside", "coach"), head = make("header"), body = make("div", "coach-body"), foot = make("footer");
+  const step = lesson.steps[state.step], coach = create("aside", "coach"), head = create("header"), body = create("div", "coach-body"), foot = create("footer");
   coach.id = "coach";
   coach.setAttribute("aria-label", lesson.title);
   const turnTo = (k) => set({ lesson: lesson.id, step: k, ...lesson.steps[k].set });
-  head.append(make("small", "", lesson.title), make("strong", "", step.title), button("soft close", "×", () => set({ lesson: "" })));
+  head.append(create("small", "", lesson.title), create("strong", "", step.title), button("soft close", "×", () => set({ lesson: "" })));
   head.lastChild.setAttribute("aria-label", word("close"));
   const fold = button("soft fold", "–", () => { coach.classList.toggle("folded"); fold.textContent = coach.classList.contains("folded") ? "+" : "–"; });
   fold.setAttribute("aria-label", word("fold"));
@@ -19,7 +19,7 @@ function drawCoach() {
   const back = button("soft", word("back"), () => turnTo(state.step - 1)), next = button("strong", word("next"), () => turnTo(state.step + 1));
   back.disabled = state.step === 0;
   const last = state.step === lesson.steps.length - 1;
-  foot.append(back, make("span", "", `${state.step + 1} / ${lesson.steps.length}`), last ? button("strong", word("done"), () => set({ lesson: "" })) : next);
+  foot.append(back, create("span", "", `${state.step + 1} / ${lesson.steps.length}`), last ? button("strong", word("done"), () => set({ lesson: "" })) : next);
   coach.append(head, body, foot);
   document.body.append(coach);
 }
@@ -38,14 +38,14 @@ function link() {
   history.replaceState(history.state, "", url);
 }
 function fromLink() {
-  const asked = Object.fromEntries(new URLSearchParams(location.search)), number = (name) => (asked[name] === undefined || Number.isNaN(Number(asked[name])) ? null : Math.round(Number(asked[name])));
-  if (stationOf(asked.station)) state.station = asked.station;
-  if (asked.model) { state.model = asked.model; state.chosen = true; }
-  if (asked.picture) state.picture = asked.picture;
-  state.seed = whole(asked.seed);
+  const query = Object.fromEntries(new URLSearchParams(location.search)), number = (name) => (query[name] === undefined || Number.isNaN(Number(query[name])) ? null : Math.round(Number(query[name])));
+  if (stationOf(query.station)) state.station = query.station;
+  if (query.model) { state.model = query.model; state.chosen = true; }
+  if (query.picture) state.picture = query.picture;
+  state.seed = validSeed(query.seed);
   state.t = number("t");
-  const lesson = catalog.lessons.find((each) => each.id === asked.lesson);
+  const lesson = catalog.lessons.find((each) => each.id === query.lesson);
   if (!lesson) return {};
   const step = Math.min(Math.max(0, number("step") ?? 0), lesson.steps.length - 1);
-  return { lesson: lesson.id, step, ...lesson.steps[step].set, ...(state.t === null ? {} : { t: state.t }), ...(asked.station ? { station: asked.station } : {}) };
+  return { lesson: lesson.id, step, ...lesson.steps[step].set, ...(state.t === null ? {} : { t: state.t }), ...(query.station ? { station: query.station } : {}) };
 }

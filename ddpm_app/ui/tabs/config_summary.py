@@ -2,97 +2,152 @@
 
 import contextlib
 import functools
-import html
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
+from markupsafe import Markup
+
 from ddpm_app import jobs
-from ddpm_app.config import TrainConfig, config_problems
+from ddpm_app.config import TrainConfig
 from ddpm_app.data.open_datasets import OpenDataset
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import format_count, format_duration, problem_text, t
 from ddpm_app.runs import registry
-from ddpm_app.ui.state import App
+from ddpm_app.ui.html import join, note
+from ddpm_app.ui.state import App, label
 
 if TYPE_CHECKING:
     from ddpm_app.train.summary import ModelSummary
 
 WARM_SECONDS = 60
+Rows = list[tuple[str, str]]
+"""(name, value): the name is the end of a key in the text table, ui.meaning.<name>."""
 
 
-def table(app: App, values: dict[str, Any], visitor: str, lang: str, wait: bool) -> str:
-    """The panel as HTML. ``wait``: wait until torch is imported, and count the network and the texts too."""
-    if wrong := config_problems(values):
-        lines = "".join(f"<li>{html.escape(problem_text(problem, lang))}</li>" for problem in wrong)
-        return f'<div class="note bad"><b>{t("ui.config.wrong", lang, count=len(wrong))}</b><ul>{lines}</ul></div>'
-    config = TrainConfig(**values)
-    counted = wait and app.warm.wait(WARM_SECONDS)
-    try:
-        entry = app.datasets.found(named := app.access.check_data(config, visitor))
-        app.access.check_models(config)
-    except Problem:  # the form says it under its field
-        return _rows([("pictures", t("ui.meaning.later", lang)), *_length(config, {}, None, lang)], lang)
-    images = app.datasets.trained_on(named)
-    labels = len(entry.source.label_names or ()) if entry else 0
-    made = _summarize(config, labels, app.runs_dir) if counted else None
-    known = _estimate(config, images, labels, app.runs_dir) if images and made and not made.problem else {}
-    rows = [("pictures", f"{images:,}" if images else t("ui.meaning.later", lang)), *_seen(config, made, lang)]
-    rows += [
-        *_length(config, known, images, lang),
-        ("time", _time(app, config, known, lang)),
-        *_size(config, made, known, lang),
-    ]
-    if not counted:
-        rows.append(("parameters", t("ui.meaning.warming", lang)))
-        return _rows(rows, lang)
-    try:
-        if cut := _truncated_captions(config, entry.source, app.runs_dir) if entry and made else None:
-            rows.append(
-                (
-                    "texts",
-                    t(
-                        "ui.meaning.cut" if cut.cut else "ui.meaning.uncut",
-                        lang,
-                        cut=cut.cut,
-                        count=cut.count,
-                        longest=cut.longest,
-                    ),
-                )
-            )
-        found = (made and made.problem) or _unfit(config, entry)
-    except Problem as problem:
-        found = problem
-    return _rows(rows, lang) + _notes(app, config, made, found, lang)
+def train_modules():
+    """The modules train.check, train.estimate and train.summary, which import torch."""
+    jobs.engine()
+    from ddpm_app.train import check, estimate, summary
+
+    return check, estimate, summary
 
 
-def _rows(rows: list[tuple[str, str]], lang: str) -> str:
-    body = "".join(
-        f"<tr><th>{t(f'ui.meaning.{name}', lang)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows
+class ConfigSummary:
+    """The card that says what the settings in the form mean."""
+
+    def __init__(self, app: App):
+        self.app = app
+        with gr.Column(elem_classes="card"):
+            gr.Markdown(label("ui.config.meaning"), elem_classes="title")
+            self.panel = gr.HTML(elem_id="meaning")
+
+    def html(self, config: TrainConfig | list[Problem], visitor: str, lang: str, count: bool) -> Markup:
+        """The panel for the form's settings, or for what is wrong with them. ``count``: wait until torch is imported, and count the
+        network and the texts too."""
+        if isinstance(config, list):
+            lines = join(Markup("<li>{}</li>").format(problem_text(problem, lang)) for problem in config)
+            head = Markup("<b>{}</b><ul>{}</ul>").format(t("ui.config.wrong", lang, count=len(config)), lines)
+            return note(head, "bad")
+        app = self.app
+        count = count and app.warm.wait(WARM_SECONDS)
+        try:
+            allowed = app.access.check_data(config, visitor)
+            app.access.check_models(config)
+        except Problem:  # the form says it under its field
+            return table([("pictures", t("ui.meaning.later", lang)), *_length(config, {}, None, lang)], lang)
+        entry, images = app.datasets.find(allowed), app.datasets.training_count(allowed)
+        labels = len(entry.source.label_names or ()) if entry else 0
+        model = _summarize(config, labels, app.runs_dir) if count else None
+        costs = _estimate(config, images, labels, app.runs_dir) if images and model and not model.problem else {}
+        rows = [
+            ("pictures", f"{images:,}" if images else t("ui.meaning.later", lang)),
+            *_latents(config, model, lang),
+            *_length(config, costs, images, lang),
+            ("time", self._time(config, costs, lang)),
+            *_size(model, costs, lang),
+        ]
+        if not count:
+            return table([*rows, ("parameters", t("ui.meaning.warming", lang))], lang)
+        try:
+            rows += self._texts(config, entry, lang) if entry and model else []
+            problem = (model and model.problem) or _lacking_labels(config, entry)
+        except Problem as error:
+            problem = error
+        return table(rows, lang) + self._notes(config, model, problem, lang)
+
+    def _time(self, config: TrainConfig, costs: dict[str, Any], lang: str) -> str:
+        if config.max_train_minutes:
+            return format_duration(config.max_train_minutes * 60, lang)
+        if not costs:
+            return t("ui.meaning.rehearsal", lang)
+        steps = config.max_train_steps or config.num_epochs * costs["steps_per_epoch"]
+        return t("ui.meaning.about", lang, time=format_duration(steps * costs["flops"] / self.speed(), lang))
+
+    def speed(self) -> float:
+        """Operations per second that this machine reached in its newest rehearsed run, or in a short measurement."""
+        for run in registry.list_runs(self.app.runs_dir):
+            with contextlib.suppress(Problem, KeyError):  # another version's settings or plan
+                if run.plan and (costs := _estimate(run.config, run.plan["images"], 0, self.app.runs_dir)):
+                    return costs["flops"] / run.plan["step_seconds"]
+        _, estimate, _ = train_modules()
+        with DEVICE:
+            return estimate.machine_speed()
+
+    def _texts(self, config: TrainConfig, entry: OpenDataset, lang: str) -> Rows:
+        """How many of the texts are too long. Raises Problem: "no_captions", "no_labels"."""
+        _, _, summary = train_modules()
+        texts = summary.truncated_captions(config, entry.source, self.app.runs_dir)
+        if texts is None:
+            return []
+        key = "ui.meaning.cut" if texts.cut else "ui.meaning.uncut"
+        return [("texts", t(key, lang, cut=texts.cut, count=texts.count, longest=texts.longest))]
+
+    def _notes(self, config: TrainConfig, model: "ModelSummary | None", problem: Problem | None, lang: str) -> Markup:
+        """What training will do differently from what the settings say, and what it refuses, as far as that is clear before."""
+        check, _, summary = train_modules()
+        try:
+            if problem is None and model is None:
+                problem = summary.unusable_model(config, self.app.runs_dir)
+            if problem is not None:
+                raise problem
+            lines = [t(f"notice.{notice.code}", lang, **notice.values) for notice in check.check(config)]
+        except Exception as error:
+            return note(problem_text(as_problem(error), lang), "bad")
+        if model is None:
+            lines.append(t("ui.meaning.download", lang))
+        return join(note(line, "warn") for line in lines)
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------------------
+def table(rows: Rows, lang: str) -> Markup:
+    """The rows as HTML."""
+    body = join(
+        Markup("<tr><th>{}</th><td>{}</td></tr>").format(t(f"ui.meaning.{name}", lang), value) for name, value in rows
     )
-    return f'<table class="meaning">{body}</table>'
+    return Markup('<table class="meaning">{}</table>').format(body)
 
 
-def _seen(config: TrainConfig, made: "ModelSummary | None", lang: str) -> list[tuple[str, str]]:
+def _latents(config: TrainConfig, model: "ModelSummary | None", lang: str) -> Rows:
     """What the autoencoder makes of a picture, read from the model."""
-    if made is None or made.latents is None:
+    if model is None or model.latents is None:
         return []
-    channels, height, width = made.latents
+    channels, height, width = model.latents
     side = config.image_size
-    scale = t("ui.meaning.later_scale", lang) if made.scale is None else f"{made.scale:.4g}"
     return [
         ("latents", f"{side} x {side} x 3 \u2192 {height} x {width} x {channels}"),
         ("fewer", t("ui.meaning.times_fewer", lang, times=side * side * 3 / (channels * height * width))),
-        ("factor", f"{made.factor}"),
-        ("scale", scale),
+        ("factor", f"{model.factor}"),
+        ("scale", t("ui.meaning.later_scale", lang) if model.scale is None else f"{model.scale:.4g}"),
     ]
 
 
-def _length(config: TrainConfig, known: dict[str, Any], images: int | None, lang: str) -> list[tuple[str, str]]:
+def _length(config: TrainConfig, costs: dict[str, Any], images: int | None, lang: str) -> Rows:
     """Rows for steps, epochs and how often each picture is seen, as far as they follow from the settings."""
     if config.max_train_minutes:
         return [("steps", t("ui.meaning.measured", lang, minutes=config.max_train_minutes))]
-    per_epoch = known.get("steps_per_epoch")
+    per_epoch = costs.get("steps_per_epoch")
     steps = config.max_train_steps or (config.num_epochs * per_epoch if per_epoch else None)
     rows = [("steps", f"{steps:,}" if steps else t("ui.meaning.warming" if images else "ui.meaning.later", lang))]
     if steps and per_epoch:
@@ -102,92 +157,44 @@ def _length(config: TrainConfig, known: dict[str, Any], images: int | None, lang
     return rows
 
 
-def _time(app: App, config: TrainConfig, known: dict[str, Any], lang: str) -> str:
-    if config.max_train_minutes:
-        return format_duration(config.max_train_minutes * 60, lang)
-    if not known:
-        return t("ui.meaning.rehearsal", lang)
-    steps = config.max_train_steps or config.num_epochs * known["steps_per_epoch"]
-    return t("ui.meaning.about", lang, time=format_duration(steps * known["flops"] / _speed(app), lang))
-
-
-def _size(config: TrainConfig, made: "ModelSummary | None", known: dict[str, Any], lang: str) -> list[tuple[str, str]]:
+def _size(model: "ModelSummary | None", costs: dict[str, Any], lang: str) -> Rows:
     """Rows for parameters and memory."""
-    if made is None:
+    if model is None:
         return []
-    trained, *others = made.parts
+    trained, *others = model.parts
     count = format_count(trained.parameters)
     rows = [("parameters", count)]
     if trained.learning < trained.parameters:
         rows = [("parameters", t("ui.meaning.learning", lang, learning=format_count(trained.learning), count=count))]
-    if known:
-        memory = known["memory_bytes"] + sum(part.weights for part in others if part.name != "copies")
+    if costs:
+        memory = costs["memory_bytes"] + sum(part.weights for part in others if part.name != "copies")
         rows.append(("memory", f"{memory / 2**30:.2f} GiB"))
     return rows
 
 
-def _speed(app: App) -> float:
-    """Operations per second that this machine reached in its newest rehearsed run, or in a short measurement."""
-    for run in registry.list_runs(app.runs_dir):
-        with contextlib.suppress(Problem, KeyError):  # another version's settings or plan
-            if run.plan and (known := _estimate(run.config, run.plan["images"], 0, app.runs_dir)):
-                return known["flops"] / run.plan["step_seconds"]
-    jobs.engine()
-    from ddpm_app.train.estimate import machine_speed
-
-    with DEVICE:
-        return machine_speed()
-
-
-def _estimate(config: TrainConfig, images: int, labels: int, runs_dir: pathlib.Path) -> dict[str, Any]:
-    """What train.plan.estimate tells, {} where a part isn't on this machine."""
-    jobs.engine()
-    from ddpm_app.train import summary
-
-    return _counted(summary.shape_settings(config), images, labels, runs_dir, summary.saved_at(config, runs_dir)) or {}
-
-
-@functools.lru_cache(maxsize=32)
-def _counted(
-    config: TrainConfig, images: int, labels: int, runs_dir: pathlib.Path, stamp: tuple[int, ...]
-) -> dict[str, Any] | None:
-    from ddpm_app.train.estimate import estimate
-
-    return estimate(config, images, labels, runs_dir)
-
-
-def _unfit(config: TrainConfig, entry: OpenDataset | None) -> Problem | None:
+# ---- counting -----------------------------------------------------------------------------------------------------------
+def _lacking_labels(config: TrainConfig, entry: OpenDataset | None) -> Problem | None:
     """What training would say of data without labels, before it says it."""
     if entry and config.conditioning == "labels" and not config.init_from and not entry.source.label_names:
         return Problem("no_labels", "conditioning", other="label_column", value="labels")
     return None
 
 
-def _notes(app: App, config: TrainConfig, made: "ModelSummary | None", found: Problem | None, lang: str) -> str:
-    """What training will do differently from what is asked, and what it refuses, as far as that is known before."""
-    jobs.engine()
-    from ddpm_app.train import summary
-    from ddpm_app.train.check import check
-
-    try:
-        if found or made is None and (found := summary.unusable_model(config, app.runs_dir)):
-            raise found
-        told = [("warn", t(f"notice.{notice.code}", lang, **notice.values)) for notice in check(config)]
-        if made is None:
-            told.append(("warn", t("ui.meaning.download", lang)))
-    except Exception as error:
-        told = [("bad", problem_text(as_problem(error), lang))]
-    return "".join(f'<div class="note {kind}">{html.escape(line)}</div>' for kind, line in told)
-
-
-def _summarize(config: TrainConfig, labels: int, runs_dir: pathlib.Path) -> Any:
-    jobs.engine()
-    from ddpm_app.train import summary
-
+def _summarize(config: TrainConfig, labels: int, runs_dir: pathlib.Path) -> "ModelSummary | None":
+    _, _, summary = train_modules()
     return summary.summarize(config, labels, runs_dir)
 
 
-def _truncated_captions(config: TrainConfig, source: Any, runs_dir: pathlib.Path) -> Any:
-    from ddpm_app.train import summary
+def _estimate(config: TrainConfig, images: int, labels: int, runs_dir: pathlib.Path) -> dict[str, Any]:
+    """What train.estimate.estimate counts, {} where a part isn't on this machine."""
+    _, _, summary = train_modules()
+    saved_at = summary.saved_at(config, runs_dir)
+    return _estimate_cached(summary.shape_settings(config), images, labels, runs_dir, saved_at) or {}
 
-    return summary.truncated_captions(config, source, runs_dir)
+
+@functools.lru_cache(maxsize=32)
+def _estimate_cached(
+    config: TrainConfig, images: int, labels: int, runs_dir: pathlib.Path, saved_at: tuple[int, ...]
+) -> dict[str, Any] | None:
+    _, estimate, _ = train_modules()
+    return estimate.estimate(config, images, labels, runs_dir)

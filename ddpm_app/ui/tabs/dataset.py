@@ -1,234 +1,262 @@
 """The Dataset tab: choose the pictures, look at them as they are and as the model will see them."""
 
+import os
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 
-from ddpm_app.config import FIELDS
-from ddpm_app.data import open_datasets
-from ddpm_app.ui.state import App, Page, label
-from ddpm_app.ui.tabs.dataset_handlers import BUILT_INS, LONGEST_CAPTION, DatasetHandlers, kind_of, rows_for
+from ddpm_app import access
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
+from ddpm_app.data import cache, open_datasets, upload
+from ddpm_app.errors import as_problem
+from ddpm_app.i18n import format_bytes, t
+from ddpm_app.ui.html import notice
+from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
+from ddpm_app.ui.tabs.dataset_gallery import open_entry
+from ddpm_app.ui.tabs.dataset_view import DatasetView, progress
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+BUILT_INS = {"built_in": BUILT_IN, "built_in_256": BUILT_IN_256}
 HUB_EXAMPLE = FIELDS["dataset_name"].default
+OPENING_SECONDS = 4
+"""How long a click waits for its data: what is in the cache opens in a moment, and then needs no tick."""
 
 
-def build(app: App, shared: Page) -> None:
-    """Draw the tab; it is connected once the form exists, which the Config tab makes after this one."""
-    parts: dict[str, Any] = {}
-    _choice(app, parts)
-    with gr.Column(elem_classes="card"):
-        gr.Markdown(label("ui.dataset.preview"), elem_classes="title")
-        parts["preview"] = gr.HTML(elem_id="preview")
-        parts["facts"] = gr.HTML(elem_id="facts")
-    with gr.Row():
-        with gr.Column(scale=7, min_width=320, elem_classes="card"):
-            with gr.Row(elem_id="gallery-bar"):
-                gr.Markdown(label("ui.dataset.gallery"), elem_classes="title")
-                parts["search"] = gr.Textbox(
-                    placeholder=label("ui.dataset.search"),
-                    label=label("ui.dataset.search"),
-                    show_label=False,
-                    container=False,
-                    max_lines=1,
-                    elem_id="search",
-                )
-            parts["gallery"] = gr.Gallery(
-                label=label("ui.dataset.gallery"),
-                show_label=False,
-                format="png",
-                columns=6,
-                height="auto",
-                object_fit="contain",
-                allow_preview=False,
-                buttons=[],
-                interactive=False,
-                elem_id="gallery",
-                elem_classes="pixelated",
-            )
-            with gr.Row(elem_id="pager"):
-                parts["back"] = gr.Button(label("ui.dataset.back"), size="sm", min_width=0)
-                parts["where"] = gr.HTML(elem_id="where")
-                parts["next"] = gr.Button(label("ui.dataset.next"), size="sm", min_width=0)
-        with gr.Column(scale=4, min_width=300, elem_classes="card"):
-            gr.Markdown(label("ui.dataset.one"), elem_classes="title")
-            parts["one"] = gr.HTML(elem_id="one")
-            parts["caption"] = gr.Textbox(
-                label=label("ui.dataset.edit_caption"),
-                max_lines=4,
-                max_length=LONGEST_CAPTION,
-                visible=False,
-                elem_id="edit-caption",
-            )
-            parts["label"] = gr.Dropdown(
-                [], label=label("ui.dataset.edit_label"), info=label("ui.dataset.edit_label_help"), allow_custom_value=True,
-                visible=False, elem_id="edit-label",
-            )  # fmt: skip
-            parts["save"] = gr.Button(label("ui.dataset.save"), size="sm", visible=False, elem_id="edit-save")
-            parts["resize"] = gr.Radio(
-                list(FIELDS["resize_mode"].choices),
-                value="squash",
-                label="resize_mode",
-                info=label("field.resize_mode"),
-                elem_id="resize",
-            )
-    with gr.Row():
-        with gr.Column(scale=4, min_width=300, elem_classes="card"):
-            gr.Markdown(label("ui.dataset.counts"), elem_classes="title")
-            parts["counts"] = gr.HTML(elem_id="counts")
-        with gr.Column(scale=4, min_width=300, elem_classes="card"):
-            gr.Markdown(label("ui.dataset.sizes"), elem_classes="title")
-            parts["sizes"] = gr.HTML(elem_id="sizes")
-        with gr.Column(scale=4, min_width=300, elem_classes="card"):
-            gr.Markdown(label("ui.dataset.left_out"), elem_classes="title")
-            parts["left_out"] = gr.HTML(elem_id="left-out")
-            parts["cache"] = gr.HTML(elem_id="cache")
-            parts["clear"] = gr.Button(label("ui.dataset.clear"), size="sm", visible=not app.public)
-    shared.later.append(lambda: _wire(app, shared, parts))
+class DatasetTab:
+    """The choice of a data set, and the view of the one that is open.
 
+    ``opened`` and ``ended`` become its key once it is open and once it is decoded: a change of either draws the rest."""
 
-def _choice(app: App, parts: dict[str, Any]) -> None:
-    sources = ["built_in", "upload"] if app.public else [*BUILT_INS, "hub", "folder", "upload"]
-    with gr.Column(elem_classes="card", elem_id="choose"):
-        parts["kind"] = gr.Radio(
-            [(label(f"ui.dataset.{kind}"), kind) for kind in sources],
+    def __init__(self, app: App):
+        self.app = app
+        self.uploads = app.runs_dir / ".uploads"
+        self.upload_lock = threading.Lock()
+        self.opened, self.ended = gr.State(""), gr.State("")
+        with gr.Column(elem_classes="card", elem_id="choose"):
+            self._draw_choice()
+        self.view = DatasetView(app)
+
+    def _draw_choice(self) -> None:
+        kinds = ["built_in", "upload"] if self.app.public else [*BUILT_INS, "hub", "folder", "upload"]
+        self.kind = gr.Radio(
+            [(label(f"ui.dataset.{kind}"), kind) for kind in kinds],
             value="built_in",
             label=label("ui.dataset.choose"),
             elem_id="kind",
         )
-        with gr.Row(visible=False, elem_classes="ask") as parts["by_name"]:
-            parts["name"] = gr.Textbox(
+        with gr.Row(visible=False, elem_classes="ask") as self.by_name:
+            self.name = gr.Textbox(
                 label=label("ui.dataset.name"), info=label("ui.dataset.name_info"), max_lines=1, scale=5
             )
-            parts["split"] = gr.Textbox(
+            self.split = gr.Textbox(
                 "train", label="split", info=label("field.split"), max_lines=1, scale=2, min_width=120
             )
-            parts["open"] = gr.Button(label("ui.dataset.open"), variant="primary", scale=1, min_width=100)
-        with gr.Row(visible=False) as parts["by_upload"]:
-            parts["files"] = gr.File(
+            self.open_button = gr.Button(label("ui.dataset.open"), variant="primary", scale=1, min_width=100)
+        with gr.Row(visible=False) as self.by_upload:
+            self.files = gr.File(
                 file_count="multiple",
                 file_types=["image", ".zip", ".jsonl", ".csv"],
                 label=label("ui.dataset.files"),
                 height=140,
             )
-        with gr.Row(elem_classes="ask", visible=False) as parts["working"]:
-            parts["progress"] = gr.HTML(elem_id="data-progress")
-            parts["stop"] = gr.Button(label("ui.dataset.stop"), size="sm", scale=0, min_width=90)
-        parts["problem"] = gr.HTML(elem_id="data-problem")
+        with gr.Row(elem_classes="ask", visible=False) as self.working:
+            self.progress = gr.HTML(elem_id="data-progress")
+            self.stop_button = gr.Button(label("ui.dataset.stop"), size="sm", scale=0, min_width=90)
+        self.problem = gr.HTML(elem_id="data-problem")
 
-
-# ---- wiring ------------------------------------------------------------------------------------------------------------
-def _wire(app: App, shared: Page, parts: dict[str, Any]) -> None:
-    browser, form = DatasetHandlers(app), shared.form.components
-    key, opened, ended, shown, page, picked = (
-        gr.State(""),
-        gr.State(""),
-        gr.State(""),
-        gr.State(""),
-        gr.State(0),
-        gr.State(0),
-    )
-    told = [parts[name] for name in ("facts", "left_out", "cache")]
-    paged = [parts["gallery"], parts["where"], page, parts["back"], parts["next"]]
-    look = {
-        "fn": browser.one,
-        "inputs": [key, shared.lang, picked, form["resize_mode"]],
-        "outputs": parts["one"],
-        **QUIET,
-    }
-    edited = [parts["caption"], parts["label"], parts["save"]]
-    edit = {"fn": browser.fields, "inputs": [key, picked, shared.visitor], "outputs": edited, **QUIET}
-    asked = {
-        "inputs": [shared.visitor, shared.lang, *(form[name] for name in open_datasets.FIELDS)],
-        "outputs": [key, opened, ended, parts["problem"]],
-        **QUIET,
-    }
-
-    def asking(event: Any, again: bool = False) -> Any:
-        return event(lambda *given: browser.ask(again, *given), **asked)
-
-    shared.every_tick(browser.follow, [parts["working"], parts["progress"], opened, ended, parts["problem"]], [key])
-    first = [parts["preview"], parts["sizes"], parts["counts"], shown, picked, *paged]
-    show = {
-        "fn": browser.first_show,
-        "inputs": [key, shared.lang, shown, parts["search"], page, picked],
-        "outputs": first,
-        **QUIET,
-    }
-    detail = {"fn": browser.details, "inputs": [key, shared.lang], "outputs": told, **QUIET}
-    opened.change(**show).then(**look).then(**edit)
-    gr.on([opened.change, ended.change], **detail)
-    asking(shared.language_changed.then).then(**show).then(**look)
-    shared.language_changed.then(**detail)
-    parts["gallery"].select(browser.pick, [key, parts["search"], page], picked, **QUIET).then(**look).then(**edit)
-    gr.on(
-        [parts["save"].click, parts["caption"].submit],
-        browser.save,
-        [key, shared.lang, picked, shared.visitor, *edited[:2]],
-        [shared.message, key, opened, ended, parts["problem"]],
-        **QUIET | {"show_progress": "minimal", "show_progress_on": parts["save"]},
-    )
-    for button, step in ((parts["back"], -1), (parts["next"], 1)):
-        button.click(
-            lambda k, lang, search, page, step=step: browser.turn(k, lang, search, page + step),
-            [key, shared.lang, parts["search"], page],
-            paged,
-            **QUIET,
+    # ---- wiring ------------------------------------------------------------------------------------------------------
+    def wire(self, page: Page) -> None:
+        """Connect the tab."""
+        self.page, self.form = page, page.form.components
+        view = self.view
+        view.wire(page)
+        page.every_tick(self.follow, [self.working, self.progress, self.opened, self.ended, self.problem], [view.key])
+        figures: dict[str, Any] = {
+            "fn": view.show_figures,
+            "inputs": [view.key, page.lang],
+            "outputs": [view.facts, view.rejected, view.cache],
+            **PARALLEL,
+        }
+        self.opened.change(**view.showing).then(**view.looking).then(**view.editing)
+        gr.on([self.opened.change, self.ended.change], **figures)
+        self._then_open(page.language_changed.then).then(**view.showing).then(**view.looking)
+        page.language_changed.then(**figures)
+        editor = view.editor
+        gr.on(
+            [editor.save.click, editor.caption.submit],
+            self.save_texts,
+            {view.key, page.lang, view.row, page.visitor, editor.caption, editor.label},
+            [page.message, view.key, self.opened, self.ended, self.problem],
+            **PARALLEL | {"show_progress": "minimal", "show_progress_on": editor.save},
         )
-    parts["search"].change(
-        lambda k, lang, search: browser.turn(k, lang, search, 0),
-        [key, shared.lang, parts["search"]],
-        paged,
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    parts["stop"].click(browser.stop, key, None, **QUIET)
-    parts["clear"].click(browser.clear, shared.lang, [shared.message, parts["cache"]], **QUIET)
-    parts["resize"].input(lambda mode: mode, parts["resize"], form["resize_mode"], **QUIET)
-    form["resize_mode"].change(lambda mode: mode, form["resize_mode"], parts["resize"], **QUIET).then(**look)
-    _wire_choice(browser, shared, parts, asking)
+        self.stop_button.click(self.stop, view.key, None, **PARALLEL)
+        view.clear.click(self.clear, page.lang, [page.message, view.cache], **PARALLEL)
+        self._wire_choice(page)
 
+    def _then_open(self, event: Callable[..., gr.events.Dependency], retry: bool = False) -> gr.events.Dependency:
+        """After ``event`` open what the form names; ``retry`` also where that failed or was stopped before."""
+        return event(
+            self.reopen if retry else self.open,
+            {self.page.visitor, self.page.lang, *(self.form[name] for name in open_datasets.FIELDS)},
+            [self.view.key, self.opened, self.ended, self.problem],
+            **PARALLEL,
+        )
 
-def _wire_choice(browser: DatasetHandlers, shared: Page, parts: dict[str, Any], asking: Any) -> None:
-    """Each way of choosing puts a name into the form's dataset_name, then opens it."""
-    form = shared.form.components
-    rows = [parts["by_name"], parts["by_upload"], parts["split"]]
+    def _wire_choice(self, page: Page) -> None:
+        """Each way of choosing puts a name into the form's dataset_name, then opens it."""
+        name, split = self.form["dataset_name"], self.form["split"]
+        rows = [self.by_name, self.by_upload, self.split]
+        for event in (page.form_restored.then, page.tab_items["dataset"].select):
+            self._then_open(event).then(self.show_choice, [name, split], [self.kind, *rows, self.name], **PARALLEL)
+        chosen = self.kind.input(self.choose_kind, [self.kind, self.name], [*rows, self.name, name], **PARALLEL)
+        self._then_open(chosen.then, retry=True)
+        typed = gr.on(
+            [self.open_button.click, self.name.submit, self.split.submit],
+            self.choose_name,
+            [self.name, self.split],
+            [name, split],
+            **PARALLEL,
+        )
+        self._then_open(typed.then, retry=True)
+        uploaded = self.files.upload(
+            self.take_upload,
+            [page.visitor, page.lang, self.files],
+            [page.message, name],
+            **PARALLEL | {"show_progress": "minimal"},
+        )
+        self._then_open(uploaded.then, retry=True)
 
-    def switch(kind: str, name: str) -> list[Any]:
-        return [
-            *rows_for(kind),
-            HUB_EXAMPLE if kind == "hub" and kind_of(name) != "hub" else gr.skip(),
-            BUILT_INS.get(kind, gr.skip()),
-        ]
+    # ---- opening -----------------------------------------------------------------------------------------------------
+    def open(self, data: Values) -> Updates:
+        """Open what the form names, unless it is open already, failed or was stopped."""
+        return self._open(data, retry=False)
 
-    def show(name: str, split: str) -> list[Any]:
+    def reopen(self, data: Values) -> Updates:
+        """As ``open``, and tries again what failed or was stopped."""
+        return self._open(data, retry=True)
+
+    def _open(self, data: Values, retry: bool) -> Updates:
+        """Only the data's settings are read: a wrong value elsewhere doesn't hide the pictures."""
+        lang = data[self.page.lang]
+        values = {name: data[self.form[name]] for name in open_datasets.FIELDS}
+        try:
+            config = from_dict({"block_out_channels": [8], "attention_levels": [0], "norm_num_groups": 8, **values})
+            config = self.app.access.check_data(config, data[self.page.visitor])
+            if self.app.public and sum(size for _, size, _ in cache.caches()) > access.CACHE_BYTES:
+                cache.clear_cache()
+            key = self.app.datasets.ask(config, retry)
+        except Exception as error:
+            return {self.problem: notice(as_problem(error), lang)}
+        return self._await_opened(key, lang)
+
+    def _await_opened(self, key: str, lang: str) -> Updates:
+        self.app.datasets.get(key).opened.wait(OPENING_SECONDS)
+        return {self.view.key: key, **self.stages(key, lang)}
+
+    def stages(self, key: str, lang: str) -> Updates:
+        """How far the data set is, and what stood in the way."""
+        entry = self.app.datasets.get(key)
+        if entry is None:
+            return {}
+        updates: Updates = {
+            self.ended: key if entry.ended.is_set() else "",
+            self.problem: notice(self.app.access.redact(entry.problem), lang) if entry.problem else "",
+        }
+        return updates | {self.opened: key} if entry.source is not None else updates
+
+    def follow(self, snapshot: Mapping[str, Any], lang: str, key: str) -> Updates:
+        """The tick: the progress bar, and the stages."""
+        entry = self.app.datasets.get(key)
+        working = entry is not None and not entry.ended.is_set() and (entry.source is None or self.app.warm.is_set())
+        return {
+            self.working: gr.update(visible=working),
+            self.progress: progress(entry, lang) if working else "",
+            **self.stages(key, lang),
+        }
+
+    def stop(self, key: str) -> None:
+        """End a download or the decoding."""
+        if entry := self.app.datasets.get(key):
+            entry.stop.set()
+
+    # ---- choosing ----------------------------------------------------------------------------------------------------
+    def show_choice(self, name: str, split: str) -> Updates:
+        """How the form's data set was chosen."""
         kind = kind_of(name)
-        return [kind, *rows_for(kind), name if kind in ("hub", "folder") else gr.skip(), split]
+        updates = self._visible_rows(kind) | {
+            self.kind: kind,
+            self.split: gr.update(visible=kind == "hub", value=split),
+        }
+        return updates | {self.name: name} if kind in ("hub", "folder") else updates
 
-    shows = {
-        "fn": show,
-        "inputs": [form["dataset_name"], form["split"]],
-        "outputs": [parts["kind"], *rows, parts["name"], parts["split"]],
-        **QUIET,
-    }
-    for event in (shared.form_restored.then, shared.tab_items["dataset"].select):
-        asking(event).then(**shows)
-    asking(
-        parts["kind"]
-        .input(switch, [parts["kind"], parts["name"]], [*rows, parts["name"], form["dataset_name"]], **QUIET)
-        .then,
-        again=True,
-    )
-    put = {
-        "fn": lambda name, split: (name.strip(), split.strip() or "train"),
-        "inputs": [parts["name"], parts["split"]],
-        "outputs": [form["dataset_name"], form["split"]],
-        **QUIET,
-    }
-    asking(gr.on([parts["open"].click, parts["name"].submit, parts["split"].submit], **put).then, again=True)
-    got = {
-        "fn": browser.upload,
-        "inputs": [shared.visitor, shared.lang, parts["files"]],
-        "outputs": [shared.message, form["dataset_name"]],
-    }
-    asking(parts["files"].upload(**got, **QUIET | {"show_progress": "minimal"}).then, again=True)
+    def choose_kind(self, kind: str, name: str) -> Updates:
+        """Another way of choosing."""
+        updates = self._visible_rows(kind)
+        if kind == "hub" and kind_of(name) != "hub":
+            updates |= {self.name: HUB_EXAMPLE}
+        if kind in BUILT_INS:
+            updates |= {self.form["dataset_name"]: BUILT_INS[kind]}
+        return updates
+
+    def choose_name(self, name: str, split: str) -> Updates:
+        """A folder or a Hub id, as typed."""
+        return {self.form["dataset_name"]: name.strip(), self.form["split"]: split.strip() or "train"}
+
+    def _visible_rows(self, kind: str) -> Updates:
+        return {
+            self.by_name: gr.update(visible=kind in ("hub", "folder")),
+            self.by_upload: gr.update(visible=kind == "upload"),
+            self.split: gr.update(visible=kind == "hub"),
+        }
+
+    # ---- uploads and the cache ---------------------------------------------------------------------------------------
+    def take_upload(self, visitor: str, lang: str, files: list[str] | None) -> Updates:
+        """Uploaded files as a folder of pictures, whose name goes into the form."""
+        public = self.app.public
+        try:
+            with self.upload_lock:  # so that all that are being unpacked take no more room than one
+                folder = upload.import_upload(
+                    files or [], self.app.access.uploads_folder(visitor), access.UPLOAD_SHARE if public else 1
+                )
+                if public:
+                    upload.keep_newest(self.uploads, access.UPLOADS_PER_VISITOR, access.UPLOADS_BYTES)
+        except Exception as error:
+            return {self.page.message: notice(as_problem(error), lang)}
+        return {self.page.message: "", self.form["dataset_name"]: folder.name if public else str(folder)}
+
+    def save_texts(self, data: Values) -> Updates:
+        """Write the caption and the label of the picture on show into the upload, and open it again."""
+        view, lang, row = self.view, data[self.page.lang], data[self.view.row]
+        caption, label = data[view.editor.caption], data[view.editor.label]
+        try:
+            entry = open_entry(self.app, data[view.key])
+            config = view.editor.write(entry, row, data[self.page.visitor], caption, label)
+            name = entry.source.names[row]
+            if config is None:
+                return {self.page.message: notice(t("ui.dataset.unchanged", lang, name=name))}
+            key = self.app.datasets.ask(config)
+        except Exception as error:
+            return {self.page.message: notice(self.app.access.redact(as_problem(error)), lang)}
+        saved = notice(t("ui.dataset.saved", lang, name=name))
+        return {self.page.message: saved, **self._await_opened(key, lang)}
+
+    def clear(self, lang: str) -> Updates:
+        """Empty the cache, and throw away uploads but the latest, which may be on show."""
+        try:
+            self.app.access.refuse_in_public()
+            freed = cache.clear_cache() + upload.keep_newest(self.uploads, 1)
+            message = notice(t("ui.dataset.cleared", lang, size=format_bytes(freed)))
+        except Exception as error:
+            message = notice(as_problem(error), lang)
+        return {self.page.message: message, self.view.cache: self.view.cache_size(lang)}
+
+
+def kind_of(name: str) -> str:
+    """Which of the ways of choosing gave this dataset_name."""
+    for kind, built_in in BUILT_INS.items():
+        if name == built_in:
+            return kind
+    if os.path.basename(name).startswith("upload-"):
+        return "upload"
+    return "hub" if name.count("/") == 1 and not os.path.isdir(name) else "folder"

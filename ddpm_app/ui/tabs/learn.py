@@ -1,217 +1,138 @@
-"""The Learn tab: one component that asks the desk for panels, and the links that open the app at a station or lesson."""
+"""The Learn tab: the stage, which asks the server for panels, a station's formulas, code and question below it, and the links that open
+the app at a station or lesson."""
 
-import base64
-import binascii
-import functools
-import html
-import importlib
-import inspect
-import textwrap
-import threading
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from ddpm_app import jobs, presets
-from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import problem_text, t, text_table
-from ddpm_app.images import data_uri
-from ddpm_app.learn import context as benches
-from ddpm_app.learn import stations
-from ddpm_app.learn.lessons import ORDER, lessons
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import t
+from ddpm_app.learn import lessons, stations
+from ddpm_app.learn.catalog import LearnCatalog, source_code
 from ddpm_app.learn.sessions import LearnSessions
-from ddpm_app.learn.station import Action, Choice, Control, Slider, Station, Words
 from ddpm_app.model_choices import OTHER, makes_pictures
 from ddpm_app.runs import registry
+from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.components.stage import Stage
 from ddpm_app.ui.html import notice
-from ddpm_app.ui.state import App, Page
+from ddpm_app.ui.state import QUICK, App, Page, Updates, label
 
-THUMBNAIL_SIDE = 56
-FORMULA_SIZE = 18
-"""In pixels."""
-QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+NEWEST: dict[str, Any] = QUICK | {"trigger_mode": "always_last"}
+"""Options of a listener: while one call is under way only the last of those that come meanwhile is kept."""
 
 
-def build(app: App, shared: Page) -> None:
-    """Draw the tab."""
-    desk = LearnSessions(app.models, app.warm)
-    offers = Offers(app, desk)
-    calls = [desk.ask, offers.catalog, offers.details, offers.pictures, offers.own, offers.snapshot]
-    first = {"lang": "en", "models": []}
-    stage = Stage(calls, value=first, elem_id="learn")
+class LearnTab:
+    """``__init__`` draws, ``wire`` connects."""
 
-    def tick(shot: dict[str, Any], lang: str, visitor: str) -> list[Any]:
-        shown = [(label, value) for label, value in app.models.options(lang) if value != OTHER]
-        follow = f"run:{shot['name']}" if shot["saved"] and makes_pictures(shot) else ""
-        mine = follow and shot["active"] and app.access.may_stop(registry.find(app.runs_dir, shot["name"]), visitor)
-        return [
-            {"lang": lang, "models": shown, "training": follow if mine else "", "follow": follow, "visitor": visitor}
-        ]
+    def __init__(self, app: App):
+        self.app = app
+        sessions = LearnSessions(app.models, app.warm)
+        catalog = LearnCatalog(sessions)
+        calls = {
+            "ask": sessions.ask,
+            "catalog": catalog.catalog,
+            "thumbnails": catalog.thumbnails,
+            "upload": catalog.upload,
+            "snapshot": catalog.snapshot,
+        }
+        with gr.Column(elem_id="learn-tab"):
+            self.stage = Stage({"lang": "en", "models": []}, calls=calls, elem_id="learn")
+            with gr.Column(elem_id="learn-texts"):
+                with gr.Accordion(label("ui.learn.frame.maths"), open=False):
+                    self.maths = gr.Markdown(elem_classes="formulas")  # KaTeX takes what stands between $$
+                with gr.Accordion(label("ui.learn.frame.code"), open=False):
+                    self.code = gr.Code(
+                        language="python",
+                        label=label("ui.learn.frame.code"),
+                        show_label=False,
+                        interactive=False,
+                        show_line_numbers=False,
+                        buttons=["copy"],
+                    )
+                with gr.Accordion("?", open=False) as self.question:
+                    self.answer = gr.HTML()
 
-    def go(event: gr.EventData) -> list[Any]:
+    def wire(self, page: Page) -> None:
+        """Connect the tab with the page."""
+        self.page = page
+        page.every_tick(self.stage_value, [self.stage], [page.visitor])
+        self.stage.click(self.leave, None, [page.tabs, *_preset_outputs(page)], **QUICK)
+        self.stage.select(self.show_texts, None, [self.maths, self.question, self.answer], **NEWEST)
+        self.stage.select(self.show_code, None, [self.code], **NEWEST)
+
+    def stage_value(self, run: RunSnapshot, lang: str, visitor: str) -> Updates:
+        """What the stage must know: the models, and the run on show. ``training``: that run where the visitor may ask it to save."""
+        models = [(name, choice) for name, choice in self.app.models.options(lang) if choice != OTHER]
+        follow = f"run:{run['name']}" if run["saved"] and makes_pictures(run) else ""
+        may_ask = follow and run["active"] and self._may_stop(run["name"], visitor)
+        training = follow if may_ask else ""
+        value = {"lang": lang, "models": models, "training": training, "follow": follow, "visitor": visitor}
+        return {self.stage: value}
+
+    def _may_stop(self, name: str, visitor: str) -> bool:
+        return self.app.access.may_stop(registry.find(self.app.runs_dir, name), visitor)
+
+    def leave(self, event: gr.EventData) -> Updates:
         """To another tab, with a preset in the form."""
-        wanted = event._data or {}
-        tab, preset = wanted.get("tab"), wanted.get("preset")
-        return [gr.Tabs(selected=tab) if tab in shared.tab_items else gr.skip(), *_preset(shared, preset)]
+        target = event._data or {}
+        tab = target.get("tab")
+        updates = {self.page.tabs: gr.Tabs(selected=tab)} if tab in self.page.tab_items else {}
+        return (updates | _preset(self.page, target.get("preset"))) or gr.skip()
 
-    shared.every_tick(tick, [stage], [shared.visitor])
-    shared.later.append(lambda: stage.click(go, None, [shared.tabs, shared.form.preset, *shared.form.inputs], **QUICK))
-
-
-def open_linked(shared: Page) -> None:
-    """A link with ``station``, ``lesson`` or ``tab`` opens there; one with ``preset`` fills the form. What it names that isn't here is told."""
-
-    def linked(lang: str, request: gr.Request) -> list[Any]:
-        asked = request.query_params
-        known = {"station": stations.ORDER, "lesson": ORDER, "tab": shared.tab_items, "preset": _offered(shared)}
-        unknown = [f"{name}={asked[name]}" for name in known if asked.get(name) and asked[name] not in known[name]]
-        there = {name for name in known if asked.get(name) in known[name]}
-        tab = "learn" if there & {"station", "lesson"} else asked["tab"] if "tab" in there else None
-        told = notice(Problem("unknown_link", what=", ".join(unknown)), lang) if unknown else gr.skip()
-        return [gr.Tabs(selected=tab) if tab else gr.skip(), told]
-
-    def preset(request: gr.Request) -> list[Any]:
-        return _preset(shared, request.query_params.get("preset"))
-
-    shared.language_ready.then(linked, shared.lang, [shared.tabs, shared.message], **QUICK)
-    shared.form_restored.then(preset, None, [shared.form.preset, *shared.form.inputs], **QUICK)
-
-
-def _offered(shared: Page) -> list[str]:
-    return [value for _, value in shared.form.preset.choices]
-
-
-def _preset(shared: Page, name: str | None) -> list[Any]:
-    """The choice of a preset and the form filled with it; all as it is where that preset isn't offered here."""
-    return (
-        [name, *shared.form.fill(presets.build(name))]
-        if name in _offered(shared)
-        else [gr.skip()] * (1 + len(shared.form.inputs))
-    )
-
-
-class Offers:
-    """What the page can be told beside panels: words, controls, formulas, code, thumbnails."""
-
-    def __init__(self, app: App, desk: LearnSessions):
-        self.app, self.desk = app, desk
-        self._drawing = threading.Lock()
-
-    def catalog(self, lang: str) -> dict[str, Any]:
-        """All words of the tab in a language, the stations with their controls, the lessons."""
-        mine = {
-            key.removeprefix("ui.learn.frame."): t(key, lang)
-            for key in text_table("en")
-            if key.startswith("ui.learn.frame.")
-        }
+    def show_texts(self, event: gr.EventData) -> Updates:
+        """The formulas, question and answer of the station on the stage."""
+        spec, lang = stations.SPECS[event._data["station"]], event._data["lang"]
+        question, answer = (t(f"ui.learn.{spec.id}.{key}", lang) for key in ("question", "answer"))
         return {
-            "words": mine,
-            "stations": [_described(stations.station(name), lang) for name in stations.ORDER],
-            "lessons": lessons(lang),
+            self.maths: "\n\n".join(f"$${formula}$$" for formula in spec.maths),
+            self.question: gr.Accordion(label=question),
+            self.answer: Markup("<p>{}</p>").format(answer),
         }
 
-    def details(self, name: str) -> dict[str, Any]:
-        """A station's formulas as SVG and the functions it shows, as they are."""
-        station = stations.station(name)
+    def show_code(self, event: gr.EventData) -> Updates:
+        """The functions that the station on the stage shows."""
         jobs.engine()
-        with self._drawing:  # matplotlib is one at a time
-            maths = [_formula(line) for line in station.maths]
-        return {"maths": maths, "code": [textwrap.dedent(inspect.getsource(_named(name))) for name in station.code]}
-
-    def pictures(self, query: dict[str, Any]) -> dict[str, Any]:
-        """Thumbnails of pictures of the model's data set, others with every "page"."""
-        lang = str(query.get("lang"))
-        try:
-            bench = self.desk.bench(str(query.get("model")), "", str(query.get("visitor")))
-            source, held_out = bench.source, set(bench.source.held_out or ())
-            shown = []
-            for i in benches.offered(source, int(query.get("page", 0))):
-                told = (source.captions or source.names)[i]
-                src = data_uri(source.thumbnail(i, THUMBNAIL_SIDE), small=True)
-                shown.append({"key": str(i), "src": src, "told": told, "heldOut": i in held_out})
-            return {"pictures": shown}
-        except Exception as error:
-            return {"error": problem_text(self.app.access.redact(as_problem(error)), lang)}
-
-    def own(self, query: dict[str, Any]) -> dict[str, Any]:
-        """Take a viewer's own picture, as a data URI."""
-        lang = str(query.get("lang"))
-        try:
-            data = base64.b64decode(str(query.get("data")).partition(",")[2], validate=True)
-            return {"key": self.desk.keep(data)}
-        except (Problem, binascii.Error) as error:
-            problem = error if isinstance(error, Problem) else Problem("picture_unfit", name="", reason="broken")
-            return {"error": problem_text(problem, lang)}
-
-    def snapshot(self, query: dict[str, Any]) -> dict[str, Any]:
-        """Ask a training run to save, so that the next look is at its newest weights."""
-        lang = str(query.get("lang"))
-        try:
-            run = registry.find(self.app.runs_dir, str(query.get("model")).partition(":")[2])
-            self.app.access.require_owner(run, str(query.get("visitor")))
-            run.request("save")
-            return {}
-        except Problem as problem:
-            return {"error": problem_text(self.app.access.redact(problem), lang)}
+        return {self.code: source_code(stations.SPECS[event._data["station"]])}
 
 
-def _described(station: Station, lang: str) -> dict[str, Any]:
-    def say(key: str) -> str:
-        return t(f"ui.learn.{station.id}.{key}", lang)
+def open_linked(page: Page) -> None:
+    """A link with ``station``, ``lesson`` or ``tab`` opens there; one with ``preset`` fills the form. A name that doesn't exist is a problem."""
 
-    told = {key: say(key) for key in ("title", "what", "question", "answer")}
-    controls = [_control(control, say) for control in station.controls]
-    return {
-        "id": station.id,
-        **told,
-        "controls": controls,
-        "uses": list(station.uses),
-        "model": f"shipped:{station.model}",
-    }
+    def open_tab(lang: str, request: gr.Request) -> Updates:
+        query = request.query_params
+        choices = {
+            "station": stations.ORDER,
+            "lesson": lessons.ORDER,
+            "tab": page.tab_items,
+            "preset": _preset_choices(page),
+        }
+        valid = {name: query[name] for name in choices if query.get(name) in choices[name]}
+        unknown = [f"{name}={query[name]}" for name in choices if query.get(name) and name not in valid]
+        tab = "learn" if valid.keys() & {"station", "lesson"} else valid.get("tab")
+        updates = {page.tabs: gr.Tabs(selected=tab)} if tab else {}
+        if unknown:
+            updates |= {page.message: notice(Problem("unknown_link", what=", ".join(unknown)), lang)}
+        return updates or gr.skip()
 
+    def fill_form(request: gr.Request) -> Updates:
+        return _preset(page, request.query_params.get("preset")) or gr.skip()
 
-def _control(control: Control, say: Any) -> dict[str, Any]:
-    found = {"kind": type(control).__name__.lower(), "name": control.name, "label": say(control.name)}
-    match control:
-        case Slider():
-            found |= {"low": control.low, "high": control.high, "step": control.step, "default": control.default}
-        case Choice():
-            found |= {
-                "options": [[name, say(f"{control.name}.{name}")] for name in control.options],
-                "default": control.options[0],
-            }
-        case Action():
-            pass
-        case Words():
-            found |= {"default": control.default, "asking": control.asking}
-        case _:
-            found["default"] = control.default
-    return found
+    page.language_ready.then(open_tab, page.lang, [page.tabs, page.message], **QUICK)
+    page.form_restored.then(fill_form, None, _preset_outputs(page), **QUICK)
 
 
-def _named(name: str) -> Any:
-    module, _, inner = name.partition(":")
-    found = importlib.import_module(module)
-    for part in inner.split("."):
-        found = getattr(found, part)
-    return found
+def _preset_choices(page: Page) -> list[str]:
+    return [value for _, value in page.form.preset.choices]
 
 
-@functools.cache
-def _formula(line: str) -> str:
-    """A formula in matplotlib's mathtext as an SVG of one path in the colour of the text around it."""
-    from matplotlib.textpath import TextPath
+def _preset_outputs(page: Page) -> list[gr.components.Component]:
+    return [page.form.preset, *page.form.components.values()]
 
-    path = TextPath((0, 0), f"${line}$", size=FORMULA_SIZE)
-    letters = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # matplotlib.path's codes
-    drawn = "".join(
-        letters[int(code)] + ("" if code == 79 else ",".join(f"{part:.2f}" for part in points))
-        for points, code in path.iter_segments(simplify=False, curves=True)
-    )
-    box = path.get_extents().padded(1)
-    name = html.escape(line, quote=True)
-    return (
-        f'<svg role="img" aria-label="{name}" width="{box.width:.0f}" viewBox="{box.x0:.1f} {-box.y1:.1f} {box.width:.1f} {box.height:.1f}">'
-        f'<path transform="scale(1 -1)" fill="currentColor" d="{drawn}"/></svg>'
-    )
+
+def _preset(page: Page, name: str | None) -> Updates:
+    """The choice of a preset and the form filled with it; nothing where that preset isn't offered here."""
+    if name not in _preset_choices(page):
+        return {}
+    return {page.form.preset: name} | page.form.updates(presets.build(name))

@@ -1,223 +1,172 @@
 """The Runs tab: all runs as cards, what can be done with one of them, two loss curves in one plot, the trash."""
 
-import datetime
-import html
-import types
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from ddpm_app import access
+from ddpm_app.errors import as_problem
 from ddpm_app.i18n import format_bytes, format_duration, t
+from ddpm_app.images import data_uri
 from ddpm_app.runs import registry
-from ddpm_app.ui.components.chart import Chart
+from ddpm_app.runs.records import RunSnapshot, RunSummary
 from ddpm_app.ui.components.run_cards import RunCards
-from ddpm_app.ui.html import notice
-from ddpm_app.ui.state import App, Page, label
-from ddpm_app.ui.tabs import runs_handlers as actions
-from ddpm_app.ui.tabs.runs_handlers import doing
+from ddpm_app.ui.html import empty_state, notice
+from ddpm_app.ui.state import QUICK, App, Page, Updates, Values, label
+from ddpm_app.ui.tabs.run_detail import RunDetail
 
 CARDS = 24
 """Runs listed before "show all"."""
-BUTTONS = ("open", "resume", "longer", "copy", "zip", "rename", "publish", "trash")
-AT_HOME = ("rename", "publish", "trash")
-"""Buttons that a public page doesn't have."""
-QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-PRESS_ARCHIVE = "() => document.querySelector('#runs-archive, #runs-archive button').click()"
-"""A download button downloads what it holds when it is pressed: first the server fills it, then this presses it."""
+THUMBNAIL_SIDE = 144
 
 
-def build(app: App, shared: Page) -> None:
-    """Draw the tab. Every file and folder is chosen by a run's name from the server's own list."""
-    chosen, everything = gr.State(""), gr.State(False)
-    with gr.Row(elem_classes="runs-row"):
-        with gr.Column(scale=3, min_width=320):
-            cards = RunCards(actions.thumbnailer(app), elem_id="runs-cards")
-            more = gr.Button(label("ui.runs.all"), visible=False, size="md", elem_id="runs-all")
-            empty = gr.HTML(visible=False, padding=False)
-        with gr.Column(scale=2, min_width=300, visible=False, elem_id="runs-detail", elem_classes="card") as detail:
-            parts = _detail(app)
+class RunsTab:
+    """The cards, beside them the chosen run, below them the trash."""
 
-    def draw(lang: str, chosen: str, everything: bool) -> list[Any]:
-        briefs = app.monitor.summaries()
-        run = next((one for one in briefs if one["name"] == chosen), None)
-        shown = briefs if everything else briefs[:CARDS]
-        return [
-            {"chosen": chosen, "cards": [card(one, lang) for one in shown], "alt": t("ui.runs.thumb", lang, name="{}")},
-            gr.update(visible=len(shown) < len(briefs)),
-            gr.update(value=empty_state(lang), visible=not briefs),
-            gr.update(visible=run is not None),
-            facts_of(run, lang) if run else "",
-            gr.update(choices=[one["name"] for one in briefs if one["name"] != chosen]),
-            *(gr.update(interactive=possible) for possible in able(run).values()),
-        ]
+    def __init__(self, app: App):
+        self.app = app
+        self.show_all = gr.State(False)
+        with gr.Row(elem_classes="runs-row"):
+            with gr.Column(scale=3, min_width=320):
+                self.cards = RunCards(self.thumbnail, elem_id="runs-cards")
+                self.more = gr.Button(label("ui.runs.all"), visible=False, size="md", elem_id="runs-all")
+                self.empty = gr.HTML(visible=False, padding=False)
+            self.detail = RunDetail(app)
+        with gr.Accordion(label("ui.runs.trash_box"), open=False, visible=not app.public, elem_id="runs-trash-box"):
+            self._draw_trash()
 
-    buttons = [parts.buttons[name] for name in able(None)]
-    drawn = [cards, more, empty, detail, parts.facts, parts.other, *buttons]
-
-    def latest(shot: dict[str, Any], lang: str) -> list[Any]:
-        """The newest preview of the run at work."""
-        shot = app.monitor.snapshot("")
-        return [{"name": shot["name"], "sample": shot["samples"][-1]} if shot["active"] and shot["samples"] else None]
-
-    shared.live(latest, ["runs-latest"])
-    shared.every_tick(lambda shot, lang, *given: draw(lang, *given), drawn, [chosen, everything])
-
-    def redrawn(event: Any) -> None:
-        event.then(draw, [shared.lang, chosen, everything], drawn, **QUICK)
-
-    def choose(event: gr.EventData) -> list[Any]:
-        return [event._data["name"], None, None, *[gr.update(visible=False)] * len(parts.panels)]
-
-    redrawn(cards.click(choose, None, [chosen, parts.other, parts.compare, *parts.panels.values()], **QUICK))
-    redrawn(more.click(lambda: True, None, everything, **QUICK))
-    _wire(app, shared, parts, chosen, redrawn)
-    _trash(app, shared, redrawn)
-
-
-def able(run: dict[str, Any] | None) -> dict[str, bool]:
-    """Which buttons make sense for a run, by name; "open" and "copy" always do."""
-    idle, saved = bool(run and not run["active"]), bool(run and run["saved"])
-    return {
-        "resume": idle and run["state"] != "finished",
-        "longer": idle,
-        "zip": saved,
-        "rename": idle,
-        "publish": idle and saved,
-        "trash": idle,
-    }
-
-
-def _detail(app: App) -> types.SimpleNamespace:
-    """The chosen run's facts, buttons, the questions some of them ask, and the comparison."""
-    parts = types.SimpleNamespace(panels={})
-    parts.facts = gr.HTML(padding=False, elem_id="runs-facts")
-    with gr.Row(elem_classes="runs-actions"):
-        parts.buttons = {
-            name: gr.Button(
-                label(f"ui.runs.{name}"),
-                size="md",
-                min_width=120,
-                variant="primary" if name == "open" else "secondary",
-                visible=not (app.public and name in AT_HOME),
-                elem_id=f"runs-{name}",
-            )
-            for name in BUTTONS
-        }
-    parts.archive = gr.DownloadButton("zip", elem_id="runs-archive", elem_classes="unseen")
-    with gr.Group(visible=False) as parts.panels["longer"]:
-        kinds = [(label("ui.runs.minutes"), "max_train_minutes"), (label("ui.runs.steps"), "max_train_steps")]
-        lengths = kinds[:1] if app.public else kinds
-        parts.kind = gr.Radio(lengths, value="max_train_minutes", label=label("ui.runs.how_long"))
-        parts.amount = gr.Number(1, label=label("ui.runs.amount"), elem_id="runs-amount")
-        parts.train_on = gr.Button(label("ui.runs.train_on"), variant="primary", elem_id="runs-train-on")
-    with gr.Group(visible=False) as parts.panels["rename"]:
-        parts.name = gr.Textbox(label=label("ui.runs.new_name"), max_lines=1, elem_id="runs-new-name")
-        parts.give_name = gr.Button(label("ui.runs.give_name"), variant="primary", elem_id="runs-give-name")
-    with gr.Group(visible=False) as parts.panels["publish"]:
-        parts.repository = gr.Textbox(
-            label=label("ui.runs.repository"), placeholder="user/name", max_lines=1, elem_id="runs-repository"
-        )
-        parts.push = gr.Button(label("ui.runs.push"), variant="primary", elem_id="runs-push")
-    parts.other = gr.Dropdown([], label=label("ui.runs.compare"), elem_id="runs-other")
-    parts.compare = Chart(elem_id="runs-compare")
-    return parts
-
-
-def _wire(app: App, shared: Page, parts: types.SimpleNamespace, chosen: gr.State, redrawn: Any) -> None:
-    """Connect the buttons of the chosen run."""
-    buttons, who = parts.buttons, [chosen, shared.visitor, shared.lang]
-    away = [shared.message, chosen, shared.selected, shared.tabs]
-    form = [shared.message, shared.tabs, *shared.form.inputs]
-    for name, panel in parts.panels.items():
-        buttons[name].click(lambda: gr.update(visible=True), None, panel, **QUICK)
-    buttons["rename"].click(lambda chosen: chosen, chosen, parts.name, **QUICK)
-    buttons["open"].click(
-        lambda name: [name, gr.Tabs(selected="train")], chosen, [shared.selected, shared.tabs], **QUICK
-    )
-    redrawn(buttons["resume"].click(doing(app, actions.resume, away), who, away, **QUICK))
-    redrawn(parts.train_on.click(doing(app, actions.resume, away), [*who, parts.kind, parts.amount], away, **QUICK))
-    buttons["copy"].click(doing(app, actions.copier(shared), form), who, form, **QUICK)
-    zipped = buttons["zip"].click(actions.zipper(app), [chosen, shared.lang], [shared.message, parts.archive], **QUICK)
-    zipped.success(None, None, None, js=PRESS_ARCHIVE)
-    named = [shared.message, chosen, parts.panels["rename"]]
-    redrawn(parts.give_name.click(doing(app, actions.rename, named), [*who, parts.name], named, **QUICK))
-    pushed = [shared.message, parts.panels["publish"]]
-    begun = parts.push.click(lambda lang: notice(t("ui.runs.publishing", lang)), shared.lang, shared.message, **QUICK)
-    begun.then(doing(app, actions.publish, pushed), [*who, parts.repository], pushed, **QUICK)
-    gone = [shared.message, chosen]
-    redrawn(buttons["trash"].click(doing(app, actions.throw_away, gone), who, gone, **QUICK))
-    for event in (parts.other.input, shared.language_changed.then):
-        event(actions.comparer(app), [shared.lang, chosen, parts.other], parts.compare, **QUICK)
-
-
-def _trash(app: App, shared: Page, redrawn: Any) -> None:
-    """The trash: restore one run, or delete all for good after a second question."""
-    with gr.Accordion(label("ui.runs.trash_box"), open=False, visible=not app.public, elem_id="runs-trash-box"):
+    def _draw_trash(self) -> None:
         with gr.Row(equal_height=True, elem_classes="run-bar"):
-            thrown = gr.Dropdown([], label=label("ui.runs.thrown"), scale=3, elem_id="runs-thrown")
-            restore = gr.Button(label("ui.runs.restore"), size="md", min_width=120, elem_id="runs-restore")
-            ask = gr.Button(label("ui.runs.empty_trash"), size="md", min_width=120, elem_id="runs-empty")
-        with gr.Row(visible=False) as confirm:
-            really = gr.Button("", variant="stop", size="md", elem_id="runs-really")
-            keep = gr.Button(label("ui.runs.keep"), size="md", elem_id="runs-keep")
+            self.discarded = gr.Dropdown([], label=label("ui.runs.thrown"), scale=3, elem_id="runs-thrown")
+            self.restore_button = gr.Button(label("ui.runs.restore"), size="md", min_width=120, elem_id="runs-restore")
+            self.empty_button = gr.Button(label("ui.runs.empty_trash"), size="md", min_width=120, elem_id="runs-empty")
+        with gr.Row(visible=False) as self.confirmation:
+            self.confirm_button = gr.Button("", variant="stop", size="md", elem_id="runs-really")
+            self.keep_button = gr.Button(label("ui.runs.keep"), size="md", elem_id="runs-keep")
 
-    def draw(shot: dict[str, Any], lang: str) -> list[Any]:
-        found = [] if app.public else [(thrown_label(one.name), one.name) for one in registry.trash(app.runs_dir)]
-        question = t("ui.runs.really", lang, count=len(found))
-        return [gr.update(choices=found), *[gr.update(interactive=bool(found))] * 2, gr.update(value=question)]
+    def wire(self, page: Page) -> None:
+        """Hang the tab on the page's poll and connect it."""
+        self.page = page
+        runs = [self.cards, self.more, self.empty, *self.detail.outputs()]
+        trash = [self.discarded, self.restore_button, self.empty_button, self.confirm_button]
+        page.live(self.draw_latest, ["runs-latest"])
+        page.every_tick(self.draw, runs, [self.detail.chosen, self.show_all])
+        page.every_tick(self.draw_trash, trash)
 
-    shared.every_tick(draw, [thrown, restore, ask, really])
-    redrawn(restore.click(actions.restorer(app), [thrown, shared.lang], [shared.message, thrown], **QUICK))
-    ask.click(lambda: gr.update(visible=True), None, confirm, **QUICK)
-    keep.click(lambda: gr.update(visible=False), None, confirm, **QUICK)
-    redrawn(really.click(actions.emptier(app), shared.lang, [shared.message, confirm, thrown], **QUICK))
+        def then_redraw(event: gr.events.Dependency) -> None:
+            event.then(self.redraw, {page.lang, self.detail.chosen, self.show_all}, set(runs), **QUICK)
+
+        detail = self.detail
+        of_choice = {detail.chosen, detail.other, detail.comparison, *detail.questions.values()}
+        then_redraw(self.cards.click(self.choose, None, of_choice, **QUICK))
+        then_redraw(self.more.click(lambda: True, None, self.show_all, **QUICK))
+        detail.wire(page, then_redraw)
+        then_redraw(
+            self.restore_button.click(
+                self.restore, {self.discarded, page.lang}, {page.message, self.discarded}, **QUICK
+            )
+        )
+        self.empty_button.click(lambda: gr.update(visible=True), None, self.confirmation, **QUICK)
+        self.keep_button.click(lambda: gr.update(visible=False), None, self.confirmation, **QUICK)
+        emptied = {page.message, self.confirmation, self.discarded}
+        then_redraw(self.confirm_button.click(self.empty_trash, {page.lang}, emptied, **QUICK))
+
+    # ---- what is drawn ----------------------------------------------------------------------------------------------
+    def draw(self, snapshot: RunSnapshot, lang: str, chosen: str, show_all: bool) -> Updates:
+        """The cards and the chosen run."""
+        summaries = self.app.monitor.summaries()
+        listed = summaries if show_all else summaries[:CARDS]
+        words = empty_state(t("ui.runs.empty", lang), t("ui.runs.empty_note", lang))
+        return {
+            self.cards: {
+                "chosen": chosen,
+                "cards": [card(run, lang) for run in listed],
+                "alt": t("ui.runs.thumb", lang, name="{}"),
+            },
+            self.more: gr.update(visible=len(listed) < len(summaries)),
+            self.empty: gr.update(value=words, visible=not summaries),
+            **self.detail.draw(summaries, lang, chosen),
+        }
+
+    def redraw(self, data: Values) -> Updates:
+        """As ``draw``, at once after something was done."""
+        page = self.page
+        return self.draw({}, data[page.lang], data[self.detail.chosen], data[self.show_all])
+
+    def draw_latest(self, snapshot: RunSnapshot, lang: str) -> dict[str, Any]:
+        """The newest preview of the run at work."""
+        run = self.app.monitor.snapshot("")
+        previews = run["samples"] if run["active"] else []
+        return {"runs-latest": {"name": run["name"], "sample": previews[-1]} if previews else None}
+
+    def draw_trash(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """What can be restored, and the question before all of it goes."""
+        runs = [] if self.app.public else registry.trash(self.app.runs_dir)
+        enabled = gr.update(interactive=bool(runs))
+        return {
+            self.discarded: gr.update(choices=[(discarded_label(run.name), run.name) for run in runs]),
+            self.restore_button: enabled,
+            self.empty_button: enabled,
+            self.confirm_button: gr.update(value=t("ui.runs.really", lang, count=len(runs))),
+        }
+
+    def thumbnail(self, query: dict[str, str]) -> str:
+        """Some of a preview's pictures, small, as a data URI: ``query`` holds the run's "name" and the step as "key"."""
+        run = registry.find(self.app.runs_dir, str(query["name"]))
+        with Image.open(run.sample_path(int(query["key"]))) as image:
+            quarter = image.convert("RGB").crop((0, 0, max(1, image.width // 2), max(1, image.height // 2)))
+        quarter.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        return data_uri(quarter, small=True)
+
+    # ---- what is done -----------------------------------------------------------------------------------------------
+    def choose(self, event: gr.EventData) -> Updates:
+        """Show the run whose card was clicked."""
+        return self.detail.choose(event._data["name"])
+
+    def restore(self, data: Values) -> Updates:
+        """Bring a run back from the trash."""
+        lang = data[self.page.lang]
+        try:
+            self.app.access.refuse_in_public()
+            run = registry.restore(self.app.runs_dir, data[self.discarded] or "")
+            return {self.page.message: notice(t("ui.runs.restored", lang, name=run.name)), self.discarded: None}
+        except Exception as error:
+            return {self.page.message: notice(as_problem(error), lang)}
+        finally:
+            self.app.monitor.refresh()
+
+    def empty_trash(self, data: Values) -> Updates:
+        """Delete what is in the trash."""
+        lang, closed = data[self.page.lang], {self.confirmation: gr.update(visible=False)}
+        try:
+            self.app.access.refuse_in_public()
+            size = format_bytes(registry.empty_trash(self.app.runs_dir))
+            return {self.page.message: notice(t("ui.runs.emptied", lang, size=size)), self.discarded: None, **closed}
+        except Exception as error:
+            return {self.page.message: notice(as_problem(error), lang), **closed}
 
 
-# ---- what is drawn --------------------------------------------------------------------------------------------------------
-def card(one: dict[str, Any], lang: str) -> dict[str, Any]:
-    """A run's card. Of a run at work it leaves out what changes all the time: see ``latest``, and the header."""
-    config = one["config"]
+def card(run: RunSummary, lang: str) -> dict[str, Any]:
+    """A run's card. Of a run at work it leaves out what changes all the time: see ``RunsTab.draw_latest``, and the header."""
+    config = run["config"]
     data = access.without_folders(config.get("dataset_name", "?"))
     lines = [t("ui.runs.card_data", lang, size=config.get("image_size", "?"), data=data, unet=config.get("unet", "?"))]
-    if not one["active"]:
-        loss = f"{one['loss']:.3g}" if isinstance(one.get("loss"), float) else "–"
-        lines.append(t("ui.runs.card_step", lang, step=one["step"], loss=loss))
-        lines.append(f"{format_duration(one['seconds'], lang)} · {format_bytes(one['bytes'])}")
+    if not run["active"]:
+        loss = f"{run['loss']:.3g}" if isinstance(run.get("loss"), float) else "–"
+        lines.append(t("ui.runs.card_step", lang, step=run["step"], loss=loss))
+        lines.append(f"{format_duration(run['seconds'], lang)} · {format_bytes(run['bytes'])}")
     return {
-        "name": one["name"],
-        "state": one["state"],
-        "told": t(f"ui.state.{one['state']}", lang),
+        "name": run["name"],
+        "state": run["state"],
+        "stateLabel": t(f"ui.state.{run['state']}", lang),
         "lines": lines,
-        "sample": None if one["active"] else one["sample"],
-        "made": round(one["created"]),
+        "sample": None if run["active"] else run["sample"],
+        "made": round(run["created"]),
     }
 
 
-def facts_of(one: dict[str, Any], lang: str) -> str:
-    """The chosen run's name and facts."""
-    config = one["config"]
-    created = f"{datetime.datetime.fromtimestamp(one['created']):%Y-%m-%d %H:%M}"
-    rows = [
-        ("state", t(f"ui.state.{one['state']}", lang)),
-        ("made", created),
-        ("steps", f"{one['total_steps']:,}" if one.get("total_steps") else "–"),
-        ("disk", format_bytes(one["bytes"])),
-        ("target", f"{config.get('prediction_type')} · {config.get('beta_schedule')}"),
-        ("rate", f"{config.get('learning_rate')} · {config.get('train_batch_size')}"),
-    ]
-    cells = "".join(
-        f"<dt>{html.escape(t(f'ui.runs.fact_{name}', lang))}</dt><dd>{html.escape(value)}</dd>" for name, value in rows
-    )
-    return f'<h3 class="run-name">{html.escape(one["name"])}</h3><dl class="facts">{cells}</dl>'
-
-
-def thrown_label(name: str) -> str:
+def discarded_label(name: str) -> str:
     """ "name~20261120-083412-000001" as people read it."""
     stem, _, stamp = name.rpartition("~")
     return f"{stem} ({stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]})"
-
-
-def empty_state(lang: str) -> str:
-    """What the tab says before the first run."""
-    return f'<div class="empty"><h3>{html.escape(t("ui.runs.empty", lang))}</h3><p>{html.escape(t("ui.runs.empty_note", lang))}</p></div>'

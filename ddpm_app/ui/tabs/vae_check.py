@@ -1,87 +1,108 @@
 """Does the autoencoder fit the pictures? What it makes of some of them, and its error beside that on the held-out specimens."""
 
 import dataclasses
-import html
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
+from markupsafe import Markup
+from PIL import Image
 
-from ddpm_app import jobs
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, TrainConfig
 from ddpm_app.data import open_datasets
 from ddpm_app.data.open_datasets import OpenDataset
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import as_problem
 from ddpm_app.i18n import t
-from ddpm_app.ui.html import notice
-from ddpm_app.ui.state import App, Page, label
-from ddpm_app.ui.tabs import dataset_view
+from ddpm_app.ui.html import histogram, join, note, notice, thumbnail
+from ddpm_app.ui.state import PARALLEL, QUICK, App, Page, Values, label
+from ddpm_app.ui.tabs.config_summary import train_modules
+from ddpm_app.ui.tabs.dataset_view import progress
 
-SHOWN = 4
+if TYPE_CHECKING:
+    from ddpm_app.data.image_dataset import ImageDataset
+
+MAX_PICTURES = 4
 """Pictures shown beside their reconstructions."""
 SIDE = 256
-"""Side at which one is shown at most, in pixels."""
+"""Side at which a picture is sent at most, in pixels."""
 POLL_SECONDS = 0.5
-PICTURED_BY = ("vae", "init_from", "dataset_name", "image_size", "resize_mode", "channels")
+DEPENDS_ON = ("vae", "init_from", "dataset_name", "image_size", "resize_mode", "channels")
 """Settings that make an answer out of date."""
 
 
-def build(app: App, shared: Page) -> None:
-    """Draw the card; it is connected once the form exists."""
-    with gr.Column(elem_classes=["card", "group"], elem_id="fit"):
-        gr.Markdown(label("ui.fit.title"), elem_classes="title")
-        gr.Markdown(label("ui.fit.note"), elem_classes="quiet")
-        button = gr.Button(label("ui.fit.look"), size="md", elem_id="fit-look")
-        answer = gr.HTML(elem_id="fit-answer")
+class VaeCheck:
+    """The card with the button and the answer."""
 
-    def look(visitor: str, lang: str, *given: Any) -> Iterator[str]:
+    def __init__(self, app: App):
+        self.app = app
+        with gr.Column(elem_classes=["card", "group"], elem_id="fit"):
+            gr.Markdown(label("ui.fit.title"), elem_classes="title")
+            gr.Markdown(label("ui.fit.note"), elem_classes="quiet")
+            self.button = gr.Button(label("ui.fit.look"), size="md", elem_id="fit-look")
+            self.answer = gr.HTML(elem_id="fit-answer")
+
+    def wire(self, page: Page) -> None:
+        """Connect the card."""
+        self.page, form = page, page.form
+        inputs = {page.visitor, page.lang, *form.inputs}
+        self.button.click(self.check, inputs, self.answer, **QUICK | {"concurrency_limit": 2})
+        gr.on([form.components[name].change for name in DEPENDS_ON], lambda: "", None, self.answer, **PARALLEL)
+
+    def check(self, data: Values) -> Iterator[Markup]:
+        """How far the check is, then its answer."""
+        access, lang = self.app.access, data[self.page.lang]
         try:
-            config = shared.form.read(given)
-            app.access.check_models(config)
-            yield from looked(app, app.access.check_data(config, visitor), lang)
+            config = self.page.form.read(data)
+            access.check_models(config)
+            yield from self.compare(access.check_data(config, data[self.page.visitor]), lang)
         except Exception as error:
-            yield notice(app.access.redact(as_problem(error)), lang)
+            yield notice(access.redact(as_problem(error)), lang)
 
-    def wire() -> None:
-        form, quiet = shared.form.components, {"show_progress": "hidden", "api_visibility": "private"}
-        button.click(look, [shared.visitor, shared.lang, *shared.form.inputs], answer, concurrency_limit=2, **quiet)
-        gr.on([form[name].change for name in PICTURED_BY], lambda: "", None, answer, concurrency_limit=None, **quiet)
+    def compare(self, config: TrainConfig, lang: str) -> Iterator[Markup]:
+        """As ``check``, for settings that are allowed. Raises Problem."""
+        datasets, runs_dir = self.app.datasets, self.app.runs_dir
+        yield _waiting(lang)
+        _, _, summary = train_modules()
+        from ddpm_app.data import preprocess
+        from ddpm_app.device import resolve_device
+        from ddpm_app.model import pipeline, reconstruction
 
-    shared.later.append(wire)
+        model = summary.summarize(config, 0, runs_dir)
+        if model and all(part.name != "vae" for part in model.parts):
+            yield notice(t("ui.fit.pixels", lang, value=config.init_from))
+            return
+        entry = datasets.get(datasets.ask(config, again=True))
+        while not entry.ended.wait(POLL_SECONDS):
+            yield progress(entry, lang)
+        if entry.problem:
+            raise entry.problem
+        specimens = _specimens(config, entry)
+        field = "init_from" if config.init_from else "vae"
+        codec = pipeline.load_vae(getattr(config, field), runs_dir, field).to(resolve_device(config))
+        codec.shape(config.channels, config.image_size)
+        yield _waiting(lang)
+        with DEVICE:
+            originals, reconstructions = reconstruction.reconstruct(codec, entry.pictures)
+            specimens_psnr = reconstruction.dataset_psnr(codec, specimens, held_out=True)
+        psnr = reconstruction.psnr(originals, reconstructions)
+        n = len(originals)
+        rows = [round(k * (n - 1) / max(1, MAX_PICTURES - 1)) for k in range(min(MAX_PICTURES, n))]
+        pairs = _pairs(preprocess.to_images(originals[rows]), preprocess.to_images(reconstructions[rows]), lang)
+        yield pairs + self._verdict(psnr, specimens_psnr, reconstruction.UNFIT_PSNR, lang)
+
+    def _verdict(self, psnr: float, specimens_psnr: float, limit: float, lang: str) -> Markup:
+        """The error in decibels, beside that on the specimens, and what to do about it."""
+        bars = histogram(
+            (t(f"ui.fit.{name}", lang), max(0.01, min(1, value / 40)), f"{value:.1f} dB")
+            for name, value in (("yours", psnr), ("specimens", specimens_psnr))
+        )
+        if psnr >= limit:
+            return bars + note(t("ui.fit.fits", lang, limit=limit), "good")
+        return bars + note(t("ui.fit.unfit_public" if self.app.public else "ui.fit.unfit", lang, limit=limit), "bad")
 
 
-def looked(app: App, config: TrainConfig, lang: str) -> Iterator[str]:
-    """How far it is, then the answer, as HTML. Raises Problem."""
-    yield _waiting(t("ui.fit.working", lang))
-    jobs.engine()
-    from ddpm_app.train import summary
-
-    made = summary.summarize(config, 0, app.runs_dir)
-    if made and all(part.name != "vae" for part in made.parts):
-        yield notice(t("ui.fit.pixels", lang, value=config.init_from))
-        return
-    from ddpm_app.device import resolve_device
-    from ddpm_app.model import pipeline, reconstruction
-
-    entry = app.datasets.get(app.datasets.ask(config, again=True))
-    while not entry.ended.wait(POLL_SECONDS):
-        yield dataset_view.progress(entry, lang)
-    if entry.problem:
-        raise entry.problem
-    specimens = _specimens(config, entry)
-    field = "init_from" if config.init_from else "vae"
-    codec = pipeline.load_vae(getattr(config, field), app.runs_dir, field).to(resolve_device(config))
-    codec.shape(config.channels, config.image_size)
-    yield _waiting(t("ui.fit.working", lang))
-    with DEVICE:
-        x, y = reconstruction.reconstruct(codec, entry.pictures)
-        known = reconstruction.dataset_psnr(codec, specimens, held_out=True)
-    found = reconstruction.psnr(x, y)
-    yield _pairs(x, y, lang) + _verdict(app, found, known, reconstruction.UNFIT_PSNR, lang)
-
-
-def _specimens(config: TrainConfig, entry: OpenDataset) -> Any:
+def _specimens(config: TrainConfig, entry: OpenDataset) -> "ImageDataset":
     """Pictures whose held-out ones are the built-in specimens that nothing that ships has learnt from, at the run's size."""
     if config.dataset_name in (BUILT_IN, BUILT_IN_256) and len(entry.pictures.held_out):
         return entry.pictures
@@ -91,31 +112,16 @@ def _specimens(config: TrainConfig, entry: OpenDataset) -> Any:
     return load(dataclasses.replace(config, **plain | {"dataset_name": BUILT_IN}))
 
 
-def _waiting(told: str) -> str:
-    return f'<div role="status">{told}</div>'
+def _waiting(lang: str) -> Markup:
+    return Markup('<div role="status">{}</div>').format(t("ui.fit.working", lang))
 
 
-def _pairs(x: Any, y: Any, lang: str) -> str:
-    """Pictures over their reconstructions, float [N, 3, S, S] in [-1, 1] both."""
-    from ddpm_app.data.preprocess import to_images
+def _pairs(originals: list[Image.Image], reconstructions: list[Image.Image], lang: str) -> Markup:
+    """Pictures over their reconstructions."""
 
-    chosen = [round(k * (len(x) - 1) / max(1, SHOWN - 1)) for k in range(min(SHOWN, len(x)))]
-    rows = ""
-    for name, pictures in (("original", x), ("again", y)):
-        told = html.escape(t(f"ui.fit.{name}", lang))
-        shown = "".join(dataset_view.img(picture, told, SIDE) for picture in to_images(pictures[chosen]))
-        rows += f"<figure><figcaption>{told}</figcaption><div>{shown}</div></figure>"
-    return f'<div class="fit-pairs">{rows}</div>'
+    def row(name: str, images: list[Image.Image]) -> Markup:
+        caption = t(f"ui.fit.{name}", lang)
+        pictures = join(thumbnail(image, caption, SIDE) for image in images)
+        return Markup("<figure><figcaption>{}</figcaption><div>{}</div></figure>").format(caption, pictures)
 
-
-def _verdict(app: App, found: float, known: float, limit: float, lang: str) -> str:
-    """The error in decibels, beside that on the specimens, and what to do about it."""
-    told, kind = t("ui.fit.fits", lang, limit=limit), "good"
-    if found < limit:
-        told, kind = t("ui.fit.unfit_public" if app.public else "ui.fit.unfit", lang, limit=limit), "bad"
-    bars = "".join(
-        f'<div><span>{html.escape(t(f"ui.fit.{name}", lang))}</span><i style="width:{max(1, min(100, 2.5 * value)):.0f}%"></i>'
-        f"<b>{value:.1f} dB</b></div>"
-        for name, value in (("yours", found), ("specimens", known))
-    )
-    return f'<div class="histogram">{bars}</div><div class="note {kind}">{html.escape(told)}</div>'
+    return Markup('<div class="fit-pairs">{}{}</div>').format(row("original", originals), row("again", reconstructions))

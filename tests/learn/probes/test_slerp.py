@@ -72,8 +72,8 @@ def test_the_straight_line_is_shorter():
 
 
 @pytest.mark.parametrize("kind", ["labels", "labels-in-latents"])
-def test_labels_are_blended_in_the_embedding(bench_of, kind):
-    model = bench_of(kind).model
+def test_labels_are_blended_in_the_embedding(context_of, kind):
+    model = context_of(kind).model
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     ends = [model.conditioning.conditional(1, (), (k,)) for k in (0, 2)]
     twin, asked, blank = ways.blended(
@@ -98,8 +98,8 @@ def test_labels_are_blended_in_the_embedding(bench_of, kind):
     )
 
 
-def test_texts_are_blended_in_the_embedding(bench_of):
-    model = bench_of("words").model
+def test_texts_are_blended_in_the_embedding(context_of):
+    model = context_of("words").model
     ends = [model.conditioning.conditional(1, (text,), ()) for text in ("red bug", "blue bug")]
     unet, asked, blank = ways.blended(
         model.unet, *ends, model.conditioning.unconditional(1), torch.tensor([0.0, 0.25, 1.0])

@@ -10,8 +10,8 @@ KINDS = ["words", "words-in-pixels", "labels", "labels-in-latents"]
 
 
 @pytest.fixture
-def asking(bench_of):
-    return bench_of("words").model.conditioning
+def asking(context_of):
+    return context_of("words").model.conditioning
 
 
 @pytest.mark.parametrize("text", ["red bug", "", "a b c d e f g h i j", "a b c d e f g h i j k l m"])
@@ -52,8 +52,8 @@ def asked_of(model):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_difference_map_is_that_of_separate_passes(bench_of, kind):
-    model = bench_of(kind).model
+def test_the_difference_map_is_that_of_separate_passes(context_of, kind):
+    model = context_of(kind).model
     x_t = torch.randn(1, *model.shape, generator=diffusion.generator(0, "test"))
     conditions = asked_of(model)
     together = words.outputs(model.unet, x_t, 400, conditions)
@@ -66,9 +66,9 @@ def test_the_difference_map_is_that_of_separate_passes(bench_of, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_guidance_between_the_two(bench_of, kind):
+def test_guidance_between_the_two(context_of, kind):
     """0 asks for nothing, 1 asks plainly, more goes on along the difference."""
-    model = bench_of(kind).model
+    model = context_of(kind).model
     x_t = torch.randn(1, *model.shape, generator=diffusion.generator(1, "test"))
     blank, asked, _ = asked_of(model)
     plain, wanted = words.outputs(model.unet, x_t, 400, [blank, asked])

@@ -8,8 +8,6 @@ import pytest
 from kits.learn import panels
 from PIL import Image
 
-from ddpm_app.learn.stations.tensor import STATION
-
 
 def picture(image):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))))
@@ -23,17 +21,17 @@ def oblong():
     return Image.fromarray(pixels)
 
 
-def test_there_and_back_is_exact(bench_of):
-    shown = panels(STATION, bench_of("pixels"))
+def test_there_and_back_is_exact(context_of):
+    shown = panels("tensor", context_of("pixels"))
     _, square, back = shown["way"]["rows"][0]["images"]
     assert np.array_equal(picture(square), picture(back)) and picture(back).shape == (8, 8, 3)
     assert shown["note"]["tone"] == "good"
     assert [row[0] + row[3] for row in shown["followed"]["rows"]] == ["00", "6464", "128128", "255255", "not a number0"]
 
 
-def test_what_lies_outside_is_clamped_and_told(bench_of):
-    bench = bench_of("pixels", own=oblong())
-    shown = panels(STATION, bench, stretch=2.0)
+def test_what_lies_outside_is_clamped_and_told(context_of):
+    context = context_of("pixels", own=oblong())
+    shown = panels("tensor", context, stretch=2.0)
     _, square, back = (picture(image).astype(int) for image in shown["way"]["rows"][0]["images"])
     assert shown["note"]["tone"] == "warn" and str(np.abs(square - back).max()) in shown["note"]["text"]
     before, after = shown["histograms"]["value"]["charts"]
@@ -42,19 +40,19 @@ def test_what_lies_outside_is_clamped_and_told(bench_of):
     assert [row[3] for row in shown["followed"]["rows"]] == ["0", "0", "128", "255", "0"]
 
 
-def test_the_picture_is_squared_as_asked(bench_of):
-    bench = bench_of("pixels", own=oblong(), resize_mode="pad")
-    own, pad, crop = (panels(STATION, bench, mode=mode) for mode in ("own", "pad", "crop"))
+def test_the_picture_is_squared_as_asked(context_of):
+    context = context_of("pixels", own=oblong(), resize_mode="pad")
+    own, pad, crop = (panels("tensor", context, mode=mode) for mode in ("own", "pad", "crop"))
     assert own["way"] == pad["way"] != crop["way"]
     assert [image["set"]["mode"] for image in own["modes"]["rows"][0]["images"]] == ["squash", "crop", "pad"]
-    assert "colour" in own["modes"]["rows"][0]["images"][2]
+    assert [image["colour"] for image in own["modes"]["rows"][0]["images"]] == ["", "", "data"]
     assert picture(pad["way"]["rows"][0]["images"][2])[0].min() == 255  # the white above
-    assert own["modes"]["note"] != panels(STATION, bench_of("pixels"))["modes"]["note"]
+    assert own["modes"]["note"] != panels("tensor", context_of("pixels"))["modes"]["note"]
 
 
-def test_mirrored(bench_of):
-    bench = bench_of("pixels", own=oblong())
-    plain, flipped = (panels(STATION, bench, flip=flip) for flip in (False, True))
+def test_mirrored(context_of):
+    context = context_of("pixels", own=oblong())
+    plain, flipped = (panels("tensor", context, flip=flip) for flip in (False, True))
     for k in (1, 2):
         one, other = (picture(shown["way"]["rows"][0]["images"][k]) for shown in (plain, flipped))
         assert np.array_equal(one[:, ::-1], other) and not np.array_equal(one, other)
@@ -62,7 +60,7 @@ def test_mirrored(bench_of):
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_grey_and_latent_models_and_both_languages(bench_of, lang):
-    grey = panels(STATION, bench_of("pixels", channels=1), lang=lang)
+def test_grey_and_latent_models_and_both_languages(context_of, lang):
+    grey = panels("tensor", context_of("pixels", channels=1), lang=lang)
     assert len(grey["way"]["rows"][1]["images"]) == 1
-    assert len(panels(STATION, bench_of("latents"), lang=lang)["way"]["rows"][1]["images"]) == 3
+    assert len(panels("tensor", context_of("latents"), lang=lang)["way"]["rows"][1]["images"]) == 3
