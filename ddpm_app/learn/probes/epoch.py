@@ -1,11 +1,14 @@
 """How pictures, batches, steps and epochs hang together, counted by the code that the loop itself uses."""
 
 import dataclasses
+import types
+from typing import cast
 
 import numpy as np
 import torch
 
 from ddpm_app.config import TrainConfig
+from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.train.batches import Batches, steps_per_epoch
 
 
@@ -26,13 +29,6 @@ class Course:
     def epochs(self) -> float:
         """Passes over all pictures."""
         return self.total_steps / self.steps
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pictures:
-    """The numbers of a data set's training pictures, without the pictures."""
-
-    train: np.ndarray
 
 
 def course(config: TrainConfig, pictures: int, total_steps: int | None = None, processes: int = 1) -> Course:
@@ -64,6 +60,7 @@ def place(planned: Course, steps: int) -> tuple[int, int]:
 
 def _batches(config: TrainConfig, train: np.ndarray, processes: int) -> Batches:
     """The loop's own batches, those of all processes together."""
-    batches = Batches(config, _Pictures(train), torch.device("cpu"))
+    pictures = cast(ImageDataset, types.SimpleNamespace(train=train))  # their order needs no pictures
+    batches = Batches(config, pictures, torch.device("cpu"))
     batches.size, batches.per_epoch = batches.size * processes, steps_per_epoch(config, len(train), processes)
     return batches

@@ -36,7 +36,7 @@ def tokens(conditioning: Text, text: str) -> list[Token]:
 def similarity(conditioning: Text, texts: list[str]) -> Tensor:
     """Cosine of the angle between each two of ``texts`` [N, N], -1 to 1: of the embedding at the end token, which CLIP takes for the whole text
     (arXiv 2103.00020, section 2.4)."""
-    ids = conditioning.tokens(texts).to(conditioning.encoder.device)
+    ids = conditioning.tokens(texts).to(next(conditioning.encoder.parameters()).device)
     pooled = functional.normalize(conditioning.encoder(ids).pooler_output.float(), dim=1)
     return (pooled @ pooled.T).clamp(-1, 1)
 
