@@ -132,7 +132,7 @@ class Poller:
         key, now = (part.draw, snapshot["version"], lang, *inputs), time.monotonic()
         drawn_at, drawing = self._drawings.get(key, (float("-inf"), Drawing({}, {})))
         if now - drawn_at >= monitor.REFRESH_SECONDS:
-            values = by_key(part, part.draw(snapshot, lang, *inputs))
+            values = by_key(part.draw(snapshot, lang, *inputs))
             drawing = Drawing(values, {name: fingerprint(value) for name, value in values.items()})
             if len(self._drawings) >= CACHED_DRAWINGS:
                 self._drawings = {}
@@ -145,11 +145,11 @@ def key_of(output: Block | str) -> str:
     return output if isinstance(output, str) else output.elem_id or f"#{output._id}"
 
 
-def by_key(part: PolledPart, drawn: Any) -> dict[str, Any]:
+def by_key(updates: Updates) -> dict[str, Any]:
     """What a part has drawn, by the keys of its outputs, without what stays as it is."""
-    if drawn == gr.skip():
+    if updates == gr.skip():
         return {}
-    return {key_of(output): value for output, value in drawn.items() if value != gr.skip()}
+    return {key_of(output): value for output, value in updates.items() if value != gr.skip()}
 
 
 def fingerprint(value: Any) -> str:

@@ -34,8 +34,9 @@ PARALLEL: dict[str, Any] = QUICK | {"concurrency_limit": None}
 
 Values = Mapping[Block, Any]
 """What a handler is given whose inputs are a set: values by component."""
-Updates = dict[Block, Any] | dict[str, Any]
-"""What a handler returns: values or gr.update by component, the others stay as they are; or gr.skip(), where all do."""
+Updates = dict[Any, Any]
+"""What a handler returns: values or gr.update by component, the others stay as they are; or gr.skip(), where all do.
+(A dict of Block would refuse a dict of gr.HTML: dicts are invariant.)"""
 
 FOLLOW = "*"
 """A value of ``Page.selected`` that no run has as its name: a browser doesn't keep an empty text."""

@@ -1,6 +1,6 @@
 """What a student who clicks through Learn costs a training run in the same app.
 
-`python tests/benchmarks/beside.py` trains two presets and asks the desk beside them as a browser does. `--write` keeps the table in
+`python tests/benchmarks/beside.py` trains two presets and asks stations beside them as a browser does. `--write` keeps the table in
 tests/benchmarks/beside.md. About 9 minutes on two idle cores; run nothing else meanwhile. Figures only: a slow machine fails nothing.
 """
 
@@ -14,8 +14,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
 
-import learn_kit  # noqa: E402
-import ui_kit  # noqa: E402
+from kits import page as page_kit  # noqa: E402
+from kits.learn import Client  # noqa: E402
 from learn import tell  # noqa: E402
 
 from ddpm_app import jobs, presets  # noqa: E402
@@ -35,12 +35,12 @@ def beside_training() -> list[str]:
     jobs.engine()
     for preset in ("first-butterflies", "latent-128"):
         with tempfile.TemporaryDirectory() as folder:
-            _, studio = ui_kit.build(folder)
+            _, studio = page_kit.build(folder)
             studio.warm.set()
-            desk, turn = LearnSessions(studio), 0
+            student, turn = Client(LearnSessions(studio.models, studio.warm)), 0
             for name in stations.ORDER:  # models and data are loaded before
                 turn += 1
-                learn_kit.clicks(desk, name, turn, model=MODELS.get(name, "shipped:butterflies-64"))
+                student.ask_all(station=name, model=MODELS.get(name, "shipped:butterflies-64"))
             run = studio.jobs.start(presets.build(preset, **TRAINED))
             run.request(go=True)  # it is long
             while run.status["state"] != "training" or not last_row(run.metrics_path):
@@ -52,8 +52,8 @@ def beside_training() -> list[str]:
                     if k % 2:
                         turn += 1
                         name = stations.ORDER[(k * WINDOW_SECONDS // EVERY_SECONDS + part) % len(stations.ORDER)]
-                        learn_kit.clicks(
-                            desk, name, turn, t=100 + 37 * turn % 800, model=MODELS.get(name, "shipped:butterflies-64")
+                        student.ask_all(
+                            station=name, t=100 + 37 * turn % 800, model=MODELS.get(name, "shipped:butterflies-64")
                         )
                     time.sleep(max(0.0, began + (part + 1) * EVERY_SECONDS - time.monotonic()))
                 rates[bool(k % 2)].append((last_row(run.metrics_path)["step"] - before) / (time.monotonic() - began))

@@ -80,11 +80,8 @@ def given_back(vae: str, pictures: np.ndarray) -> np.ndarray:
 
 def drawn(run: Run, **asked) -> list:
     """Pictures of the run's averaged weights, at the guidance of its previews."""
-    images: list = []
-    for _, images in sample.draw(
-        loaded.load_model(run.path), sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)
-    ):  # noqa: B007
-        pass
+    request = sample.Request(guidance_scale=run.config.preview_guidance_scale, **asked)
+    *_, (_, images) = sample.draw(loaded.load_model(run.path), request)
     return images
 
 

@@ -8,23 +8,23 @@ from playwright.sync_api import expect
 from ddpm_app.i18n import text_table
 from ddpm_app.learn import stations
 
-SHOWN = "() => document.querySelector('.panels')?.innerHTML"
+PANELS_HTML = "() => document.querySelector('.panels')?.innerHTML"
 MOVES = {"loss": ".control.choice"}
 """What is moved where it isn't the first control: a model that ships has no earlier losses to choose among."""
 FOLDS = "#learn-texts .label-wrap"
 READY = ".learn[data-station={}][data-state=ready]"
 
 
-def opened(page, url, **asked):
+def open_link(page, url, **query):
     """The Learn tab at a link, when everything has come."""
-    page.goto(url + "?" + "&".join(f"{name}={value}" for name, value in asked.items()))
-    page.wait_for_selector(READY.format(asked["station"]))
+    page.goto(url + "?" + "&".join(f"{name}={value}" for name, value in query.items()))
+    page.wait_for_selector(READY.format(query["station"]))
     expect(page.locator(".panels .panel").first).to_be_visible()
 
 
 def react(page):
     """Use the station's own control, or t; True when the panels have changed."""
-    before = page.evaluate(SHOWN)
+    before = page.evaluate(PANELS_HTML)
     control = page.locator(MOVES.get(page.locator(".learn").get_attribute("data-station"), ".learn-controls > *")).first
     if not control.count():
         page.locator(".pick-t input").press("PageDown")
@@ -39,11 +39,11 @@ def react(page):
         control.locator("input").press("Enter")
     else:
         control.locator("input").press("PageUp")
-    changed(page, before)
+    wait_for_change(page, before)
     page.wait_for_selector(".learn[data-state=ready]")
 
 
-def changed(page, before):
+def wait_for_change(page, before):
     """Wait until the panels are others than ``before``."""
     page.wait_for_function("before => document.querySelector('.panels').innerHTML !== before", arg=before)
 
@@ -51,7 +51,7 @@ def changed(page, before):
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_station_opens_shows_and_reacts(page, studio, lang):
     url, _ = studio
-    opened(page, url, station="noise", lang=lang)
+    open_link(page, url, station="noise", lang=lang)
     for name in stations.ORDER:
         page.click(f".learn-path [data-station={name}]")
         page.wait_for_selector(READY.format(name))
@@ -65,14 +65,14 @@ def test_every_station_opens_shows_and_reacts(page, studio, lang):
 
 
 def test_the_keyboard_walks_the_path_and_the_folds_open(page, studio):
-    opened(page, studio[0], station="tensor")
+    open_link(page, studio[0], station="tensor")
     page.locator("[data-station=noise]").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(READY.format("noise"))
-    before = page.evaluate(SHOWN)
+    before = page.evaluate(PANELS_HTML)
     page.locator(".pick-t input").focus()
     page.keyboard.press("PageUp")
-    changed(page, before)
+    wait_for_change(page, before)
     for fold in page.locator(FOLDS).all():
         fold.press("Enter")
     expect(page.locator("#learn-texts .katex-display").first).to_be_visible()
@@ -82,7 +82,7 @@ def test_the_keyboard_walks_the_path_and_the_folds_open(page, studio):
 
 
 def test_every_station_has_its_formulas_code_and_question(page, studio):
-    opened(page, studio[0], station="tensor", lang="en")
+    open_link(page, studio[0], station="tensor", lang="en")
     for fold in page.locator(FOLDS).all():
         fold.click()
     for name, spec in stations.SPECS.items():
@@ -98,16 +98,16 @@ def test_every_station_has_its_formulas_code_and_question(page, studio):
 
 
 def test_a_link_holds_the_moment(page, studio):
-    opened(page, studio[0], station="noise", t=123, seed=7)
+    open_link(page, studio[0], station="noise", t=123, seed=7)
     expect(page.locator(".pick-t output")).to_contain_text("123")
     page.locator(".thumb").nth(3).click()
     page.wait_for_selector(READY.format("noise"))
-    moment, seen = page.url, page.evaluate(SHOWN)
+    moment, panels = page.url, page.evaluate(PANELS_HTML)
     assert "t=123" in moment and "seed=7" in moment and "picture=" in moment
     page.goto("about:blank")
     page.goto(moment)
     page.wait_for_selector(READY.format("noise"))
-    page.wait_for_function("seen => document.querySelector('.panels').innerHTML === seen", arg=seen)
+    page.wait_for_function("panels => document.querySelector('.panels').innerHTML === panels", arg=panels)
 
 
 def test_a_lesson_leads_through_the_tabs(page, studio):
@@ -140,7 +140,7 @@ def test_what_a_link_names_that_is_not_there_is_told(page, studio):
 
 
 def test_a_seed_beyond_the_largest_is_shown_as_it_is_taken(page, studio):
-    opened(page, studio[0], station="noise", seed=10**15)
+    open_link(page, studio[0], station="noise", seed=10**15)
     expect(page.locator(".pick-seed input")).to_have_value(str(2**31))
 
 
@@ -148,10 +148,10 @@ def test_a_viewers_own_picture(page, studio, tmp_path):
     from PIL import Image
 
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "mine.png")
-    opened(page, studio[0], station="tensor")
-    before = page.evaluate(SHOWN)
+    open_link(page, studio[0], station="tensor")
+    before = page.evaluate(PANELS_HTML)
     page.locator(".own input").set_input_files(tmp_path / "mine.png")
-    changed(page, before)
+    wait_for_change(page, before)
     (tmp_path / "broken.png").write_bytes(b"no picture")
     page.locator(".own input").set_input_files(tmp_path / "broken.png")
     expect(page.locator(".learn-error .note")).to_be_visible()

@@ -9,7 +9,7 @@ from kits import page as ui_kit
 from kits.fabricated_runs import make_run
 
 from ddpm_app import i18n, presets
-from ddpm_app.config import AUTOENCODER_SECTIONS, FIELDS, from_dict, from_json
+from ddpm_app.config import AUTOENCODER_SECTIONS, FIELDS, from_dict, from_json, parse
 from ddpm_app.errors import Problem
 from ddpm_app.ui.state import App
 from ddpm_app.ui.tabs import config, config_form, config_summary
@@ -109,7 +109,7 @@ def test_only_fields_whose_message_changed_are_sent(tab):
 
 def test_an_edit_is_parsed_once(tab, monkeypatch):
     calls = []
-    monkeypatch.setattr(config, "parse", lambda values: calls.append(values) or config_form.parse(values))
+    monkeypatch.setattr(config, "parse", lambda values: calls.append(values) or parse(values))
     edit(tab, presets.build("first-butterflies"), image_size="33")
     assert len(calls) == 1
 

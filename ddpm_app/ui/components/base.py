@@ -1,7 +1,4 @@
-"""A gr.HTML that a JavaScript file of the same name draws.
-
-Gradio writes a .pyi beside each file that subclasses one of its components; git ignores them.
-"""
+"""A gr.HTML that a JavaScript file of the same name draws."""
 
 import functools
 import inspect

@@ -10,14 +10,14 @@ from gradio.components import Component
 from markupsafe import Markup
 
 from ddpm_app import presets
-from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json
+from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, parse
 from ddpm_app.doctor import report
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import problem_text, t
 from ddpm_app.ui.html import join, notice
 from ddpm_app.ui.state import PARALLEL, QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs import config_form
-from ddpm_app.ui.tabs.config_form import FieldValue, Form, parse, to_form_value
+from ddpm_app.ui.tabs.config_form import FieldValue, Form, to_form_value
 from ddpm_app.ui.tabs.config_summary import ConfigSummary
 from ddpm_app.ui.tabs.model_parts import parts_of_config
 from ddpm_app.ui.tabs.vae_check import VaeCheck

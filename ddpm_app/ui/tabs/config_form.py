@@ -12,11 +12,9 @@ from ddpm_app.config import (
     FIELDS,
     FieldInfo,
     TrainConfig,
-    config_problems,
     from_dict,
     irrelevant_fields,
 )
-from ddpm_app.errors import Problem
 from ddpm_app.i18n import t
 from ddpm_app.model import locate
 from ddpm_app.model.describe import ModelInfo
@@ -32,11 +30,6 @@ WIDE = ("dataset_name", "hub_model_id", "output_dir", "caption_template")
 
 FieldValue = str | bool | list[str]
 """What a component holds: a flag stays one, any of several is a list, the rest is text."""
-
-
-def parse(values: dict[str, FieldValue]) -> TrainConfig | list[Problem]:
-    """The settings, or all that is wrong with them."""
-    return config_problems(values) or from_dict(values)
 
 
 # ---- components ---------------------------------------------------------------------------------------------------------
@@ -208,10 +201,6 @@ class Form:
         """A config as the form's values, under a run name that is free."""
         values = config.to_dict() | {"output_dir": registry.free_name(self.runs_dir, config.output_dir)}
         return {name: to_form_value(FIELDS[name], values[name]) for name in self.components}
-
-    def fill(self, config: TrainConfig) -> list[FieldValue]:
-        """Values for all of ``inputs``, for a handler whose outputs they are."""
-        return list(self.texts(config).values())
 
     def updates(self, config: TrainConfig) -> dict[Component, FieldValue]:
         """Values for all components, for a handler that returns them by component."""

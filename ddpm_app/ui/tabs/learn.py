@@ -61,6 +61,7 @@ class LearnTab:
         self.stage.click(self.leave, None, [page.tabs, *_preset_outputs(page)], **QUICK)
         self.stage.select(self.show_texts, None, [self.maths, self.question, self.answer], **NEWEST)
         self.stage.select(self.show_code, None, [self.code], **NEWEST)
+        open_linked(page)
 
     def stage_value(self, run: RunSnapshot, lang: str, visitor: str) -> Updates:
         """What the stage must know: the models, and the run on show. ``training``: that run where the visitor may ask it to save."""
