@@ -74,7 +74,7 @@ class Poller:
         self.feed = Feed(elem_id="feed", elem_classes="unseen")
         self.timer = gr.Timer(TICK_SECONDS)
         self.live_version, self.version = gr.Textbox(visible=False), gr.Textbox(visible=False)
-        self._drawings: dict[tuple[Any, ...], tuple[float, Drawing]] = {}
+        self._drawings: dict[tuple[object, ...], tuple[float, Drawing]] = {}
         self._live_versions, self._versions = Versions(), Versions()
 
     def wire(self, page: Page) -> None:
@@ -152,7 +152,7 @@ def by_key(updates: Updates) -> dict[str, Any]:
     return {key_of(output): value for output, value in updates.items() if value != gr.skip()}
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: object) -> str:
     """A short digest of a value."""
     text = json.dumps(value, sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode(), digest_size=DIGITS // 2).hexdigest()

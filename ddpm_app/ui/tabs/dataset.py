@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -12,6 +12,7 @@ from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
 from ddpm_app.data import cache, open_datasets, upload
 from ddpm_app.errors import as_problem
 from ddpm_app.i18n import format_bytes, t
+from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import notice
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.dataset_gallery import open_entry
@@ -165,7 +166,7 @@ class DatasetTab:
         }
         return updates | {self.opened: key} if entry.source is not None else updates
 
-    def follow(self, snapshot: Mapping[str, Any], lang: str, key: str) -> Updates:
+    def follow(self, snapshot: RunSnapshot, lang: str, key: str) -> Updates:
         """The tick: the progress bar, and the stages."""
         entry = self.app.datasets.get(key)
         working = entry is not None and not entry.ended.is_set() and (entry.source is None or self.app.warm.is_set())

@@ -1,7 +1,6 @@
 """The Parts panel: each network with its parameters, whether it learns, its mode, and the memory it takes."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from markupsafe import Markup
@@ -10,6 +9,7 @@ from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import format_bytes, format_count, t
 from ddpm_app.runs import registry
+from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import join, quiet
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, label
 from ddpm_app.ui.tabs.config_summary import WARM_SECONDS, train_modules
@@ -34,7 +34,7 @@ class ModelPartsPanel:
         page.every_tick(self.follow, [self.run])
         self.run.change(self.show, [page.selected, page.lang], self.panel, **PARALLEL)
 
-    def follow(self, snapshot: Mapping[str, Any], lang: str) -> Updates:
+    def follow(self, snapshot: RunSnapshot, lang: str) -> Updates:
         """The tick: what decides which parts are on show."""
         return {self.run: f"{snapshot['name']} {snapshot['created']} {lang}"}
 

@@ -1,8 +1,6 @@
 """The Sample tab: draw pictures with any run, a shipped model or a diffusers pipeline, and see how they come out of noise."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
@@ -11,6 +9,7 @@ from ddpm_app import access, i18n
 from ddpm_app.i18n import t
 from ddpm_app.model.describe import ModelInfo
 from ddpm_app.model_choices import OTHER, makes_pictures
+from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.snippet import DrawSettings, diffusers_snippet
 from ddpm_app.ui import html
 from ddpm_app.ui.components.film import Film
@@ -210,7 +209,7 @@ class SampleTab:
         )
 
     # ---- handlers ----------------------------------------------------------------------------------------------------
-    def follow(self, snapshot: Mapping[str, Any], lang: str, source: str | None, followed: str | None) -> Updates:
+    def follow(self, snapshot: RunSnapshot, lang: str, source: str | None, followed: str | None) -> Updates:
         """The tick: the source follows the run on show until the visitor chooses another."""
         models = self.app.models
         options = models.options(lang)
