@@ -9,6 +9,7 @@ import pytest
 from kits import ROOT
 from kits import engine as engine_kit
 from kits.engine import NETWORK, until
+from kits.problems import problem_of
 
 from ddpm_app import jobs
 from ddpm_app import status as status_module
@@ -29,13 +30,6 @@ PLAN = {"total_steps": 4, "total_seconds": 1.0}
 
 def settings(name="one", **values):
     return from_dict(NETWORK | dict(output_dir=name, max_train_steps=4) | values)
-
-
-def refused(code, call, *args, **options) -> Problem:
-    with pytest.raises(Problem) as caught:
-        call(*args, **options)
-    assert caught.value.code == code and problem_text(caught.value)
-    return caught.value
 
 
 @pytest.fixture
@@ -423,8 +417,8 @@ def test_one_at_a_time_whoever_asks(runs_dir, gate):
     mine, other = jobs.Jobs(runs_dir), jobs.Jobs(runs_dir)
     run = mine.start(settings())
     for asked in (mine, other):
-        assert refused("busy", asked.start, settings("two")).values["value"] == "one"
-    assert refused("busy", mine.resume, "one").values["value"] == "one"
+        assert problem_of("busy", asked.start, settings("two")).values["value"] == "one"
+    assert problem_of("busy", mine.resume, "one").values["value"] == "one"
     assert [r.name for r in registry.list_runs(runs_dir)] == ["one"], "no folder for what was refused"
     run.request(stop=True)
     mine.join(60)
@@ -469,7 +463,7 @@ def test_failure_does_not_end_the_program(runs_dir, play):
     assert mine.resume("one").name == "one"
     mine.join(60)
     assert (run.status["state"], run.status["error"]) == ("finished", None)
-    refused("run_finished", mine.resume, "one")
+    problem_of("run_finished", mine.resume, "one")
 
 
 def test_owner_is_kept(runs_dir, gate):
@@ -490,7 +484,7 @@ def test_run_of_another_process_blocks_too(runs_dir, play):
     theirs = registry.create(runs_dir, settings("theirs"))
     with subprocess.Popen(["sleep", "60"]) as process:
         theirs.update_status(state="training", pid=process.pid, born=psutil.Process(process.pid).create_time())
-        refused("busy", jobs.Jobs(runs_dir).start, settings())
+        problem_of("busy", jobs.Jobs(runs_dir).start, settings())
         process.kill()
     mine = jobs.Jobs(runs_dir)
     mine.start(settings())

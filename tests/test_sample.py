@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
 from kits import engine as engine_kit
+from kits.problems import problem_of
 from PIL import Image
 
 from ddpm_app import diffusion, sample
@@ -291,7 +292,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def test_a_run_a_folder_and_its_pipeline_are_the_same_model(undisturbed):
-    by_run, by_folder = load_model(undisturbed.path), loaded.load_model(undisturbed.pipeline)
+    by_run, by_folder = load_model(undisturbed.path), load_model(undisturbed.pipeline)
     theirs = DDPMPipeline.from_pretrained(undisturbed.pipeline)
     assert same(by_run.unet, by_folder.unet) and same(by_run.unet, theirs.unet)
     assert dict(by_run.scheduler.config) == dict(theirs.scheduler.config)
@@ -308,24 +309,18 @@ def test_raw_weights_are_the_checkpoints(undisturbed):
     assert all(torch.equal(v, kept[k]) for k, v in raw.unet.state_dict().items())
 
 
-def refused(code, *args):
-    with pytest.raises(Problem) as caught:
-        load_model(*args)
-    assert caught.value.code == code and problem_text(caught.value)
-
-
 def test_run_without_a_snapshot(runs_dir, tiny):
-    refused("no_snapshot", registry.create(runs_dir, tiny()).path)
+    problem_of("no_snapshot", load_model, registry.create(runs_dir, tiny()).path)
 
 
 def test_raw_weights_of_a_plain_folder(undisturbed):
-    refused("no_raw_weights", undisturbed.pipeline, "raw")
+    problem_of("no_raw_weights", load_model, undisturbed.pipeline, "raw")
 
 
 def test_model_that_is_not_there(tmp_path):
-    refused("model_missing", tmp_path / "nothing")
-    refused("model_missing", "nonsense")
-    refused("model_missing", "a/b/c")
+    problem_of("model_missing", load_model, tmp_path / "nothing")
+    problem_of("model_missing", load_model, "nonsense")
+    problem_of("model_missing", load_model, "a/b/c")
 
 
 @pytest.mark.parametrize("damage", ["empty", "config", "weights", "pickle"])
@@ -343,7 +338,7 @@ def test_unreadable_model(undisturbed, tmp_path, damage):
     else:  # pickles can run code: they are never read, not even where nothing else is there
         torch.save(load_model(undisturbed.path).unet.state_dict(), folder / "unet" / "diffusion_pytorch_model.bin")
         weights.unlink()
-    refused("model_unreadable", folder)
+    problem_of("model_unreadable", load_model, folder)
 
 
 def test_code_in_a_folder_is_never_run(undisturbed, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import ANY
 
 import pytest
 
 from ddpm_app.errors import Problem
+from ddpm_app.i18n import problem_text
 
 
 @contextmanager
@@ -18,3 +19,13 @@ def expect_problem(code: str, field: object = ANY) -> Iterator[pytest.ExceptionI
         yield caught
     problem = caught.value
     assert (problem.code, problem.field) == (code, field), problem.values
+    assert problem_text(problem)  # there are words for it, and all their placeholders are filled
+
+
+def problem_of(
+    code: str, call: Callable[..., object], *args: object, field: object = ANY, **options: object
+) -> Problem:
+    """The problem that ``call(*args, **options)`` raises; it must have this code and field."""
+    with expect_problem(code, field) as caught:
+        call(*args, **options)
+    return caught.value

@@ -10,10 +10,10 @@ import filelock
 import psutil
 import pytest
 from kits.engine import NETWORK
+from kits.problems import problem_of
 
 from ddpm_app.config import TrainConfig, from_dict
 from ddpm_app.errors import Problem
-from ddpm_app.i18n import problem_text
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import ACTIVE, NO_REQUESTS, QUIET_SECONDS, STATES, Run
 
@@ -26,13 +26,6 @@ def made(runs_dir, name="one", state="stopped", **news) -> Run:
     run = registry.create(runs_dir, settings(name))
     run.update_status(state=state, **news)
     return run
-
-
-def refused(code, call, *args, **options) -> Problem:
-    with pytest.raises(Problem) as caught:
-        call(*args, **options)
-    assert caught.value.code == code and problem_text(caught.value)
-    return caught.value
 
 
 def files(folder: pathlib.Path) -> list[str]:
@@ -66,14 +59,14 @@ def test_reading_a_young_folder_never_fails(tmp_path):
     assert run.status["state"] == "interrupted" and not run.active and run.plan is None
     assert run.read_metrics() == ([], 0, -1) and run.requests == NO_REQUESTS
     assert run.samples == run.checkpoints == run.log_tail() == []
-    refused("run_broken", lambda: run.config)
+    problem_of("run_broken", lambda: run.config)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00", b"null", b'{"config": {}}'])
 def test_damaged_config(runs_dir, damage):
     run = made(runs_dir)
     (run.path / "config.json").write_bytes(damage)
-    refused("run_broken", lambda: run.config)
+    problem_of("run_broken", lambda: run.config)
     assert [r.name for r in registry.list_runs(runs_dir)] == ["one"]
 
 
@@ -354,7 +347,7 @@ def test_list_is_newest_first(runs_dir):
 )
 def test_names_that_escape_or_are_not_there(runs_dir, name):
     made(runs_dir)
-    assert refused("run_missing", registry.find, runs_dir, name).values["known"] == "one"
+    assert problem_of("run_missing", registry.find, runs_dir, name).values["known"] == "one"
     assert registry.find(runs_dir, "one").name == "one"
 
 
@@ -381,22 +374,24 @@ def test_second_run_of_a_name_moves_the_first_to_the_trash(runs_dir):
 
 def test_without_overwriting(runs_dir):
     run = made(runs_dir)
-    problem = refused("run_exists", registry.create, runs_dir, settings(overwrite_output_dir=False))
+    problem = problem_of("run_exists", registry.create, runs_dir, settings(overwrite_output_dir=False))
     assert (problem.field, problem.values["free"]) == ("output_dir", "one-2")
     assert run.status["state"] == "stopped" and registry.trash(runs_dir) == []
 
 
 def test_run_being_trained_is_left_alone(runs_dir):
     run = made(runs_dir, state="training")
-    refused("run_busy", registry.create, runs_dir, settings())
-    refused("run_busy", registry.discard, run)
-    refused("run_busy", registry.rename, run, "two")
+    problem_of("run_busy", registry.create, runs_dir, settings())
+    problem_of("run_busy", registry.discard, run)
+    problem_of("run_busy", registry.rename, run, "two")
     assert run.active
 
 
 def test_runs_dir_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
-    assert refused("runs_dir", registry.create, tmp_path / "file", settings()).values["value"] == str(tmp_path / "file")
+    assert problem_of("runs_dir", registry.create, tmp_path / "file", settings()).values["value"] == str(
+        tmp_path / "file"
+    )
 
 
 def test_rename(runs_dir):
@@ -409,7 +404,7 @@ def test_rename(runs_dir):
         and len(two.checkpoints) == 1
     )
     made(runs_dir)
-    assert refused("run_exists", registry.rename, two, "one").values["free"] == "one-2"
+    assert problem_of("run_exists", registry.rename, two, "one").values["free"] == "one-2"
     for name in ("../x", "", "a/b", ".trash"):
         with pytest.raises(Problem):
             registry.rename(two, name)
@@ -436,7 +431,7 @@ def test_trash(runs_dir):
 def test_restore_of_what_is_not_there(runs_dir, name):
     made(runs_dir)
     registry.discard(made(runs_dir, "two"))
-    refused("run_missing", registry.restore, runs_dir, name)
+    problem_of("run_missing", registry.restore, runs_dir, name)
 
 
 def test_empty_trash(runs_dir):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from kits import models as parts_kit
 from kits.engine import losses, new, objective, train
+from kits.problems import problem_of
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -21,13 +22,6 @@ from ddpm_app.train.batches import Batches
 pytestmark = pytest.mark.usefixtures("no_rehearsal")
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-def refused(config, code, field) -> Problem:
-    with pytest.raises(Problem) as caught:
-        objective(config)
-    assert (caught.value.code, caught.value.field) == (code, field) and problem_text(caught.value)
-    return caught.value
 
 
 # ---- Stable Diffusion ------------------------------------------------------------------------------------------------
@@ -154,16 +148,16 @@ def test_a_label_model_on_other_labels_or_none(trained, tiny, tiny_of, told, tmp
         place = other / ("moth", "bee")[k % 2]
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, place)
-    problem = refused(tiny(dataset_name=str(other), **init), "labels_differ", "init_from")
+    problem = problem_of("labels_differ", objective, tiny(dataset_name=str(other), **init), field="init_from")
     assert "blue, green, red" in problem_text(problem) and "bee, moth" in problem_text(problem)
-    bare = refused(tiny(**init), "no_labels", "conditioning")
+    bare = problem_of("no_labels", objective, tiny(**init), field="conditioning")
     assert "label_column" in problem_text(bare)
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
 def test_a_word_model_without_captions(trained, tiny, parts):
     init = dict(init_from=str(parts / "stable-diffusion"))
-    problem = refused(tiny(**init), "no_captions", "caption_template")
+    problem = problem_of("no_captions", objective, tiny(**init), field="caption_template")
     assert "caption_column" in problem_text(problem)
     assert objective(tiny(**init, caption_template="a bug")).conditions.texts == ["a bug"] * 24
 
@@ -199,10 +193,12 @@ def test_one_whose_encoder_is_frozen_keeps_its_latents(parts, runs_dir, tiny_of)
 
 def test_what_can_not_go_on(tmp_path, parts, tiny_of):
     parts_kit.taesd().save_pretrained(tmp_path)
-    problem = refused(tiny_of("autoencoder", init_from=str(tmp_path)), "vae_kind", "init_from")
+    problem = problem_of("vae_kind", objective, tiny_of("autoencoder", init_from=str(tmp_path)), field="init_from")
     assert "AutoencoderTiny" in problem_text(problem)
-    refused(tiny_of("autoencoder", init_from=str(parts / "ddpm")), "model_unreadable", "init_from")
-    odd = refused(tiny_of("autoencoder", init_from=str(parts / "vae"), image_size=9), "vae_factor", "image_size")
+    problem_of("model_unreadable", objective, tiny_of("autoencoder", init_from=str(parts / "ddpm")), field="init_from")
+    odd = problem_of(
+        "vae_factor", objective, tiny_of("autoencoder", init_from=str(parts / "vae"), image_size=9), field="image_size"
+    )
     assert odd.values["suggestion"] == 8
 
 

@@ -1,6 +1,5 @@
 import contextlib
 import functools
-import resource
 import shutil
 import types
 
@@ -748,6 +747,7 @@ def test_old_checkpoint_stays_until_the_new_one_is_whole(runs_dir, tiny, monkeyp
 def test_disk_full_while_saving(runs_dir, tiny, undisturbed, room):
     """No file may grow beyond ``room`` bytes: the weights (82 kB) or the optimiser's state (190 kB) can't be written."""
     run = new(runs_dir, tiny())
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill_the_disk(event, hand):

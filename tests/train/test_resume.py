@@ -10,12 +10,12 @@ from kits import models as parts_kit
 from kits import pictures as data_kit
 from kits.engine import MEASURED, Hand, losses, new, outcome, rows, train
 from kits.models import KINDS
+from kits.problems import problem_of
 from PIL import Image
 
 from ddpm_app import jobs
 from ddpm_app.data import image_source
 from ddpm_app.errors import Problem
-from ddpm_app.i18n import problem_text
 from ddpm_app.model import codec, conditioning, loaded
 from ddpm_app.runs import registry
 from ddpm_app.runs.metrics import MetricsWriter
@@ -42,13 +42,6 @@ def leave_at(run, step):
     while not (isinstance(event := next(it), events.Stepped) and event.step == step):
         pass
     it.close()
-
-
-def refused(code, call, *args, **options) -> Problem:
-    with pytest.raises(Problem) as caught:
-        call(*args, **options)
-    assert caught.value.code == code and problem_text(caught.value)
-    return caught.value
 
 
 # ---- the same run ----------------------------------------------------------------------------------------------------
@@ -309,7 +302,7 @@ def test_other_pictures_are_refused(runs_dir, tiny, drawn, tmp_path):
     run = new(runs_dir, tiny(dataset_name=str(folder)))
     leave_at(run, 2)
     Image.new("RGB", (8, 8), "red").save(folder / "07.png")
-    problem = refused("data_changed", train, run)
+    problem = problem_of("data_changed", train, run)
     assert problem.field == "dataset_name"
     (folder / "07.png").write_bytes((drawn / "07.png").read_bytes())
     assert train(run)[-1] == events.Ended(12, "finished")
@@ -328,7 +321,7 @@ def test_other_parts_are_refused(runs_dir, tiny_of, parts, tmp_path):
         kept = tmp_path / "kept"
         shutil.copytree(tmp_path / name, kept)
         other.save_pretrained(tmp_path / name)
-        assert refused("part_changed", train, run).field == field
+        assert problem_of("part_changed", train, run).field == field
         shutil.rmtree(tmp_path / name)
         kept.rename(tmp_path / name)
     assert train(run)[-1] == events.Ended(12, "finished")
@@ -348,7 +341,7 @@ def test_other_labels_or_captions_are_refused(trained, runs_dir, tiny_of, told, 
     )
     assert spoilt != listed
     (folder / "metadata.jsonl").write_text(spoilt)
-    assert refused("part_changed", train, run).field == "dataset_name"
+    assert problem_of("part_changed", train, run).field == "dataset_name"
     (folder / "metadata.jsonl").write_text(listed)
     train(run)
     assert outcome(run) == outcome(trained(kind))
@@ -359,7 +352,7 @@ def test_another_model_to_go_on_from_is_refused(runs_dir, tiny_of, parts, tmp_pa
     run = new(runs_dir, tiny_of("tuned-words", init_from=str(tmp_path / "model")))
     leave_at(run, 1)
     parts_kit.vae(seed=1).save_pretrained(tmp_path / "model" / "vae")
-    assert refused("part_changed", train, run).field == "init_from"
+    assert problem_of("part_changed", train, run).field == "init_from"
 
 
 # ---- finished runs ---------------------------------------------------------------------------------------------------
@@ -371,7 +364,7 @@ def finished(undisturbed, runs_dir):
 
 
 def test_finished_is_said(finished, runs_dir):
-    assert refused("run_finished", jobs.prepare_resume, runs_dir, "tiny").values["step"] == 12
+    assert problem_of("run_finished", jobs.prepare_resume, runs_dir, "tiny").values["step"] == 12
     assert finished.status["state"] == "finished"
 
 
@@ -385,7 +378,7 @@ def test_trained_longer(finished, runs_dir, longer, undisturbed):
     )
     assert losses(run)[:12] == losses(undisturbed) and [r["step"] for r in rows(run, "step")] == list(range(1, 21))
     assert len({r["step"] for r in rows(run, "validation")}) == len(rows(run, "validation"))
-    refused(
+    problem_of(
         "run_finished" if run.update_status(state="finished", step=20) is None else "",
         jobs.prepare_resume,
         runs_dir,
@@ -400,7 +393,7 @@ def test_trained_minutes_longer(finished, runs_dir):
 
 @pytest.mark.parametrize("longer", [dict(max_train_steps=12), dict(max_train_steps=3), dict(num_epochs=1)])
 def test_not_longer_is_refused(finished, runs_dir, longer):
-    problem = refused("already_longer", jobs.prepare_resume, runs_dir, "tiny", **longer)
+    problem = problem_of("already_longer", jobs.prepare_resume, runs_dir, "tiny", **longer)
     assert problem.values["done"] == 12
     assert (
         finished.status["state"] == "finished"
@@ -432,6 +425,6 @@ def test_run_that_never_had_a_plan_can_be_made_longer(runs_dir, tiny):
 
 
 def test_missing_and_busy(runs_dir, tiny):
-    refused("run_missing", jobs.prepare_resume, runs_dir, "nonsense")
+    problem_of("run_missing", jobs.prepare_resume, runs_dir, "nonsense")
     new(runs_dir, tiny())
-    refused("run_busy", jobs.prepare_resume, runs_dir, "tiny")
+    problem_of("run_busy", jobs.prepare_resume, runs_dir, "tiny")
