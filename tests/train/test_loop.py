@@ -487,7 +487,7 @@ def poisoned(monkeypatch):
     def spoiling(real):
         def spoilt(*args):
             loss = real(*args)
-            if not here.when(here.step, here.factor):
+            if not torch.is_grad_enabled() or not here.when(here.step, here.factor):  # validation stays as it is
                 return loss
             here.spoilt += 1
             assert here.spoilt < 10, "it goes back for ever"

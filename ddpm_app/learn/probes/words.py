@@ -25,10 +25,10 @@ def tokens(conditioning: Text, text: str) -> list[Token]:
     tokenizer, longest = conditioning.tokenizer, conditioning.longest
     ids = tokenizer(text, verbose=False).input_ids
     result = []
-    for k, number in enumerate(ids):
+    for k, (number, piece) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)):
         kind = "begin" if k == 0 else "end" if k == len(ids) - 1 else "word"
         read = len(ids) <= longest or k < longest - 1 or kind == "end"
-        result.append(Token(number, tokenizer.convert_ids_to_tokens(number).replace("</w>", ""), kind, read))
+        result.append(Token(number, piece.replace("</w>", ""), kind, read))
     return result
 
 
