@@ -419,7 +419,8 @@ def test_names_mean_shipped_then_runs_then_folders(trained, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "nothing", "a/b/c", "/nowhere", "~nobody/x"])
-def test_what_is_no_place(tmp_path, name):
+def test_what_is_no_place(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # whatever lies beside the project
     if name in (".", ".."):  # a folder, but no model
         problem_of("model_unreadable", name)
     else:
