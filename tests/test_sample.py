@@ -291,7 +291,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def test_a_run_a_folder_and_its_pipeline_are_the_same_model(undisturbed):
-    by_run, by_folder = load_model(undisturbed.path), loaded.load_model(undisturbed.pipeline)
+    by_run, by_folder = load_model(undisturbed.path), load_model(undisturbed.pipeline)
     theirs = DDPMPipeline.from_pretrained(undisturbed.pipeline)
     assert same(by_run.unet, by_folder.unet) and same(by_run.unet, theirs.unet)
     assert dict(by_run.scheduler.config) == dict(theirs.scheduler.config)
