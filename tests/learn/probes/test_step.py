@@ -80,7 +80,8 @@ def test_steps_are_those_of_adamw(config):
     assert [found.loss for found in looks[:3]] == pytest.approx(losses, rel=1e-5)
     assert [found.step for found in looks] == [0, 1, 2, 3]
     for ours, theirs in zip(trial.network.parameters(), mine.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)  # of steps of 5e-3: AdamW enlarges rounding errors
+        # AdamW enlarges rounding errors: its steps here are of 5e-3
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
