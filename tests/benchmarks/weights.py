@@ -20,7 +20,7 @@ RUNS = {
     "autoencoder-128": ["--max_train_steps", "40"],
     "species-64": ["--max_train_steps", "20"],
 }
-FIXED = ["--yes", "--threads", "2", "--mixed_precision", "bf16", "--device", "cpu"]
+FIXED = ["--yes", "--threads", "2", "--mixed_precision", "no", "--device", "cpu"]
 
 
 def weights_hash(run: pathlib.Path) -> str:

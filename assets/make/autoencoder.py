@@ -1,0 +1,197 @@
+"""Make the autoencoder that ships with the app, `pictures-vae`: trained on drawn shapes (shapes.py) and the built-in specimens.
+
+`python assets/make/autoencoder.py --minutes 90 --work FOLDER` draws its pictures into FOLDER once, trains there, and writes
+assets/models/pictures-vae/ in half precision. Cut off, it goes on from FOLDER when it is started again; `--minutes` counts all tries.
+
+The loss is absolute and squared error of the pixels, absolute error of the differences between neighbours, which keeps edges, and a small
+KL term. Besides, latents that are mirrored, turned or shrunk must decode to the picture mirrored, turned or shrunk: that makes them easier
+to diffuse (EQ-VAE, arXiv 2502.09509). Small squares first, which are quick, then those of the size that is wanted.
+"""
+
+import argparse
+import concurrent.futures
+import math
+import pathlib
+import random
+import shutil
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).resolve().parent)]
+
+import shapes  # noqa: E402
+from diffusers import AutoencoderKL  # noqa: E402
+
+from ddpm_app.config import TrainConfig  # noqa: E402
+from ddpm_app.data.preprocess import to_tensors  # noqa: E402
+from ddpm_app.model.vae import scaled, vae_of  # noqa: E402
+from ddpm_app.specimens import collection, drawing  # noqa: E402
+from ddpm_app.train.autoencoding import reconstruction_losses  # noqa: E402
+from ddpm_app.train.optimizer import make_optimizers, set_lr_factor  # noqa: E402
+
+NAME = "pictures-vae"
+CONFIG = TrainConfig(
+    objective="autoencoder",
+    image_size=128,
+    vae_channels=(24, 48, 96, 96),
+    latent_channels=8,
+    optimizer="muon",
+    learning_rate=1e-3,
+    mixed_precision="no",
+)
+SMALL, FULL = (64, 24), (128, 8)
+"""(side in pixels, pictures of a batch) of the first SMALL_SHARE of the time, and of the rest."""
+SMALL_SHARE = 0.55
+WARM_UP, KL, SQUARED = 60, 2e-4, 2.0
+SPECIMENS = 8
+"""One picture in so many is a specimen."""
+SAVE_SECONDS = 120
+
+
+def drawn(seed: int) -> np.ndarray:
+    """Picture ``seed`` of the set: uint8 [256, 256, 3]."""
+    if seed % SPECIMENS:
+        return shapes.picture(np.random.default_rng(seed))
+    number = seed // SPECIMENS * 37 % collection.COUNT
+    number -= number % collection.HELD_OUT == collection.HELD_OUT - 1  # those are held out
+    return np.asarray(
+        drawing.draw((collection.SEED, number), shapes.SIDE, collection.species_of(number)).image.convert("RGB")
+    )
+
+
+def pictures(work: pathlib.Path, count: int) -> np.ndarray:
+    """uint8 [count, 256, 256, 3], drawn by all cores unless they lie there."""
+    file = work / f"pictures-{count}.npy"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        array = np.lib.format.open_memmap(part, "w+", np.uint8, (count, shapes.SIDE, shapes.SIDE, 3))
+        with concurrent.futures.ProcessPoolExecutor() as pool:
+            for k, picture in enumerate(pool.map(drawn, range(count), chunksize=16)):
+                array[k] = picture
+                if k % 500 == 0:
+                    print(f"drawn {k} of {count}", flush=True)
+        array.flush()
+        part.rename(file)
+    return np.load(file, mmap_mode="r")
+
+
+def batch(images: np.ndarray, side: int, count: int, draw: np.random.Generator) -> Tensor:
+    """Squares of ``side`` pixels cut at random from shrunk pictures, mirrored and with their colour channels in any order:
+    float32 [count, 3, side, side] in [-1, 1]."""
+    squares = []
+    for k in draw.integers(len(images), size=count):
+        whole = to_tensors(images[k][None])
+        length = round(float(np.exp(draw.uniform(math.log(side), math.log(shapes.SIDE)))))
+        whole = functional.interpolate(whole, (length, length), mode="bilinear", antialias=True)
+        top, left = draw.integers(length - side + 1, size=2)
+        square = whole[0, draw.permutation(3), top : top + side, left : left + side]
+        squares.append(square.flip(-1) if draw.random() < 0.5 else square)
+    return torch.stack(squares)
+
+
+def loss_of(vae: AutoencoderKL, x: Tensor, draw: np.random.Generator) -> tuple[Tensor, float]:
+    """The loss of pictures ``x``, and the PSNR of their reconstructions in dB."""
+    posterior = vae.encode(x).latent_dist
+    z = posterior.sample()
+    y = vae.decode(z).sample
+    kl = 0.5 * (posterior.mean.square() + posterior.logvar.exp() - 1 - posterior.logvar).mean()
+    turns, mirror, shrink = int(draw.integers(4)), draw.random() < 0.5, draw.random() < 0.7
+    few = max(1, len(x) // (2 if shrink else 6))
+
+    def changed(maps: Tensor, **how) -> Tensor:
+        maps = torch.rot90(maps[:few], turns, (-2, -1))
+        maps = maps.flip(-1) if mirror else maps
+        return functional.interpolate(maps, scale_factor=0.5, mode="bilinear", antialias=True) if shrink else maps
+
+    equivariance = pixel_losses(changed(x), vae.decode(changed(z)).sample)
+    mse = functional.mse_loss(y.detach(), x).item()
+    return pixel_losses(x, y) + 0.25 * equivariance + KL * kl, 10 * math.log10(4 / mse)
+
+
+def pixel_losses(x: Tensor, y: Tensor) -> Tensor:
+    """L1, half of the L1 of both differences between neighbours, and SQUARED times the mean square."""
+    return (reconstruction_losses(x, y).mean() + functional.l1_loss(x, y)) / 2 + SQUARED * functional.mse_loss(x, y)
+
+
+def train(work: pathlib.Path, images: np.ndarray, minutes: float) -> AutoencoderKL:
+    """Train for ``minutes`` in all, keeping an average of the weights; returns the averaged model."""
+    torch.manual_seed(0)
+    vae = vae_of(CONFIG).train()
+    average = vae_of(CONFIG).eval().requires_grad_(False)
+    average.load_state_dict(vae.state_dict())
+    optimizers = make_optimizers(CONFIG, vae.parameters(), fused=True)
+    state, seconds, step = work / "state.pt", 0.0, 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        vae.load_state_dict(saved["vae"]), average.load_state_dict(saved["average"])
+        for optimizer, values in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        seconds, step = saved["seconds"], saved["step"]
+    began, saved_at, recent = time.monotonic() - seconds, seconds, list[float]()
+    while seconds < 60 * minutes:
+        draw = np.random.default_rng([0, step])
+        share = seconds / (60 * minutes)
+        side, count = SMALL if share < SMALL_SHARE else FULL
+        # held, then down a half cosine over the last 60 % of the time
+        factor = 0.5 + 0.5 * math.cos(math.pi * max(0.0, (share - 0.4) / 0.6))
+        set_lr_factor(optimizers, min(1, (step + 1) / WARM_UP) * max(factor, 0.02))
+        loss, psnr = loss_of(vae, batch(images, side, count, draw), draw)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        decay = min(0.998, (step + 1) / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(vae.parameters()), 1 - decay)
+        recent.append(psnr)
+        step, seconds = step + 1, time.monotonic() - began
+        if step % 50 == 0:
+            print(f"{seconds / 60:.1f} min, step {step}, {side} px: {np.mean(recent[-50:]):.2f} dB", flush=True)
+        if seconds - saved_at > SAVE_SECONDS or seconds >= 60 * minutes:
+            torch.save(
+                dict(
+                    vae=vae.state_dict(),
+                    average=average.state_dict(),
+                    optimizers=[optimizer.state_dict() for optimizer in optimizers],
+                    seconds=seconds,
+                    step=step,
+                ),
+                state.with_suffix(".part"),
+            )
+            state.with_suffix(".part").replace(state)
+            saved_at = seconds
+    return average
+
+
+@torch.no_grad()
+def write(vae: AutoencoderKL, images: np.ndarray, folder: pathlib.Path) -> None:
+    """Write ``vae`` with its latents brought to one scale, in half precision."""
+    draw = np.random.default_rng(1)
+    squares = torch.cat([batch(images, *FULL, draw) for _ in range(32)])
+    vae = scaled(vae, torch.cat([vae.encode(x).latent_dist.mean for x in squares.split(8)]))
+    shutil.rmtree(folder, ignore_errors=True)
+    vae.half().save_pretrained(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--pictures", type=int, default=6000)
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="the folder of its pictures and its state")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "assets" / "models" / NAME)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    random.seed(0)
+    images = pictures(args.work, args.pictures)
+    write(train(args.work, images, args.minutes), images, args.out)
+
+
+if __name__ == "__main__":
+    main()
