@@ -6,9 +6,12 @@ import json
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pydantic
-from pydantic import BeforeValidator, ConfigDict, Field
+from PIL import ImageColor
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo as PydanticField
 from pydantic_core import ErrorDetails
 
@@ -31,6 +34,22 @@ GROUPS = ("kind", "data", "conditioning", "model", "autoencoder", "diffusion", "
 def setting(default: Any, group: str, help: str, advanced: bool = False, **bounds) -> Any:
     """A field of TrainConfig: pydantic's Field with the group, the help line and whether the form folds it away."""
     return Field(default, description=help, json_schema_extra={"group": group, "advanced": advanced}, **bounds)
+
+
+def _place(text: object) -> object:
+    """A path without what file managers and shells put around it: blanks, quotes, file://."""
+    if not isinstance(text, str):
+        return text
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text
+
+
+def _colour(text: str) -> str:
+    """A colour as Pillow reads it. Raises ValueError."""
+    ImageColor.getrgb(text)
+    return text
 
 
 def _empty_is_none(value: object) -> object:
@@ -94,13 +113,14 @@ class TrainConfig:
     init_from: MaybeStr = setting(None, "kind", "Model to go on from: butterflies-64 (built in), a run, a folder, or a Hub id; its parts and schedule replace the settings. Empty starts from nothing.")
     trainable: Sections = setting(("all",), "kind", "Parts that learn, the rest is frozen: all, or any of ends, down, mid, up, attention (UNet), encoder, decoder (autoencoder).", min_length=1)
     # data
-    dataset_name: str = setting("huggan/smithsonian_butterflies_subset", "data", "Pictures to learn from: butterflies (built in), a Hub id, or a folder.", min_length=1)
+    dataset_name: Annotated[str, BeforeValidator(_place)] = setting("huggan/smithsonian_butterflies_subset", "data", "Pictures to learn from: butterflies (built in), a Hub id, a folder, or a zip.", min_length=1)
     split: str = setting("train", "data", "Split of a Hub data set to train on.", advanced=True, min_length=1)
     image_column: MaybeStr = setting(None, "data", "Column that holds the pictures; empty finds it by its type.", advanced=True)
-    label_column: MaybeStr = setting(None, "data", "Column that holds the labels; empty finds it by its type.", advanced=True)
-    caption_column: MaybeStr = setting(None, "data", "Column that holds the captions; empty finds it by its name.", advanced=True)
+    label_column: MaybeStr = setting(None, "data", "Column that holds the labels; empty finds it by its type or takes the folders; folder takes the folders alone.", advanced=True)
+    caption_column: MaybeStr = setting(None, "data", "Column that holds the captions; empty finds it by its name or takes the texts beside the pictures; file_name makes them of the files' names.", advanced=True)
     image_size: int = setting(128, "data", "Side of the square pictures, in pixels. Time per step grows with its square.", ge=8, le=1024)
-    resize_mode: Literal["squash", "crop", "pad"] = setting("squash", "data", "How a picture becomes square: squash (as the tutorial), crop the centre, or pad with white.")
+    resize_mode: Literal["squash", "crop", "pad"] = setting("squash", "data", "How a picture becomes square: squash (as the tutorial), crop the centre, or pad with the background.")
+    background: Annotated[str, AfterValidator(_colour)] = setting("white", "data", "Ground under transparent pictures and around those that are padded: a colour's name, or #rrggbb.", advanced=True)
     random_flip: bool = setting(True, "data", "Mirror half of the pictures at random.")
     channels: Annotated[Literal[3, 1], BeforeValidator(_digits_to_int)] = setting(3, "data", "3 for colour, 1 for greyscale.", advanced=True)
     validation_share: float = setting(0.05, "data", "Share of the pictures kept out of training, so that overfitting shows.", ge=0, le=0.5, advanced=True)

@@ -20,11 +20,13 @@ def text_table(lang: str = "en") -> dict[str, str]:
 
 
 def t(key: str, lang: str = "en", **values: Any) -> str:
-    """The sentence of ``key`` with ``{name}`` placeholders filled from ``values``.
+    """The sentence of ``key`` with ``{name}`` placeholders filled from ``values``; that of ``key``.singular where the count is 1 and the language
+    says it otherwise.
 
     Raises KeyError when the English table lacks the key or a value is missing, so that a typing error can't reach a page.
     """
-    text = text_table(lang if lang in LANGUAGES else "en").get(key) or text_table("en")[key]
+    table = text_table(lang if lang in LANGUAGES else "en")
+    text = (values.get("count") == 1 and table.get(f"{key}.singular")) or table.get(key) or text_table("en")[key]
     # a setting's help may show the braces that its value takes
     return text if key.startswith("field.") else text.format(**values)
 

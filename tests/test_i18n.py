@@ -19,7 +19,11 @@ TERMS = set(
     " tensor shape dtype min max mean std snr sigmoid cosine scaled linear train eval grad".split()
 )
 """Words of the field that a Chinese engineer writes in English too."""
-ENGLISH = {key: text for key, text in i18n.text_table("en").items() if not key.startswith(ENGLISH_ONLY)}
+ENGLISH = {
+    key: text
+    for key, text in i18n.text_table("en").items()
+    if not key.startswith(ENGLISH_ONLY) and not key.endswith(".singular")  # Chinese has no plural
+}
 CHINESE = i18n.text_table("zh")
 BOTH = sorted(ENGLISH.keys() & CHINESE.keys())
 HAN = r"[\u4e00-\u9fff]"

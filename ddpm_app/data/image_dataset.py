@@ -1,25 +1,30 @@
 """Pictures decoded once and kept as bytes on disk: 100,000 of them cost neither memory nor a decode per epoch."""
 
+import collections
 import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ddpm_app.config import TrainConfig
-from ddpm_app.data import cache, decode, preprocess
+from ddpm_app.data import alike, cache, decode, preprocess
+from ddpm_app.data.account import Account
 from ddpm_app.data.image_source import Cancelled, ImageSource, Progress, originals
 from ddpm_app.errors import Problem, Stopped
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of the cache's key: raise it when decoding, resizing or the files change."""
 
 FEW = 10
 """Sets smaller than this hold out none: one picture of nine would say little and be missed in training."""
+
+SQUARE_ENOUGH = 1.25
+"""A picture whose longer side is longer than so many times the shorter one changes visibly when it is made square."""
 
 DECODERS = min(4, os.cpu_count() or 1)
 """Threads that decode; Pillow lets go of Python's lock while it works."""
@@ -28,8 +33,9 @@ DECODERS = min(4, os.cpu_count() or 1)
 class ImageDataset(torch.utils.data.Dataset):
     """Square uint8 pictures, memory-mapped, with their labels, captions and names.
 
-    ``images``: uint8 [N, size, size, channels]; ``labels`` (None or N ints) with ``label_names``; ``captions``; ``names``;
-    ``rejected``: (name, reason) of those that can't be used; ``train`` and ``held_out``: disjoint index arrays; ``fingerprint``: a hash
+    ``images``: uint8 [N, size, size, channels]; ``labels`` (None or N ints) with ``label_names``; ``captions`` (the first of each picture)
+    and ``caption_choices`` (all of them); ``names``; ``rejected``: (name, reason) of those that can't be used; ``account``: the source's,
+    with what decoding showed; ``train`` and ``held_out``: disjoint index arrays; ``fingerprint``: a hash
     of all pixels, equal only for equal pictures in equal order; ``cache_path``: where the memory map lies;
     ``source``: kind, name and license.
 
@@ -44,8 +50,10 @@ class ImageDataset(torch.utils.data.Dataset):
         self.labels = source.labels and [source.labels[i] for i in rows]
         self.label_names = source.label_names
         self.captions = source.captions and [source.captions[i] for i in rows]
+        self.caption_choices = source.caption_choices and [source.caption_choices[i] for i in rows]
         self.names = [source.names[i] for i in rows]
-        self.rejected = [(name, reason) for name, reason in meta["left_out"]] + source.rejected
+        self.rejected = [(name, reason) for name, reason in meta["left_out"]]
+        self.account = _account(config, source, self.rejected, meta)
         self.fingerprint = meta["fingerprint"]
         self.cache_path = path
         self.source = dict(kind=source.kind, name=source.name, license=source.license)
@@ -74,7 +82,13 @@ def load(config: TrainConfig, progress: Progress | None = None, cancelled: Cance
     """
     source = originals(config, progress, cancelled)
     key = cache.key_of(
-        source.fingerprint, source.image_column, config.image_size, config.resize_mode, config.channels, CACHE_VERSION
+        source.fingerprint,
+        source.image_column,
+        config.image_size,
+        config.resize_mode,
+        config.channels,
+        config.background,
+        CACHE_VERSION,
     )
     path = cache.cache_folder() / "pictures" / key
     meta = cache.make(path, lambda: _build(config, source, path, progress, cancelled), cancelled)
@@ -88,6 +102,10 @@ def _build(
     size, channels = config.image_size, config.channels
     rows: list[int] = []
     rejected: list[tuple[str, str]] = []
+    marks: collections.Counter[str] = collections.Counter()
+    equal: dict[bytes, int] = {}
+    distinct: list[int] = []
+    hashes: list[tuple[int, bytes]] = []
     digest = hashlib.blake2b(digest_size=16)
 
     def header(count: int) -> dict[str, Any]:
@@ -103,8 +121,14 @@ def _build(
                 rejected.append((source.names[i], result.reason))
                 continue
             rows.append(i)
-            digest.update(result.data)
-            file.write(result.data)
+            digest.update(result.pixels.data)
+            file.write(result.pixels.data)
+            marks.update(result.marks)
+            own = hashlib.blake2b(result.pixels.data, digest_size=16).digest()
+            if own not in equal:
+                distinct.append(i)
+                hashes.append(result.hash)
+            equal[own] = equal.get(own, 0) + 1
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header(len(rows)))
         assert file.tell() == start
@@ -115,22 +139,43 @@ def _build(
             "all_left_out", "dataset_name", value=config.dataset_name, count=len(rejected), name=rejected[0][0]
         )
     what = f"{config.dataset_name}: {len(rows)} x {size} px, {config.resize_mode}, {channels}"
-    return {"rows": rows, "left_out": rejected, "fingerprint": digest.hexdigest(), "what": what}
+    same = sum(count - 1 for count in equal.values())
+    return {
+        "rows": rows,
+        "left_out": rejected,
+        "fingerprint": digest.hexdigest(),
+        "what": what,
+        "marks": marks | {"equal": same},
+        "alike": [[source.names[distinct[k]] for k in group] for group in alike.groups(hashes)],
+    }
+
+
+class _Decoded(NamedTuple):
+    """A picture as the model will see it, what was changed on the way, and its hash (see alike)."""
+
+    pixels: np.ndarray
+    marks: frozenset[str]
+    hash: tuple[int, bytes]
 
 
 def _decode_all(
     config: TrainConfig, source: ImageSource, progress: Progress | None, cancelled: Cancelled | None
-) -> Iterator[tuple[int, np.ndarray | decode.UnusableImage]]:
-    """(row, uint8 [S, S, C] or why it can't be used) of each row in order, a few decoded ahead by threads. Raises Stopped."""
+) -> Iterator[tuple[int, _Decoded | decode.UnusableImage]]:
+    """(row, picture or why it can't be used) of each row in order, a few decoded ahead by threads. Raises Stopped."""
+    source.grey  # noqa: B018 - found once, before threads ask for it
 
-    def decode_row(i: int) -> np.ndarray | decode.UnusableImage:
+    def decode_row(i: int) -> _Decoded | decode.UnusableImage:
         try:
             if cancelled and cancelled():
                 raise Stopped
-            picture = decode.read(source.file(i))
-            return np.ascontiguousarray(
-                preprocess.square(picture, config.image_size, config.resize_mode, config.channels)
+            picture, marks = source.marked_picture(i)
+            short, long = sorted(picture.size)
+            marks |= {"small"} if short < config.image_size else set()
+            marks |= {"squashed"} if long > SQUARE_ENOUGH * short else set()
+            square = preprocess.square(
+                picture, config.image_size, config.resize_mode, config.channels, config.background
             )
+            return _Decoded(np.ascontiguousarray(square), marks, alike.fingerprint(square))
         except decode.UnusableImage as error:
             return error
 
@@ -141,6 +186,31 @@ def _decode_all(
             yield from zip(rows, pool.map(decode_row, rows), strict=True)
             if progress:
                 progress("decode", rows.stop, len(source))
+
+
+def _account(
+    config: TrainConfig, source: ImageSource, rejected: list[tuple[str, str]], meta: dict[str, Any]
+) -> Account:
+    """The source's account, with pictures that can't be used taken out of those that are, and what happens to the rest."""
+    account, marks, count = Account(source.account), meta["marks"], len(meta["rows"])
+    for reason in decode.REASONS:
+        names = [name for name, why in rejected if why == reason]
+        account.add(reason, names)
+        account.take("pictures", len(names))
+        account.take("rows", len(names))
+    values: dict[str, Any] = {"of": count, "size": config.image_size, "mode": config.resize_mode}
+    for mark in ("frames", "profiles", "small"):
+        account.add(mark, marks.get(mark, 0), **values)
+    account.add("transparent", marks.get("transparent", 0), ground=config.background, **values)
+    if marks.get("deep") and source.grey:
+        account.add("deep", marks["deep"], black=f"{source.grey.black:g}", white=f"{source.grey.white:g}", **values)
+    if marks.get("squashed"):
+        account.add(f"squashed_{config.resize_mode}", marks["squashed"], **values)
+    account.add("equal", marks["equal"])
+    account.add("alike", [name for group in meta["alike"] for name in group], groups=len(meta["alike"]))
+    if source.kind != "built-in" and config.random_flip:
+        account.add("mirrored", count)
+    return account
 
 
 def _split(config: TrainConfig, rows: list[int], held_out: list[int] | None) -> tuple[np.ndarray, np.ndarray]:

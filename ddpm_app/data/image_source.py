@@ -3,7 +3,9 @@
 Rows stay on disk (arrow, memory-mapped); ``picture`` decodes one of them. Labels and captions are plain lists.
 """
 
+import collections
 import contextlib
+import functools
 import glob
 import json
 import os
@@ -12,20 +14,22 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import datasets
-from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from PIL import Image
 
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
-from ddpm_app.data import cache, columns, decode, prepare
+from ddpm_app.data import cache, columns, decode, folder, prepare, upload
+from ddpm_app.data.account import EXAMPLES, NOT_USED, Account
 from ddpm_app.data.prepare import Prepared, Spec
 from ddpm_app.errors import Problem, Stopped
+from ddpm_app.files import read_json, write_atomic
 from ddpm_app.i18n import ASSETS
 from ddpm_app.specimens import collection
 
@@ -33,69 +37,108 @@ Progress = Callable[[str, int, int | None], None]
 Cancelled = Callable[[], bool]
 
 BUILT_IN_FILE = ASSETS / "butterflies.parquet"
-SPLIT_NAMES = {"train", "training", "test", "testing", "eval", "evaluation", "validation", "valid", "val", "dev"}
 POLL_SECONDS = 0.1
+FOLDER_VERSION = 1
+"""Part of the key of a folder's rows: raise it when the walk reads them otherwise."""
+RANGES_READ = 200
+"""Pictures with more than 8 bits that are decoded for the range of their values."""
 SIZES_READ = 2000
 """Pictures whose header is read for the size histogram; opening more than that would take too long for a page."""
 
 
+Place = str | bytes | folder.Piece
+"""Where a picture lies: a path, a member of a shard, or the bytes themselves."""
+
+
 class ImageSource:
     """The pictures as they came: ``len``, ``picture(i)``, and per row ``names``, ``labels`` (None or ints, -1 where there is
-    none) with ``label_names``, ``captions`` (None or strings).
+    none) with ``label_names``, ``captions`` (None or strings, the first of several) and ``caption_choices`` (all of each picture).
 
-    ``kind`` is "built-in", "folder" or "hub"; ``rejected``: (name, reason) of pictures that are certain not to be used;
-    ``held_out`` the rows that the source itself keeps out of training (None: it says nothing);
-    ``fingerprint`` changes when the source does; ``caption_column`` and ``label_column``: where a new caption or label belongs.
+    ``kind`` is "built-in", "folder" or "hub"; ``account``: what everything in the source was taken for; ``held_out`` the rows that the
+    source itself keeps out of training (None: it says nothing); ``fingerprint`` changes when the source does; ``image_column``, ``caption_column`` and ``label_column``: where they come from, and
+    where a new caption or label belongs.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        rows: datasets.Dataset,
         kind: str,
         fingerprint: str,
-        root: str | None,
         license: str,
+        names: list[str],
+        place: Callable[[int], Place | None],
+        labels: columns.Labels,
+        captions: columns.Captions,
+        image_column: str = columns.IMAGE_NAME,
+        account: Account | None = None,
+        held_out: list[int] | None = None,
     ):
         self.kind, self.name, self.fingerprint, self.license = kind, config.dataset_name, fingerprint, license
-        self.image_column = columns.image_column(rows.features, config.image_column)
-        self.labels, self.label_names = columns.labels(rows, config.label_column)
-        self.captions = columns.captions(rows, config.caption_column)
-        usual = next((name for name in columns.CAPTION_NAMES if name in rows.features), columns.CAPTION_NAMES[0])
-        self.caption_column, self.label_column = (
-            config.caption_column or usual,
-            config.label_column or columns.LABEL_NAME,
-        )
-        self.held_out = (
-            [i for i, part in enumerate(rows["split"][:]) if part != "train"] if kind == "built-in" else None
-        )
-        self.rejected: list[tuple[str, str]] = []
-        self._rows = rows.select_columns([self.image_column]).cast_column(
-            self.image_column, datasets.Image(decode=False)
-        )
-        chunks = self._rows.data[self.image_column].chunks  # one field of them is read: the other holds all the bytes
-        paths = [path or "" for chunk in chunks for path in chunk.field("path").to_pylist()]
-        names = [_relative(path, root) if root and path else os.path.basename(path) for path in paths]
-        self.names = [name or str(i) for i, name in enumerate(names)]
+        self.names, self.labels, self.label_names = names, labels.numbers, labels.names
+        self.caption_choices = captions.choices
+        choices = captions.choices
+        self.captions = None if choices is None else ["".join(texts[:1]) for texts in choices]
+        self.image_column, self.label_column, self.caption_column = image_column, labels.column, captions.column
+        self.account = account or Account()
+        self._account_for_columns()
+        self.held_out = held_out
+        self.ground = config.background
+        self._place = place
+
+    def _account_for_columns(self) -> None:
+        """Add what the pictures' labels and captions are."""
+        account = self.account
+        if not account["pictures"] and not account["pictures_in_shards"]:
+            account.add("rows", len(self))
+        if self.labels is not None and self.label_names is not None:
+            counts = collections.Counter(self.label_names[label] for label in self.labels if label >= 0)
+            account.add("labels", len(self.label_names), column=self.label_column, most=_most_common(counts))
+            account.add("label_gaps", [name for name, label in zip(self.names, self.labels, strict=True) if label < 0])
+        if self.caption_choices is not None:
+            gaps = [name for name, texts in zip(self.names, self.caption_choices, strict=True) if not texts]
+            account.add("captions", len(self) - len(gaps), column=self.caption_column)
+            account.add("caption_gaps", gaps)
+            several = [len(texts) for texts in self.caption_choices if len(texts) > 1]
+            account.add("several_captions", len(several), most=max(several, default=0))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.names)
 
     def file(self, i: int) -> str | bytes:
         """The path or the bytes of picture ``i``. Raises decode.UnusableImage."""
-        cell = self._rows[i][self.image_column] or {}
-        if cell.get("bytes") is not None:
-            return cell["bytes"]
-        if not cell.get("path"):
+        place = self._place(i)
+        if place is None:
             raise decode.UnusableImage("missing")
-        return cell["path"]
+        return folder.read_piece(place) if isinstance(place, folder.Piece) else place
+
+    @functools.cached_property
+    def grey(self) -> decode.Range | None:
+        """The range of pictures with more than 8 bits, by some of them spread over the set; None where there are none."""
+        deep = [i for i in self._spread(SIZES_READ) if self._is_deep(i)]
+        step = max(1, len(deep) // RANGES_READ)
+        return decode.range_of(self.file(i) for i in deep[::step])
+
+    def _is_deep(self, i: int) -> bool:
+        try:
+            return decode.is_deep(self.file(i))
+        except decode.UnusableImage:
+            return False
+
+    def _spread(self, count: int) -> list[int]:
+        """At most ``count`` rows spread evenly."""
+        step = max(1, -(-len(self) // count))
+        return list(range(0, len(self), step))
 
     def picture(self, i: int, draft: int | None = None) -> Image.Image:
         """Picture ``i`` in RGB, upright, in full size. Raises Problem("picture_unfit") with the name."""
         try:
-            return decode.read(self.file(i), draft)
+            return self.marked_picture(i, draft)[0]
         except decode.UnusableImage as error:
             raise Problem("picture_unfit", name=self.names[i], reason=error.reason) from error
+
+    def marked_picture(self, i: int, draft: int | None = None) -> tuple[Image.Image, frozenset[str]]:
+        """Picture ``i``, and the decode.MARKS that apply. Raises decode.UnusableImage."""
+        return decode.read_marked(self.file(i), draft, self.ground, self.grey)
 
     def thumbnail(self, i: int, side: int) -> Image.Image:
         """Picture ``i`` shrunk to fit a square of ``side`` pixels. Raises as ``picture``."""
@@ -104,14 +147,20 @@ class ImageSource:
         return small
 
     def sizes(self) -> list[tuple[int, int]]:
-        """(width, height) of the first pictures, at most SIZES_READ, from their headers; those that can't be used are passed over."""
+        """(width, height) of at most SIZES_READ pictures spread over the set, from their headers; those that can't be used are passed over."""
         sizes = []
-        for i in range(min(len(self), SIZES_READ)):
+        for i in self._spread(SIZES_READ):
             try:
                 sizes.append(decode.size(self.file(i)))
             except decode.UnusableImage:
                 continue
         return sizes
+
+
+def _most_common(counts: collections.Counter[str]) -> str:
+    """The labels of most pictures with their counts."""
+    listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(EXAMPLES))
+    return listed + (", ..." if len(counts) > EXAMPLES else "")
 
 
 def originals(config: TrainConfig, progress: Progress | None = None, cancelled: Cancelled | None = None) -> ImageSource:
@@ -121,7 +170,7 @@ def originals(config: TrainConfig, progress: Progress | None = None, cancelled: 
     Raises Problem in plain words for whatever stands in the way, and Stopped when ``cancelled()`` turned true.
     """
     name = config.dataset_name
-    folder = os.path.abspath(os.path.expanduser(name))
+    path = os.path.abspath(os.path.expanduser(name))
     if name == BUILT_IN:
         stat = BUILT_IN_FILE.stat()
         return _open(
@@ -135,10 +184,10 @@ def originals(config: TrainConfig, progress: Progress | None = None, cancelled: 
         )
     if name == BUILT_IN_256:
         return _open(config, "built-in", *_draw_specimens(256, progress, cancelled), None, progress, cancelled)
-    if os.path.isdir(folder):
-        return _open_folder(config, folder, progress, cancelled)
-    if os.path.isfile(folder):
-        raise Problem("dataset_is_file", "dataset_name", value=name)
+    if os.path.isdir(path):
+        return _open_folder(config, path, progress, cancelled)
+    if os.path.isfile(path):
+        return _open_folder(config, _unpacked(config, path), progress, cancelled)
     if name.startswith((".", "~", "/")) or name.endswith("/") or "\\" in name or name.count("/") > 1:
         raise Problem("folder_missing", "dataset_name", value=name)
     try:
@@ -146,6 +195,19 @@ def originals(config: TrainConfig, progress: Progress | None = None, cancelled: 
     except HFValidationError as error:
         raise Problem("dataset_not_found", "dataset_name", value=name) from error
     return _open(config, "hub", Spec(path=name, split=config.split), None, None, progress, cancelled)
+
+
+def _unpacked(config: TrainConfig, path: str) -> str:
+    """The folder of what a zip holds, unpacked once. Raises Problem: "dataset_is_file" for another file, "zip_*", "upload_*"."""
+    if not zipfile.is_zipfile(path):
+        raise Problem("dataset_is_file", "dataset_name", value=config.dataset_name)
+    stat = os.stat(path)
+    home = cache.cache_folder() / "unpacked" / cache.key_of(path, stat.st_size, stat.st_mtime_ns)
+
+    def build() -> dict[str, Any]:
+        return {"folder": upload.import_upload([path], home).name, "what": config.dataset_name}
+
+    return str(home / cache.make(home, build)["folder"])
 
 
 def _parquet(file: pathlib.Path) -> Spec:
@@ -171,55 +233,67 @@ def _draw_specimens(size: int, progress: Progress | None, cancelled: Cancelled |
     return _parquet(file), cache.key_of(size, file.stat().st_mtime_ns)
 
 
-def _open_folder(
-    config: TrainConfig, folder: str, progress: Progress | None, cancelled: Cancelled | None
-) -> ImageSource:
-    extensions = tuple(ImageFolder.EXTENSIONS)
-    split = re.split(r"[^\w.-]", config.split, maxsplit=1)[0]  # of "train[:10%]"
-    files = _walk(folder)
-    top = {name.partition("/")[0] for name, *_ in files if "/" in name}
-    loose = any("/" not in name and name.lower().endswith(extensions) for name, *_ in files)
-    # As in `datasets`, sub-folders named like splits are splits - but only if all are, so that no label gets lost.
-    if top and top <= SPLIT_NAMES and not loose:
-        if split not in top:
-            raise Problem("split_missing", "split", value=split, there=", ".join(sorted(top)))
-        folder = os.path.join(folder, split)
-        files = _walk(folder)
-    pictures = {name for name, *_ in files if name.lower().endswith(extensions)}
-    tables = [name for name, *_ in files if name.endswith((".parquet", ".arrow"))]
-    if not (pictures or tables):
-        raise Problem("no_pictures", "dataset_name", value=config.dataset_name)
-    spec = Spec(path=folder, split=config.split)
-    if pictures:
-        suffixes = {os.path.splitext(name)[1] for name, *_ in files}
-        others = sorted(suffix for suffix in suffixes if suffix.lower() != ".zip")
-        # All there is, as `datasets` takes it; but a zip among the pictures it would open without any limit.
-        patterns = ["**"] if len(others) == len(suffixes) else [f"**/*{suffix}" for suffix in others]
-        data_files = {split: [os.path.join(glob.escape(folder), pattern) for pattern in patterns]}
-        spec = Spec(path="imagefolder", split=config.split, data_files=data_files)
-    source = _open(config, "folder", spec, cache.key_of(folder, files), folder, progress, cancelled)
-    if pictures:
-        source.rejected = [(name, "unlisted") for name in sorted(pictures.difference(source.names))]
-    return source
+def _open_folder(config: TrainConfig, path: str, progress: Progress | None, cancelled: Cancelled | None) -> ImageSource:
+    """A folder by our own walk; one of tables alone by `datasets`. Raises Problem and Stopped."""
+    files, account = folder.walk(path, cancelled)
+    fingerprint = cache.key_of(path, files, config.split, FOLDER_VERSION)
+    home = cache.cache_folder() / "sources" / fingerprint
+
+    def build() -> dict[str, Any]:
+        write_atomic(
+            home / "rows.json", json.dumps(folder.read(path, files, account, config.split, cancelled).to_json())
+        )
+        return {"what": config.dataset_name}
+
+    cache.make(home, build, cancelled)
+    rows = folder.FolderRows.from_json(read_json(home / "rows.json"))
+    if not rows.names:
+        tables = folder.parquet_files(files)
+        if not tables:
+            raise _no_pictures(config, rows.account)
+        data_files = {
+            _split_name(config.split): [os.path.join(glob.escape(path), glob.escape(name)) for name in tables]
+        }
+        spec = Spec(path=tables[0].rpartition(".")[2].lower(), split=config.split, data_files=data_files)
+        rows.account.add("tables", tables)
+        return _open(config, "folder", spec, fingerprint, rows.account, progress, cancelled)
+    if "[" in config.split or "+" in config.split:
+        rows = rows.take(_sliced(config.split, len(rows.names)))
+    return ImageSource(
+        config,
+        "folder",
+        fingerprint,
+        "",
+        rows.names,
+        rows.places.__getitem__,
+        columns.folder_labels(rows, config.label_column),
+        columns.folder_captions(rows, config.caption_column),
+        account=rows.account,
+    )
 
 
-def _relative(path: str, folder: str) -> str:
-    """The path below ``folder``, with "/" on every system, as in metadata files."""
-    return os.path.relpath(path, folder).replace(os.sep, "/")
+def _split_name(split: str) -> str:
+    """The name in "train[:10%]"."""
+    return re.split(r"[^\w.-]", split, maxsplit=1)[0]
 
 
-def _walk(folder: str) -> list[tuple[str, int, int]]:
-    """(name, bytes, time of change) of each file; hidden ones and linked folders aside, as in `datasets`."""
-    files = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        for name in names:
-            path = os.path.join(root, name)
-            with contextlib.suppress(OSError):  # a link to nowhere, or a file removed at this moment
-                stat = os.stat(path)
-                if not name.startswith((".", "__")):
-                    files.append((_relative(path, folder), stat.st_size, stat.st_mtime_ns))
-    return sorted(files)
+def _sliced(split: str, count: int) -> list[int]:
+    """The rows of a slice such as "train[:10%]", as `datasets` counts them. Raises Problem("split_slice")."""
+    try:
+        parts = datasets.ReadInstruction.from_spec(split).to_absolute({_split_name(split): count})
+    except (ValueError, AssertionError, KeyError) as error:
+        raise Problem("split_slice", "split", value=split) from error
+    return [i for part in parts for i in range(part.from_ or 0, count if part.to is None else part.to)]
+
+
+def _no_pictures(config: TrainConfig, account: Account) -> Problem:
+    """What lies in a folder instead of pictures, and what to do with it."""
+    lines = [line for line in account if line.code in NOT_USED]
+    if not lines:
+        return Problem("no_pictures", "dataset_name", value=config.dataset_name)
+    return Problem(
+        "no_pictures_but", "dataset_name", value=config.dataset_name, lines=" ".join(line.text() for line in lines)
+    )
 
 
 def _open(
@@ -227,7 +301,7 @@ def _open(
     kind: str,
     spec: Spec,
     fingerprint: str | None,
-    root: str | None,
+    account: Account | None,
     progress: Progress | None,
     cancelled: Cancelled | None,
 ) -> ImageSource:
@@ -253,7 +327,31 @@ def _open(
     ]
     if not parts:
         raise Problem("no_pictures", "dataset_name", value=config.dataset_name)
-    return ImageSource(config, datasets.concatenate_datasets(parts), kind, fingerprint, root, prepared["license"])
+    return _of_table(
+        config, datasets.concatenate_datasets(parts), kind, fingerprint, prepared["license"], account or Account()
+    )
+
+
+def _of_table(
+    config: TrainConfig, rows: datasets.Dataset, kind: str, fingerprint: str, license: str, account: Account
+) -> ImageSource:
+    """The source of the pictures in ``rows``."""
+    column = columns.image_column(rows.features, config.image_column)
+    pictures = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    chunks = pictures.data[column].chunks  # one field of them is read: the other holds all the bytes
+    paths = [path or "" for chunk in chunks for path in chunk.field("path").to_pylist()]
+    names = [os.path.basename(path) or str(i) for i, path in enumerate(paths)]
+
+    def place(i: int) -> str | bytes | None:
+        cell = pictures[i][column] or {}
+        return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+
+    labels = columns.table_labels(rows, config.label_column)
+    captions = columns.table_captions(rows, config.caption_column, names)
+    unread = [name for name in rows.features if name not in (column, labels.column, captions.column, "split")]
+    account.add("lone_columns", unread)
+    held_out = [i for i, part in enumerate(rows["split"][:]) if part != "train"] if kind == "built-in" else None
+    return ImageSource(config, kind, fingerprint, license, names, place, labels, captions, column, account, held_out)
 
 
 def _run(config: TrainConfig, spec: Spec, progress: Progress | None, cancelled: Cancelled | None) -> Prepared:

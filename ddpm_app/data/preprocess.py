@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torchvision.transforms import functional
 
 LONGEST = 16
@@ -12,11 +12,11 @@ LONGEST = 16
 1 x 80,000,000 pixels would grow to terabytes. What is cut lies far outside the crop."""
 
 
-def square(picture: Image.Image, size: int, mode: str, channels: int = 3) -> np.ndarray:
+def square(picture: Image.Image, size: int, mode: str, channels: int = 3, background: str = "white") -> np.ndarray:
     """An RGB picture as the model will see it: uint8 [size, size, channels].
 
     ``mode``: "squash" is the tutorial's Resize((size, size)), "crop" is Resize(size) + CenterCrop(size), "pad" fits the
-    picture inside and fills with white. All use torchvision's bilinear filter with antialiasing.
+    picture inside and fills with ``background``. All use torchvision's bilinear filter with antialiasing.
     """
     if channels == 1:
         picture = picture.convert("L")
@@ -30,7 +30,8 @@ def square(picture: Image.Image, size: int, mode: str, channels: int = 3) -> np.
         width, height = (max(1, round(side * size / max(picture.size))) for side in picture.size)
         picture = functional.resize(picture, [height, width])
         left, top = (size - width) // 2, (size - height) // 2
-        picture = functional.pad(picture, [left, top, size - width - left, size - height - top], fill=255)
+        fill = ImageColor.getcolor(background, picture.mode)
+        picture = functional.pad(picture, [left, top, size - width - left, size - height - top], fill=fill)
     return np.asarray(picture).reshape(size, size, channels)
 
 

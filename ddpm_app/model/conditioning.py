@@ -24,14 +24,21 @@ BATCH = 64
 class Conditions(Protocol):
     """The conditions of a data set's pictures."""
 
-    def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
-        """The UNet's arguments for the pictures ``indices``; the unconditional ones where ``dropped[k]``."""
+    several: bool
+    """Whether some pictures have more than one condition."""
+
+    def arguments(
+        self, indices: np.ndarray, dropped: np.ndarray | None = None, choice: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """The UNet's arguments for the pictures ``indices``; the unconditional ones where ``dropped[k]``. Of several conditions of a picture
+        the one at ``choice[k]`` in [0, 1), or the first."""
 
 
 class Nothing:
     """No condition: the UNet learns what the pictures have in common. Also the ``Conditions`` of such a data set."""
 
     kind: Literal["none"] = "none"
+    several = False
 
     def to(self, device: str | torch.device) -> "Nothing":
         return self
@@ -42,7 +49,9 @@ class Nothing:
         """The conditions of ``pictures``."""
         return self
 
-    def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
+    def arguments(
+        self, indices: np.ndarray, dropped: np.ndarray | None = None, choice: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
         return {}
 
     def conditional(self, count: int, prompt: tuple[str, ...], labels: tuple[int, ...]) -> dict[str, Tensor]:
@@ -110,13 +119,17 @@ class Labels:
 class DatasetLabels:
     """The labels of a data set's pictures; one without a label (-1) is trained without a condition."""
 
+    several = False
+
     def __init__(self, conditioning: Labels, pictures: ImageDataset):
         self.conditioning = conditioning
         self.fingerprint = cache.key_of(conditioning.names, pictures.labels)
         self.labels = np.asarray(pictures.labels)
         self.labels[self.labels < 0] = conditioning.none
 
-    def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
+    def arguments(
+        self, indices: np.ndarray, dropped: np.ndarray | None = None, choice: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
         labels = self.labels[indices]
         if dropped is not None:
             labels = np.where(dropped, self.conditioning.none, labels)
@@ -141,8 +154,8 @@ class Text:
     ) -> "CaptionEmbeddings":
         """The conditions of ``pictures``, each different text embedded once and kept on disk; ``progress("embed", done, total)``
         and ``yield_device`` are called between batches. Raises Stopped when ``yield_device()`` is true, and Problem: "no_captions", "no_labels"."""
-        texts = texts_of(config, pictures)
-        distinct = sorted({*texts, ""})
+        choices = text_choices(config, pictures)
+        distinct = sorted({text for texts in choices for text in texts} | {""})
         path = cache.cache_folder() / "texts" / cache.key_of(distinct, self.fingerprint)
 
         def build() -> dict[str, Any]:
@@ -158,9 +171,12 @@ class Text:
 
         cache.make(path, build, yield_device)
         number = {text: k for k, text in enumerate(distinct)}
-        return CaptionEmbeddings(
-            path, np.array([number[text] for text in texts]), number[""], texts, len(self.cut(texts))
-        )
+        longest = max(len(texts) for texts in choices)
+        rows = np.full((len(choices), longest), -1)
+        for row, texts in zip(rows, choices, strict=True):
+            row[: len(texts)] = [number[text] for text in texts]
+        first = [texts[0] for texts in choices]
+        return CaptionEmbeddings(path, rows, number[""], first, len(self.cut(first)))
 
     @property
     def fingerprint(self) -> str:
@@ -220,32 +236,39 @@ Conditioning = Nothing | Labels | Text
 class CaptionEmbeddings:
     """The texts of a data set's pictures and their embeddings, memory-mapped: float32 [M, L, D] of the M different texts.
 
-    ``rows``: which of them is picture k's; ``empty``: which is that of the empty text; ``cut``: how many pictures' texts are longer
-    than the encoder takes.
+    ``rows``: which of them are picture k's, [N, most] filled up with -1; ``empty``: which is that of the empty text; ``texts``: the first
+    of each picture; ``cut``: how many of them are longer than the encoder takes.
     """
 
     def __init__(self, path: pathlib.Path, rows: np.ndarray, empty: int, texts: list[str], cut: int):
         self.embeddings = np.load(path / "texts.npy", mmap_mode="r")
         self.rows, self.empty, self.texts, self.cut = rows, empty, texts, cut
-        self.fingerprint = cache.key_of(texts)
+        self.counts = (rows >= 0).sum(1)
+        self.several = rows.shape[1] > 1
+        self.fingerprint = cache.key_of(texts, *([rows.tolist()] if self.several else []))
 
-    def arguments(self, indices: np.ndarray, dropped: np.ndarray | None = None) -> dict[str, Tensor]:
-        rows = self.rows[indices]
+    def arguments(
+        self, indices: np.ndarray, dropped: np.ndarray | None = None, choice: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        column = 0 if choice is None else (choice * self.counts[indices]).astype(int)
+        rows = self.rows[indices, column]
         if dropped is not None:
             rows = np.where(dropped, self.empty, rows)
         return {"encoder_hidden_states": torch.from_numpy(self.embeddings[rows])}
 
 
-def texts_of(config: TrainConfig, pictures: ImageDataset | ImageSource) -> list[str]:
-    """The text of every picture, by ``config.caption_template``. Raises Problem: "no_captions", "no_labels"."""
+def text_choices(config: TrainConfig, pictures: ImageDataset | ImageSource) -> list[tuple[str, ...]]:
+    """The texts of every picture, at least one, by ``config.caption_template``. Raises Problem: "no_captions", "no_labels"."""
     fields = {name for _, name, _, _ in string.Formatter().parse(config.caption_template)}
-    if "caption" in fields and not pictures.captions:
+    if "caption" in fields and not pictures.caption_choices:
         raise Problem("no_captions", "caption_template", other="caption_column", value=config.caption_template)
     if "label" in fields and not pictures.label_names:
         raise Problem("no_labels", "caption_template", other="label_column", value=config.caption_template)
     names = [*(pictures.label_names or ()), ""]  # -1, no label, takes the last
-    labels, captions = pictures.labels or [-1] * len(pictures), pictures.captions or [""] * len(pictures)
+    labels = pictures.labels or [-1] * len(pictures)
+    choices = pictures.caption_choices or [()] * len(pictures)
+    template = config.caption_template
     return [
-        config.caption_template.format(caption=caption, label=names[label])
-        for caption, label in zip(captions, labels, strict=True)
+        tuple(dict.fromkeys(template.format(caption=caption, label=names[label]) for caption in captions or ("",)))
+        for captions, label in zip(choices, labels, strict=True)
     ]

@@ -61,19 +61,22 @@ class Batches:
             ]
         return [b[self.rank :: self.processes] for b in batches]
 
+    def shares(self, purpose: str, step: int, batch: int, count: int) -> np.ndarray:
+        """A number in [0, 1) for each picture of the batch, float32 [count]."""
+        draw = diffusion.generator(self.config.seed, purpose, step, batch, self.rank)
+        return torch.rand(count, generator=draw).numpy()
+
     def dropped(self, step: int, batch: int, count: int) -> np.ndarray | None:
         """Which pictures of the batch are learnt without their label or text, bool [count]; None: no picture."""
         if not self.config.condition_dropout:
             return None
-        draw = diffusion.generator(self.config.seed, "drop", step, batch, self.rank)
-        return (torch.rand(count, generator=draw) < self.config.condition_dropout).numpy()
+        return self.shares("drop", step, batch, count) < np.float32(self.config.condition_dropout)
 
     def pictures_of(self, step: int, batch: int, indices: np.ndarray) -> torch.Tensor:
         """The clean batch x0 [B, C, H, W], float32, on the device."""
         flips = None
         if self.config.random_flip:
-            draw = diffusion.generator(self.config.seed, "flip", step, batch, self.rank)
-            flips = (torch.rand(len(indices), generator=draw) < 0.5).numpy()
+            flips = self.shares("flip", step, batch, len(indices)) < 0.5
         return self.training_tensors.tensors(indices, flips).to(self.device, non_blocking=True)
 
     def load(self, step: int, batch: int, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

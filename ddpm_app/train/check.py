@@ -55,9 +55,5 @@ def _machine(config: TrainConfig) -> Iterator[Notice]:
 def _data(config: TrainConfig, pictures: ImageDataset) -> Iterator[Notice]:
     if batch_size(config, len(pictures.train)) < config.train_batch_size:
         yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
-    if pictures.rejected:
-        names = ", ".join(f"{name} ({reason.replace('_', ' ')})" for name, reason in pictures.rejected[:5])
-        yield Notice(
-            "left_out",
-            {"count": len(pictures.rejected), "names": names + (", ..." if len(pictures.rejected) > 5 else "")},
-        )
+    if pictures.source["kind"] != "built-in":
+        yield from (Notice(f"data_{line.code}", line.text_values) for line in pictures.account)

@@ -95,7 +95,8 @@ class Denoising:
     def batch(self, batches: Batches, step: int, number: int, indices: np.ndarray) -> Batch:
         """Batch ``number`` of ``step``, on the device."""
         dropped = batches.dropped(step, number, len(indices))
-        condition = self.conditions.arguments(indices, dropped)
+        choice = batches.shares("caption", step, number, len(indices)) if self.conditions.several else None
+        condition = self.conditions.arguments(indices, dropped, choice)
         return Batch(*batches.load(step, number, indices), condition).to(self.device)
 
     def losses(self, network: Network, batch: Batch) -> Tensor:

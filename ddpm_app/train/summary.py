@@ -17,7 +17,7 @@ from ddpm_app.data.image_source import ImageSource
 from ddpm_app.errors import Problem
 from ddpm_app.model import locate
 from ddpm_app.model.codec import Pixels, Vae
-from ddpm_app.model.conditioning import Text, texts_of
+from ddpm_app.model.conditioning import Text, text_choices
 from ddpm_app.model.meta import build_on_meta, local_folder, part_config
 from ddpm_app.model.pipeline import CLIP, Model, denoised_shape
 from ddpm_app.model.unet import count_parameters, freeze, learning, sections
@@ -242,7 +242,8 @@ def truncated_captions(config: TrainConfig, source: ImageSource, runs_dir: pathl
     columns = config.caption_template, config.caption_column, config.label_column
     key = (source.fingerprint, *columns, config.text_encoder, config.init_from, saved_at(config, runs_dir))
     if key not in _truncated:
-        texts, conditioning = texts_of(config, source), _tokenizer(config, settings, runs_dir)
+        texts = [text for choices in text_choices(config, source) for text in choices]
+        conditioning = _tokenizer(config, settings, runs_dir)
         if len(_truncated) >= CACHED:
             _truncated.clear()
         _truncated[key] = TruncatedCaptions(len(conditioning.cut(texts)), len(texts), conditioning.longest)

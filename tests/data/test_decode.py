@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 from kits.pictures import noise, png
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ddpm_app.data import decode
 
@@ -92,8 +92,26 @@ def test_sixteen_bits_are_scaled_not_clipped(order):
     assert np.array_equal(pixels(saved(picture, "TIFF" if order == ">u2" else "PNG"))[..., 0].ravel(), np.arange(256))
 
 
-def test_a_dark_sixteen_bit_picture_stays_dark():
-    assert pixels(png(np.full((4, 4), 512, np.uint16))).max() == 2
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        (
+            [np.full((4, 4), 512, np.uint16), np.full((4, 4), 60000, np.uint16)],
+            (0, 65535),
+        ),  # a dark one among others stays dark
+        ([np.array([[0, 4000]], np.uint16)], (0, 4095)),
+        ([np.array([[3, 9000]], np.int32)], (0, 16383)),
+        ([np.array([[0.0, 0.7]], np.float32)], (0, 1)),
+        ([np.array([[0.0, 700.0]], np.float32)], (0, 700)),
+        ([np.array([[-0.4, 0.7]], np.float32), np.array([[np.nan, 0.1]], np.float32)], (-1, 1)),
+        ([noise()], None),
+    ],
+)
+def test_one_range_for_the_deep_pictures_of_a_set(arrays, expected):
+    files = [saved(Image.fromarray(array), "TIFF") for array in arrays]
+    assert decode.range_of([*files, b"junk"]) == expected
+    if expected and len(arrays) == 2 and expected[1] == 65535:
+        assert np.asarray(decode.read(files[0], grey=decode.range_of(files))).max() == 2
 
 
 def test_thirty_two_bit_and_float_tiffs():
@@ -176,7 +194,6 @@ def test_a_decompression_bomb_is_too_large(side):
 
 
 def test_only_the_formats_of_photographs_are_read():
-    Image.init()
     assert set(decode.FORMATS) <= set(Image.OPEN)
     for kind in ("PCX", "EPS"):
         with pytest.raises(decode.UnusableImage, match="broken"):
@@ -187,3 +204,42 @@ def test_a_draft_is_smaller_but_not_too_small():
     file = saved(Image.fromarray(noise(800, 600)), "JPEG")
     assert decode.read(file).size == (800, 600)
     assert decode.read(file, draft=100).size == (200, 150)
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "JXL", "AVIF", "JPEG2000", "WEBP"])
+def test_formats_of_phones_and_of_the_web(kind):
+    file = saved(Image.new("RGB", (32, 24), (200, 40, 40)), kind)
+    assert np.abs(pixels(file)[12, 12].astype(int) - (200, 40, 40)).max() < 6 and decode.size(file) == (32, 24)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("HEIF", "needs_heif"), ("JXL", "needs_jxl")])
+def test_a_missing_plug_in_is_the_reason(kind, reason, monkeypatch):
+    file = saved(Image.fromarray(noise(32, 32)), kind)
+    monkeypatch.delitem(Image.OPEN, kind)
+    with pytest.raises(decode.UnusableImage, match=reason):
+        decode.read(file)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame(kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    picture, marks = decode.read_marked(saved(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+    assert picture.getpixel((0, 0)) == (255, 0, 0) and marks == {"frames"}
+
+
+def test_a_ground_for_transparency_and_none_where_all_is_opaque():
+    half = png(np.full((2, 2, 4), (0, 0, 0, 0), np.uint8))
+    picture, marks = decode.read_marked(half, ground="#102030")
+    assert picture.getpixel((0, 0)) == (16, 32, 48) and marks == {"transparent"}
+    assert decode.read_marked(png(np.full((2, 2, 4), 255, np.uint8)))[1] == set()
+
+
+def test_a_profile_is_applied_and_srgb_is_left_alone():
+    linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))  # any that isn't sRGB
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert decode.read_marked(png(noise(), icc_profile=srgb))[1] == set()
+    assert np.array_equal(pixels(png(noise(), icc_profile=b"nonsense")), noise())
+    lab = Image.new("LAB", (4, 4), (128, 128, 128))
+    picture, marks = decode.read_marked(saved(lab, "TIFF", icc_profile=linear.tobytes()))
+    assert marks == {"profiles"} and max(picture.getpixel((0, 0))) - min(picture.getpixel((0, 0))) < 4

@@ -8,7 +8,7 @@ import threading
 import datasets
 import pytest
 from kits.hub_server import HubHandler, serving
-from kits.pictures import cache_dir, folder_of, noise, png, prepare_here, settings  # noqa: F401
+from kits.pictures import cache_dir, folder_of, noise, png, prepare_here, settings, specimens  # noqa: F401
 from kits.problems import expect_problem
 
 from ddpm_app.data import image_source, prepare
@@ -147,21 +147,21 @@ def test_a_child_that_dies_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setattr(image_source, "_run", RUN)
     monkeypatch.setattr(image_source.sys, "executable", "/bin/false")
     with expect_problem("dataset_unreadable"):
-        originals(settings(folder_of(tmp_path, ["a.png"])))
+        originals(settings(specimens(tmp_path / "train.parquet").parent))
 
 
-def test_a_folder_through_the_real_process(tmp_path, monkeypatch):
+def test_a_table_through_the_real_process(tmp_path, monkeypatch):
     monkeypatch.setattr(image_source, "_run", RUN)
-    monkeypatch.chdir(folder_of(tmp_path / "pics", ["a.png", "b.png"]))
-    (tmp_path / "pics/json.py").write_text("raise SystemExit('a file of the working folder was imported')")
-    assert originals(settings(".")).names == ["a.png", "b.png"]
+    monkeypatch.chdir(specimens(tmp_path / "train.parquet").parent)
+    (tmp_path / "json.py").write_text("raise SystemExit('a file of the working folder was imported')")
+    assert len(originals(settings("."))) == 12
 
 
 def test_stop_ends_the_preparing_of_a_folder(tmp_path, monkeypatch, cache_dir):  # noqa: F811
     monkeypatch.setattr(image_source, "_run", RUN)
     with pytest.raises(Stopped):
         originals(settings(folder_of(tmp_path, ["a.png"])), cancelled=lambda: True)
-    assert not [path for path in (cache_dir / "sources").iterdir() if path.is_dir()]
+    assert not [path for path in cache_dir.glob("sources/*") if path.is_dir()]
 
 
 @pytest.mark.parametrize(

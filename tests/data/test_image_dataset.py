@@ -125,8 +125,8 @@ def test_progress_counts_every_picture(tmp_path):
 @pytest.mark.parametrize("after", [0, 1, 7])
 def test_stop_ends_decoding_within_a_few_pictures(tmp_path, monkeypatch, after):
     many(tmp_path, 200)
-    read, done = decode.read, []
-    monkeypatch.setattr(decode, "read", lambda *a: (done.append(1), read(*a))[1])
+    read, done = decode.read_marked, []
+    monkeypatch.setattr(decode, "read_marked", lambda *a: (done.append(1), read(*a))[1])
     with pytest.raises(Stopped):
         load(settings(tmp_path), cancelled=lambda: len(done) > after)
     assert len(done) <= after + 1 + image_dataset.DECODERS and entries() == []
@@ -156,7 +156,7 @@ def test_a_killed_build_is_ignored_and_cleaned(tmp_path):
 
 def test_two_builders_at_once_make_one_cache(tmp_path):
     many(tmp_path, 60)
-    read, results, lock = decode.read, [], threading.Barrier(3)
+    read, results, lock = decode.read_marked, [], threading.Barrier(3)
 
     def build():
         lock.wait()
@@ -164,7 +164,7 @@ def test_two_builders_at_once_make_one_cache(tmp_path):
 
     count = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "read", lambda *a: (count.append(1), read(*a))[1])
+        patch.setattr(decode, "read_marked", lambda *a: (count.append(1), read(*a))[1])
         threads = [threading.Thread(target=build) for _ in range(3)]
         for thread in threads:
             thread.start()

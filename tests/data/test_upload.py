@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import pathlib
@@ -72,8 +71,11 @@ def test_a_zip_keeps_its_folders_as_labels(tmp_path, into):
     files |= {"pics/": b"", "pics/.DS_Store": b"x"}
     files |= {"__MACOSX/pics/cats/._0.png": b"x", "pics/notes.txt": b"x", "pics/inner.zip": b"x", "pics/run.py": b"x"}
     folder = import_upload([zipped(tmp_path / "a.zip", files)], into)
-    assert names(folder) == ["pics/cats/0.png", "pics/cats/1.png", "pics/dogs/0.png", "pics/dogs/1.png"]
-    assert originals(settings(folder)).label_names == ("cats", "dogs")
+    source = originals(settings(folder))
+    assert source.names == ["pics/cats/0.png", "pics/cats/1.png", "pics/dogs/0.png", "pics/dogs/1.png"]
+    assert source.label_names == ("cats", "dogs")
+    unused = {code: source.account[code] for code in ("hidden", "lone_captions", "archives", "others")}
+    assert unused == {"hidden": 2, "lone_captions": 1, "archives": 1, "others": 1}
 
 
 def test_a_zip_keeps_its_captions(tmp_path, into):
@@ -259,8 +261,8 @@ def test_metadata_of_an_upload_cannot_name_files_of_the_machine(tmp_path, into):
     (tmp_path / "secret.png").write_bytes(png())
     rows = json.dumps({"file_name": "../../secret.png", "text": ""})
     folder = import_upload([zipped(tmp_path / "a.zip", {"a.png": png(), "metadata.jsonl": rows})], into)
-    with expect_problem("dataset_unreadable"):
-        originals(settings(folder))
+    source = originals(settings(folder))
+    assert (source.names, source.account["lone_tables"]) == (["a.png"], 1)
 
 
 def test_other_uploads_stay_when_one_fails(tmp_path, into):
@@ -270,8 +272,11 @@ def test_other_uploads_stay_when_one_fails(tmp_path, into):
     assert list(into.iterdir()) == [first]
 
 
-def test_a_name_too_long_for_the_disk(tmp_path, into):
-    problem_of("cache_unwritable", [zipped(tmp_path / "a.zip", {f"{'x' * 300}.png": io.BytesIO(png()).read()})], into)
+@pytest.mark.parametrize("letter", ["x", "蝴"])
+def test_names_too_long_for_the_disk_are_cut_and_stay_apart(tmp_path, into, letter):
+    files = {f"{letter * 300}/{letter * 300}{k}.png": png(noise(seed=k)) for k in range(2)}
+    source = originals(settings(import_upload([zipped(tmp_path / "a.zip", files)], into)))
+    assert len(set(source.names)) == 2 and all(name.endswith(".png") for name in source.names)
 
 
 # ---- captions and labels -----------------------------------------------------------------------------------------------
@@ -294,7 +299,10 @@ def annotations(folder, **changes):
 
 
 def edit(folder, name, **texts):
-    annotate(folder, [(picture, *texts) for picture, texts in annotations(folder).items()], name, texts)
+    rows = [
+        (picture, (caption,) if caption else (), label) for picture, (caption, label) in annotations(folder).items()
+    ]
+    annotate(folder, rows, name, texts)
 
 
 def unpacked(tmp_path, into, **metadata):
@@ -360,15 +368,23 @@ def test_metadata_of_other_kinds_becomes_one_file(tmp_path, into):
         dogs__metadata_jsonl='{"file_name": "1.png", "caption": "two"}',
     )
     edit(other, "dogs/1.png", caption="three")
-    assert annotations(other) == {"cats/0.png": ("one", ""), "dogs/1.png": ("three", "")}
+    assert annotations(other) == {"cats/0.png": ("one", "cats"), "dogs/1.png": ("three", "dogs")}
     assert names(other)[0] == "cats/.metadata.jsonl"
 
 
-@pytest.mark.parametrize("text", ["[1]", "not json", '{"image_file_name": "cats/0.png"}', '{"file_name": 3}'])
-def test_metadata_that_is_no_plain_list_is_left_alone(tmp_path, into, text):
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[1]", "table_unreadable"),
+        ("not json", "table_unreadable"),
+        ('{"image_file_name": "cats/0.png"}', "upload_metadata"),
+        ('{"file_name": 3}', "upload_metadata"),
+    ],
+)
+def test_metadata_that_is_no_plain_list_is_left_alone(tmp_path, into, text, code):
     folder = unpacked(tmp_path, into, metadata_jsonl=text)
-    with expect_problem("upload_metadata") as caught:
-        annotate(folder, [("cats/0.png", "", "")], "cats/0.png", {"caption": "x"})
+    with expect_problem(code) as caught:
+        annotate(folder, [("cats/0.png", (), "")], "cats/0.png", {"caption": "x"})
     assert problem_text(caught.value)
     assert (folder / "metadata.jsonl").read_text() == text
 
@@ -376,7 +392,7 @@ def test_metadata_that_is_no_plain_list_is_left_alone(tmp_path, into, text):
 def test_a_picture_that_is_gone_is_not_written(tmp_path, into):
     folder = unpacked(tmp_path, into)
     with expect_problem("upload_row"):
-        annotate(folder, [("cats/0.png", "", "")], "cats/9.png", {"caption": "x"})
+        annotate(folder, [("cats/0.png", (), "")], "cats/9.png", {"caption": "x"})
     assert "metadata.jsonl" not in names(folder)
 
 

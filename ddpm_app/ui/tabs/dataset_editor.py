@@ -114,5 +114,6 @@ def _annotate(source: "ImageSource", folder: pathlib.Path, row: int, changes: di
     root = pathlib.Path(source.file(row)).resolve().parents[depth - 1]
     if not root.is_relative_to(folder):
         raise Problem("not_your_upload")
-    pictures = [(name, caption_of(source, i), label_of(source, i)) for i, name in enumerate(source.names)]
+    choices = source.caption_choices or [()] * len(source)
+    pictures = [(name, choices[i], label_of(source, i)) for i, name in enumerate(source.names)]
     upload.annotate(root, pictures, source.names[row], changes)
