@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 import difflib
 import functools
+import json
 import os
 import pathlib
 import secrets
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ddpm_app import doctor, jobs, launch, presets, specimens
 from ddpm_app.config import FIELDS, GROUPS, ConfigValues, TrainConfig, from_dict, from_json
 from ddpm_app.errors import Problem, Stopped
-from ddpm_app.i18n import problem_text, t
+from ddpm_app.i18n import format_duration, problem_text, t
 from ddpm_app.images import image_grid
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ddpm_app.model.conditioning import Labels, Nothing, Text
 
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
+AUTO = "auto"
+"""A preset that is chosen by the pictures."""
+LOOK_FIELDS = tuple(name for name, info in FIELDS.items() if info.group == "data" and name != "dataset_name")
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
 REQUEST_OPTIONS = (
     "num_images",
@@ -134,8 +138,13 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     page = verbs.add_parser("app", help=t("cli.help_app"), add_help=False)
     page.set_defaults(command=_page)
     verb("presets", _presets)
+    look = verb("look", _look, "source")
+    look.add_argument("--json", action="store_true", help=t("cli.help_json"))
+    _add_fields(look, LOOK_FIELDS)
     train = verb("train", _train)
-    train.add_argument("--preset", metavar="|".join(presets.PRESETS), help=t("cli.help_preset", first=presets.FIRST))
+    train.add_argument(
+        "--preset", metavar="|".join((AUTO, *presets.PRESETS)), help=t("cli.help_preset", first=presets.FIRST)
+    )
     train.add_argument("--config", type=pathlib.Path, metavar="FILE", help=t("cli.help_config"))
     train.add_argument("--yes", action="store_true", help=t("cli.help_yes"))
     _add_fields(train, tuple(FIELDS))
@@ -222,9 +231,31 @@ def _config(args: argparse.Namespace) -> TrainConfig:
             raise Problem("bad_value", "config", value=str(args.config)) from error
         return presets.changed(from_json(text).to_dict(), **changes)
     preset = args.preset or presets.FIRST
+    if preset == AUTO:
+        return _best_recipe(changes)
     if preset not in presets.PRESETS:
-        raise Problem("literal_error", "preset", value=preset, limit=", ".join(presets.PRESETS))
+        raise Problem("literal_error", "preset", value=preset, limit=", ".join((AUTO, *presets.PRESETS)))
     return presets.build(preset, **changes)
+
+
+def _best_recipe(changes: ConfigValues) -> TrainConfig:
+    """The settings of the recipe that suits the pictures best, with ``changes`` put in; says what it is and why."""
+    config = presets.build(presets.FIRST, **changes)
+    from ddpm_app.data.image_dataset import load
+    from ddpm_app.data.image_source import originals
+    from ddpm_app.train import recipes
+
+    screen = Screen()
+    pictures = load(config, screen.progress)
+    screen.close()
+    judgement = recipes.judge(config, pictures, originals(config).sizes())
+    minutes = config.max_train_minutes if "max_train_minutes" in changes else None
+    best = recipes.recipes(judgement, config.to_dict(), minutes)[0]
+    for code, values in (*judgement.notices(), *best.doubts):
+        print(t(f"notice.{code}", **values), file=sys.stderr)
+    figures = dict(size=best.config.image_size, steps=best.steps, time=format_duration(best.minutes * 60))
+    print(t("cli.auto", name=best.name, **figures), file=sys.stderr)
+    return presets.changed(best.config.to_dict(), **changes)
 
 
 def _resume(args: argparse.Namespace) -> int:
@@ -266,6 +297,28 @@ def _stop(args: argparse.Namespace) -> int:
     while run.active:
         time.sleep(POLL_SECONDS)
     print(t("cli.now", name=run.name, state=run.status["state"], step=run.status["step"]))
+    return 0
+
+
+# ---- data sets ------------------------------------------------------------------------------------------------------
+def _look(args: argparse.Namespace) -> int:
+    """What a source holds, and what becomes of it."""
+    config = presets.build(presets.FIRST, dataset_name=args.source, vae=None, unet="small", **_typed(args, LOOK_FIELDS))
+    from ddpm_app.data.image_dataset import load
+
+    screen = Screen()
+    pictures = load(config, screen.progress)
+    screen.close()
+    if args.json:
+        lines = [
+            {**line, "text": text.text()}
+            for line, text in zip(pictures.account.to_json(), pictures.account, strict=True)
+        ]
+        print(
+            json.dumps({**pictures.source, "pictures": len(pictures), "account": lines}, ensure_ascii=False, indent=2)
+        )
+    else:
+        print("\n".join(line.text() for line in pictures.account))
     return 0
 
 

@@ -32,8 +32,11 @@ def t(key: str, lang: str = "en", **values: Any) -> str:
 
 
 def problem_text(problem: Problem, lang: str = "en") -> str:
-    """A problem in plain words, naming its field and the remedy."""
-    return t(f"problem.{problem.code}", lang, **{"field": problem.field, **problem.values})
+    """A problem in plain words, naming its field and the remedy. Its value ``lines``, (notice's code, values) each, become sentences."""
+    values = {"field": problem.field, **problem.values}
+    if "lines" in values:
+        values["lines"] = " ".join(t(f"notice.{code}", lang, **filling) for code, filling in values["lines"])
+    return t(f"problem.{problem.code}", lang, **values)
 
 
 def text_for_code(key: str, lang: str, values: dict[str, Any], otherwise: str) -> str:

@@ -1,5 +1,6 @@
 """Named settings, to be read across like a table. Fields not named here keep TrainConfig's default."""
 
+import re
 from typing import Any
 
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, ConfigValues, TrainConfig, from_dict
@@ -43,6 +44,21 @@ FIRST = "latent-128"
 def build(preset: str, **changes: Any) -> TrainConfig:
     """The settings of a preset with ``changes`` put in, see ``changed``. Raises KeyError for an unknown preset."""
     return changed({"output_dir": preset} | PRESETS[preset], **changes)
+
+
+OWN = ("dataset_name", "split", "image_column", "label_column", "caption_column", "background", "seed")
+"""Settings that say whose pictures, and which draw of chance: a preset that is chosen afterwards leaves them."""
+
+
+def over(preset: str, current: ConfigValues) -> ConfigValues:
+    """The settings of a preset for a form that holds ``current``: pictures that aren't built in, the seed, and a name that is no preset's
+    stay as they are."""
+    values = build(preset).to_dict()
+    is_own = current.get("dataset_name") not in (BUILT_IN, BUILT_IN_256, None, "")
+    staying = OWN if is_own else ("seed",)
+    if not re.fullmatch(f"({'|'.join(map(re.escape, PRESETS))})(-\\d+)?", str(current.get("output_dir", preset))):
+        staying += ("output_dir",)
+    return values | {name: current[name] for name in staying if name in current}
 
 
 def changed(values: ConfigValues, **changes: Any) -> TrainConfig:

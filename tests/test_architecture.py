@@ -14,11 +14,11 @@ from kits import ROOT
 PACKAGE = ROOT / "ddpm_app"
 ROOMS = """
     errors i18n files images device_lock config presets device specimens runs data diffusion model sample hub train status jobs access
-    plots film drawing model_choices snippet learn doctor ui launch terminal cli __main__
+    plots film drawing model_choices expectations snippet learn doctor ui launch terminal cli __main__
 """.split()
 """From the ground up: a room imports only rooms before it."""
 LIGHT = """
-    config presets runs.monitor runs.registry jobs status access plots film model_choices model.locate model.describe data.open_datasets
+    config presets runs.monitor runs.registry jobs status access plots film model_choices expectations model.locate model.describe data.open_datasets
     learn.sessions doctor ui.page launch terminal cli
 """.split()
 """What the page and the terminal import before anybody trains."""

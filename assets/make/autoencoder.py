@@ -45,9 +45,9 @@ CONFIG = TrainConfig(
     learning_rate=1e-3,
     mixed_precision="no",
 )
-SMALL, FULL = (64, 24), (128, 8)
+SMALL, FULL = (64, 16), (128, 6)
 """(side in pixels, pictures of a batch) of the first SMALL_SHARE of the time, and of the rest."""
-SMALL_SHARE = 0.55
+SMALL_SHARE = 0.5
 WARM_UP, KL, SQUARED = 60, 2e-4, 2.0
 SPECIMENS = 8
 """One picture in so many is a specimen."""
@@ -183,7 +183,7 @@ def write(vae: AutoencoderKL, images: np.ndarray, folder: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--pictures", type=int, default=6000)
+    parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="the folder of its pictures and its state")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "assets" / "models" / NAME)
     args = parser.parse_args()

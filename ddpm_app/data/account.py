@@ -30,14 +30,8 @@ NOT_USED = (
 )
 """Why files are not used, beside decode.REASONS: each file of a folder stands in one line of USED, NOT_USED or REASONS."""
 
-REMARKS = ("linked_in_circles", "unreadable_folders", "label_gaps", "caption_gaps", "lone_rows", "lone_members")
-"""What else a person should know before a training."""
-
-PIXELS = (
-    *("frames", "profiles", "deep", "transparent", "small", "squashed_squash", "squashed_crop", "squashed_pad"),
-    *("mirrored", "equal", "alike"),
-)
-"""What changes pixels on their way to the model, or makes pictures count twice, in pictures."""
+INFORMATION = (*USED, "rows", "pictures_in_shards", "labels", "captions")
+"""Lines that say what is used; all others say what is changed, missing or not used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +49,11 @@ class Line:
         more = ", ..." if self.count > len(self.names) else ""
         names = ", ".join(self.names) + more if self.names else ""
         return {"count": self.count, "names": names, **self.values}
+
+    @property
+    def notice(self) -> tuple[str, dict[str, Any]]:
+        """The code of its sentence under ``notice.``, and what fills it."""
+        return f"data_{self.code}", self.text_values
 
     def text(self, lang: str = "en") -> str:
         """The sentence: what it is, the count, examples, and what to do where something is lost."""

@@ -11,7 +11,9 @@ MOST_BITS, MOST_DIFFERENCE = 3, 6.0
 """Nearly equal pictures differ in at most so many bits, and on average by so much of 255 at 16 x 16 pixels."""
 MOST_COMPARED = 64
 """Pictures of one bucket that each is compared with, so that a hundred thousand stay quick."""
-FLAT = 12
+MARGIN = 4
+"""Of 255: cells that differ by less count as equal, so that grain on plain ground sets no bits."""
+FLAT = 6
 """A hash with fewer bits set, or unset, says too little: a plain picture's bits are noise."""
 
 
@@ -19,7 +21,7 @@ def fingerprint(picture: np.ndarray) -> tuple[int, bytes]:
     """(difference hash, the picture in grey at 16 x 16 pixels as bytes) of uint8 [H, W, C]."""
     grey = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).convert("L")
     small = np.asarray(grey.resize((BITS + 1, BITS), Image.Resampling.BOX), np.int16)
-    bits = np.packbits(small[:, 1:] > small[:, :-1])
+    bits = np.packbits(small[:, 1:] > small[:, :-1] + MARGIN)
     return int.from_bytes(bits.tobytes(), "big"), grey.resize((16, 16), Image.Resampling.BOX).tobytes()
 
 

@@ -19,12 +19,13 @@ FILE_NAME, FOLDER = "file_name", "folder"
 
 
 class Labels(NamedTuple):
-    """A number for each row, -1 for none, and the names of the labels; None for both without labels. ``column``: where they stand, or
-    where a new one belongs."""
+    """A number for each row, -1 for none, and the names of the labels; None for both without labels. ``column``: where a new one belongs,
+    ``origin``: where they come from."""
 
     numbers: list[int] | None
     names: tuple[str, ...] | None
     column: str
+    origin: str = ""
 
 
 class Captions(NamedTuple):
@@ -58,8 +59,10 @@ def table_labels(rows: Dataset, name: str | None) -> Labels:
         return Labels(None, None, LABEL_NAME)
     values = rows[column][:]
     if isinstance(features[column], ClassLabel):
-        return Labels([-1 if value is None else value for value in values], tuple(features[column].names), column)
-    return _numbered([None if value in (None, "") else str(value) for value in values], column)
+        return Labels(
+            [-1 if value is None else value for value in values], tuple(features[column].names), column, column
+        )
+    return _numbered([None if value in (None, "") else str(value) for value in values], column, column)
 
 
 def table_captions(rows: Dataset, name: str | None, names: Sequence[str]) -> Captions:
@@ -95,7 +98,7 @@ def _is_image(feature: object) -> bool:
 def _holds_bytes(feature: object) -> bool:
     """Bytes, or {bytes, path} without the mark that makes it a picture for `datasets`."""
     if isinstance(feature, dict):
-        return _holds_bytes(feature.get("bytes"))
+        return {"bytes", "path"} <= feature.keys() or _holds_bytes(feature.get("bytes"))
     return isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
 
 
@@ -114,14 +117,14 @@ def folder_labels(rows: FolderRows, name: str | None) -> Labels:
     """The labels in the column ``name`` of the folder's tables; for None in the first of LABEL_NAMES, and the folder's name for pictures
     of which that column says nothing (an empty cell says that there is none). Raises Problem."""
     if name == FOLDER and name not in rows.columns:
-        return _numbered(rows.labels, FOLDER) if any(rows.labels) else Labels(None, None, LABEL_NAME)
+        return _numbered(rows.labels, LABEL_NAME, FOLDER) if any(rows.labels) else Labels(None, None, LABEL_NAME)
     column = _folder_column(rows, name, "label_column", FOLDER) or _usual(rows, LABEL_NAMES)
     cells = rows.columns[column] if column else [None] * len(rows.names)
     others = rows.labels if name is None else [None] * len(cells)
     labels = [other if cell is None else _label(cell, column or "") for cell, other in zip(cells, others, strict=True)]
     if not any(labels):
         return Labels(None, None, LABEL_NAME)
-    return _numbered(labels, column or FOLDER)
+    return _numbered(labels, column or LABEL_NAME, column or FOLDER)
 
 
 def folder_captions(rows: FolderRows, name: str | None) -> Captions:
@@ -153,12 +156,12 @@ def _label(cell: Any, column: str) -> str | None:
     return texts[0] if texts else None
 
 
-def _numbered(labels: Sequence[str | None], column: str) -> Labels:
+def _numbered(labels: Sequence[str | None], column: str, origin: str) -> Labels:
     """Labels as numbers in the order of their names, whole numbers by size."""
     distinct = {label for label in labels if label}
     names = sorted(distinct, key=int if all(re.fullmatch(r"-?\d+", label) for label in distinct) else str)
     number = {name: i for i, name in enumerate(names)}
-    return Labels([number.get(label or "", -1) for label in labels], tuple(names), column)
+    return Labels([number.get(label or "", -1) for label in labels], tuple(names), column, origin)
 
 
 def _from_names(names: Sequence[str]) -> list[tuple[str, ...]]:

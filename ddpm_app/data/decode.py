@@ -221,7 +221,7 @@ def _to_rgb(picture: Image.Image, ground: str, grey: Range | None) -> tuple[Imag
     elif picture.mode not in ("L", "RGB", "CMYK", "LAB"):
         picture = picture.convert("RGB")
     if profile and (transform := _to_srgb(profile, picture.mode)):
-        picture = ImageCms.applyTransform(picture, transform)
+        picture = ImageCms.applyTransform(picture, transform) or picture
         marks.add("profiles")
     picture = picture.convert("RGB")
     if alpha.min() < 255:

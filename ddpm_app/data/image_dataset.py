@@ -136,7 +136,11 @@ def _build(
         os.fsync(file.fileno())
     if not rows:
         raise Problem(
-            "all_left_out", "dataset_name", value=config.dataset_name, count=len(rejected), name=rejected[0][0]
+            "all_left_out",
+            "dataset_name",
+            value=config.dataset_name,
+            count=len(rejected),
+            lines=[line.notice for line in _rejected(rejected)],
         )
     what = f"{config.dataset_name}: {len(rows)} x {size} px, {config.resize_mode}, {channels}"
     same = sum(count - 1 for count in equal.values())
@@ -192,12 +196,9 @@ def _account(
     config: TrainConfig, source: ImageSource, rejected: list[tuple[str, str]], meta: dict[str, Any]
 ) -> Account:
     """The source's account, with pictures that can't be used taken out of those that are, and what happens to the rest."""
-    account, marks, count = Account(source.account), meta["marks"], len(meta["rows"])
-    for reason in decode.REASONS:
-        names = [name for name, why in rejected if why == reason]
-        account.add(reason, names)
-        account.take("pictures", len(names))
-        account.take("rows", len(names))
+    account, marks, count = Account([*source.account, *_rejected(rejected)]), meta["marks"], len(meta["rows"])
+    for code in ("pictures", "pictures_in_shards", "rows"):
+        account.take(code, len(rejected))
     values: dict[str, Any] = {"of": count, "size": config.image_size, "mode": config.resize_mode}
     for mark in ("frames", "profiles", "small"):
         account.add(mark, marks.get(mark, 0), **values)
@@ -210,6 +211,14 @@ def _account(
     account.add("alike", [name for group in meta["alike"] for name in group], groups=len(meta["alike"]))
     if source.kind != "built-in" and config.random_flip:
         account.add("mirrored", count)
+    return account
+
+
+def _rejected(rejected: list[tuple[str, str]]) -> Account:
+    """Pictures that can't be used, by reason."""
+    account = Account()
+    for name, reason in rejected:
+        account.add(reason, [name])
     return account
 
 

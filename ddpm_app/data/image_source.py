@@ -80,19 +80,19 @@ class ImageSource:
         self.captions = None if choices is None else ["".join(texts[:1]) for texts in choices]
         self.image_column, self.label_column, self.caption_column = image_column, labels.column, captions.column
         self.account = account or Account()
-        self._account_for_columns()
+        self._account_for_columns(labels.origin)
         self.held_out = held_out
         self.ground = config.background
         self._place = place
 
-    def _account_for_columns(self) -> None:
+    def _account_for_columns(self, origin: str) -> None:
         """Add what the pictures' labels and captions are."""
         account = self.account
         if not account["pictures"] and not account["pictures_in_shards"]:
             account.add("rows", len(self))
         if self.labels is not None and self.label_names is not None:
             counts = collections.Counter(self.label_names[label] for label in self.labels if label >= 0)
-            account.add("labels", len(self.label_names), column=self.label_column, most=_most_common(counts))
+            account.add("labels", len(self.label_names), column=origin, most=_most_common(counts))
             account.add("label_gaps", [name for name, label in zip(self.names, self.labels, strict=True) if label < 0])
         if self.caption_choices is not None:
             gaps = [name for name, texts in zip(self.names, self.caption_choices, strict=True) if not texts]
@@ -291,9 +291,8 @@ def _no_pictures(config: TrainConfig, account: Account) -> Problem:
     lines = [line for line in account if line.code in NOT_USED]
     if not lines:
         return Problem("no_pictures", "dataset_name", value=config.dataset_name)
-    return Problem(
-        "no_pictures_but", "dataset_name", value=config.dataset_name, lines=" ".join(line.text() for line in lines)
-    )
+    notices = [line.notice for line in lines]
+    return Problem("no_pictures_but", "dataset_name", value=config.dataset_name, lines=notices)
 
 
 def _open(
@@ -344,7 +343,9 @@ def _of_table(
 
     def place(i: int) -> str | bytes | None:
         cell = pictures[i][column] or {}
-        return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+        if cell.get("bytes") is not None:
+            return cell["bytes"]
+        return cell.get("path") if kind != "folder" else _inside(config.dataset_name, cell.get("path"))
 
     labels = columns.table_labels(rows, config.label_column)
     captions = columns.table_captions(rows, config.caption_column, names)
@@ -352,6 +353,15 @@ def _of_table(
     account.add("lone_columns", unread)
     held_out = [i for i, part in enumerate(rows["split"][:]) if part != "train"] if kind == "built-in" else None
     return ImageSource(config, kind, fingerprint, license, names, place, labels, captions, column, account, held_out)
+
+
+def _inside(root: str, path: str | None) -> str | None:
+    """The file that a table in the folder ``root`` names, None where it lies elsewhere: a stranger's table may name any file here."""
+    if not path:
+        return None
+    real_root = os.path.realpath(os.path.expanduser(root))
+    real = os.path.realpath(os.path.join(real_root, path))
+    return real if os.path.commonpath([real, real_root]) == real_root else None
 
 
 def _run(config: TrainConfig, spec: Spec, progress: Progress | None, cancelled: Cancelled | None) -> Prepared:

@@ -56,4 +56,4 @@ def _data(config: TrainConfig, pictures: ImageDataset) -> Iterator[Notice]:
     if batch_size(config, len(pictures.train)) < config.train_batch_size:
         yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
     if pictures.source["kind"] != "built-in":
-        yield from (Notice(f"data_{line.code}", line.text_values) for line in pictures.account)
+        yield from (Notice(*line.notice) for line in pictures.account)

@@ -75,7 +75,13 @@ def _plan(
     yield from _agree(config, plan, control)
     plan = {**plan, "agreed": True}
     run.update_record(
-        plan=plan, data={"fingerprint": pictures.fingerprint, **pictures.source}, parts=objective.fingerprints
+        plan=plan,
+        data={
+            "fingerprint": pictures.fingerprint,
+            **pictures.source,
+            "account": pictures.account.to_json() if pictures.source["kind"] != "built-in" else [],
+        },
+        parts=objective.fingerprints,
     )
     return plan
 

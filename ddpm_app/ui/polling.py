@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import threading
 import time
 from typing import Any
@@ -22,6 +23,8 @@ from ddpm_app.ui.components.base import ScriptedHTML
 from ddpm_app.ui.state import PARALLEL, App, Page, PolledPart, Updates, Values
 
 TICK_SECONDS, IDLE_SECONDS = 1, 3
+POLLS_PER_SECOND = 5
+"""Polls of all viewers together while a run trains: beyond it they come less often, so that an audience doesn't slow the run it watches."""
 CACHED_DRAWINGS, REMEMBERED_VERSIONS = 256, 512
 DIGITS = 8
 """Hexadecimal digits of a fingerprint and of a version."""
@@ -66,6 +69,31 @@ class Versions:
         return {key: value for key, value in drawing.values.items() if drawing.fingerprints[key] != before.get(key)}
 
 
+class Audience:
+    """How many viewers poll, by how often they do, and the seconds at which all of them together keep to POLLS_PER_SECOND."""
+
+    def __init__(self) -> None:
+        self._interval = TICK_SECONDS
+        self._since, self._polls = time.monotonic(), 0
+        self._lock = threading.Lock()
+
+    def poll(self) -> None:
+        """Count a poll."""
+        with self._lock:
+            self._polls += 1
+
+    def interval(self) -> int:
+        """Whole seconds between two polls of a viewer: what the last few intervals showed to be needed."""
+        with self._lock:
+            now = time.monotonic()
+            passed = now - self._since
+            if passed >= 3 * self._interval:
+                viewers = self._polls * self._interval / passed
+                self._interval = max(TICK_SECONDS, math.ceil(viewers / POLLS_PER_SECOND - 0.2))
+                self._since, self._polls = now, 0
+            return self._interval
+
+
 class Poller:
     """All parts of the page that follow a run, drawn at most once a second for viewers with the same inputs."""
 
@@ -76,6 +104,7 @@ class Poller:
         self.live_version, self.version = gr.Textbox(visible=False), gr.Textbox(visible=False)
         self._drawings: dict[tuple[object, ...], tuple[float, Drawing]] = {}
         self._live_versions, self._versions = Versions(), Versions()
+        self._audience = Audience()
 
     def wire(self, page: Page) -> None:
         """Hang all parts on the page's load and on the timer. The last to be wired: by now every tab has said what it polls."""
@@ -98,6 +127,7 @@ class Poller:
     def poll(self, data: Values) -> Updates:
         """The news of the live parts, with whether others are stale. No value is skipped: Gradio makes a new component for each."""
         snapshot = self._snapshot(data)
+        self._audience.poll()
         live, others = self._draw_all(True, snapshot, data), self._draw_all(False, snapshot, data)
         feed: dict[str, Any] = {"news": self._live_versions.news(live, data[self.live_version])}
         if others.version != data[self.version]:
@@ -112,7 +142,9 @@ class Poller:
 
     def pace(self, snapshot: RunSnapshot, lang: str) -> Updates:
         """The timer, with the seconds between two polls."""
-        return {self.timer: TICK_SECONDS if header.run_in_header(self.app, snapshot).get("active") else IDLE_SECONDS}
+        if not header.run_in_header(self.app, snapshot).get("active"):
+            return {self.timer: IDLE_SECONDS}
+        return {self.timer: self._audience.interval()}
 
     def _snapshot(self, data: Values) -> RunSnapshot:
         return self.app.access.redact_snapshot(self.app.monitor.snapshot(data[self.page.selected]))

@@ -13,6 +13,7 @@ from gradio.components import Component
 from ddpm_app import i18n, jobs
 from ddpm_app.access import AccessPolicy
 from ddpm_app.data.open_datasets import OpenDatasets
+from ddpm_app.expectations import Expectations
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs.monitor import RunMonitor
 
@@ -60,6 +61,7 @@ class App:
             OpenDatasets(self.warm),
         )
         self.access = AccessPolicy(self.runs_dir, self.public)
+        self.expectations = Expectations()
         self.models = ModelChoices(self.monitor, self.access)
 
     def warm_up(self, after: float) -> None:

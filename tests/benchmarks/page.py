@@ -86,6 +86,12 @@ class Viewer:
         props = {part["id"]: part["props"] for part in config["components"]}
         self.values = {key: prop.get("value", prop.get("default_value")) for key, prop in props.items()}
         self.ids = {prop["elem_id"]: key for key, prop in props.items() if prop.get("elem_id")}
+        self.timer = next(part["id"] for part in config["components"] if part["type"] == "timer")
+
+    @property
+    def seconds_between_ticks(self) -> float:
+        """As the page's timer has it: the server may slow it down."""
+        return self.values[self.timer]
 
     async def call(self, event: str, elem_id: str = "", into: str = "") -> Answer:
         """Set off the last listener of that event (of that component, that fills the component ``into``) that asks the server, as
@@ -151,14 +157,14 @@ async def viewer(url: str) -> AsyncIterator[Viewer]:
 
 @contextlib.asynccontextmanager
 async def audience(url: str, count: int) -> AsyncIterator[list[Answer]]:
-    """``count`` viewers that tick once a second until the block ends, and their answers so far."""
+    """``count`` viewers that tick as the page does until the block ends, and their answers so far."""
     answers: list[Answer] = []
 
     async def watch(start: float) -> None:
         await asyncio.sleep(start)
         async with viewer(url) as visitor:
             while True:
-                due = time.perf_counter() + 1
+                due = time.perf_counter() + visitor.seconds_between_ticks
                 answers.append(await visitor.tick())
                 await asyncio.sleep(due - time.perf_counter())
 

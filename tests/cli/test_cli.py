@@ -588,6 +588,40 @@ def test_sample_of_a_hub_model_without_a_network(run_cli, monkeypatch):
     assert status == 1 and len(err) == 1 and "nobody/nothing-here" in err[0]
 
 
+def folder_of_pictures(path, count=6):
+    path.mkdir()
+    for k in range(count):
+        Image.new("RGB", (20, 20), (40 * k, 90, 200)).save(path / f"{k}.png")
+    (path / "notes.md").write_text("x")
+    return path
+
+
+def test_look_says_what_becomes_of_everything(run_cli, tmp_path):
+    folder = folder_of_pictures(tmp_path / "set")
+    status, out, _ = run_cli("look", str(folder), "--image_size", "16")
+    assert status == 0 and "6 pictures." in out and "notes.md" in out
+    answer = json.loads(run_cli("look", f'"{folder}"', "--image_size", "16", "--json")[1])
+    assert answer["pictures"] == 6 and answer["kind"] == "folder"
+    lines = {line["code"]: line for line in answer["account"]}
+    assert lines["others"]["names"] == ["notes.md"] and "notes.md" in lines["others"]["text"]
+    assert run_cli("look", str(tmp_path / "nothing"))[0] == 2
+
+
+def test_auto_takes_the_recipe_that_suits_the_pictures(run_cli, work, tmp_path, monkeypatch):
+    from ddpm_app.train import recipes
+
+    monkeypatch.setattr(recipes, "machine_speed", lambda: 1e12)
+    monkeypatch.setattr(recipes, "dataset_psnr", lambda codec, pictures: 12.0)
+    folder = folder_of_pictures(tmp_path / "set")
+    status, _, lines = run_cli(
+        "train", "--preset", "auto", "--dataset_name", str(folder), "--max_train_minutes", "3", "--output_dir", "mine"
+    )
+    config, said = work.run.config, " ".join(lines)
+    assert status == 0 and "12.0 dB" in said and "6 pictures are very few" in said and "recipe pixels" in said
+    assert (config.dataset_name, config.output_dir, config.vae) == (str(folder), "mine", None)
+    assert (config.max_train_minutes, config.image_size) == (3, 32)
+
+
 def test_specimens(run_cli, tmp_path):
     assert run_cli("specimens", "--count", "2", "--size", "16", "--out", str(tmp_path / "drawn"))[0] == 0
     assert sum(p.suffix == ".png" for p in (tmp_path / "drawn").rglob("*")) == 2

@@ -38,6 +38,7 @@ OTHER = dict(
     caption_column="words",
     image_size=64,
     resize_mode="pad",
+    background="#102030",
     random_flip=False,
     channels=1,
     validation_share=0.25,

@@ -149,3 +149,19 @@ def test_bad_values():
     with pytest.raises(Problem) as caught:
         presets.build("quick-check", learning_rate="E-4")
     assert caught.value.field == "learning_rate"
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_a_preset_leaves_pictures_that_somebody_chose(preset):
+    current = presets.build("latent-128", dataset_name="/my/cats", split="test", seed=5, output_dir="cats").to_dict()
+    values = presets.over(preset, current)
+    assert {name: values[name] for name in (*presets.OWN, "output_dir")} == {
+        name: current[name] for name in (*presets.OWN, "output_dir")
+    }
+    assert values["image_size"] == presets.build(preset).image_size
+
+
+def test_a_preset_brings_its_own_pictures_where_nobody_chose_any():
+    current = presets.build("latent-128", output_dir="latent-128-3", seed=5).to_dict()
+    values = presets.over("latent-256", current)
+    assert (values["dataset_name"], values["output_dir"], values["seed"]) == ("butterflies-256", "latent-256", 5)

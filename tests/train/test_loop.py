@@ -258,20 +258,25 @@ def test_muon_takes_the_matrices_and_adamw_the_rest(tiny):
     assert len(optimizer.make_optimizers(tiny(), unet.parameters(), fused=False)) == 1
 
 
-def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix():
+@pytest.mark.parametrize("shape", [(16, 4, 3, 3), (48, 16, 1, 1), (16, 16, 1, 1)])
+def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix(shape):
+    """To the rounding of bfloat16, in which torch iterates."""
     key = torch.Generator().manual_seed(0)
-    weight = torch.nn.Parameter(torch.randn(16, 4, 3, 3, generator=key))
-    matrix = torch.nn.Parameter(weight.detach().clone().reshape(16, 36))
+    weight = torch.nn.Parameter(torch.randn(shape, generator=key))
+    matrix = torch.nn.Parameter(weight.detach().clone().reshape(shape[0], -1))
+    before = matrix.detach().clone()
     ours, theirs = (
         optimizer.ConvMuon([weight], 0.02, 0.1),
         torch.optim.Muon([matrix], lr=0.02, weight_decay=0.1, momentum=0.95),
     )
     for _ in range(3):
-        weight.grad = torch.randn(16, 4, 3, 3, generator=key)
-        matrix.grad = weight.grad.clone().reshape(16, 36)
+        weight.grad = torch.randn(shape, generator=key)
+        matrix.grad = weight.grad.clone().reshape(shape[0], -1)
         ours.step()
         theirs.step()
-        assert torch.equal(weight.reshape(16, 36), matrix)
+    moved = (matrix - before).norm()
+    assert (weight.reshape(shape[0], -1) - matrix).norm() < 0.03 * moved
+    assert ours.state_dict()["state"].keys() == theirs.state_dict()["state"].keys()
 
 
 def test_muon_follows_the_course_of_the_rate(tiny):

@@ -47,7 +47,9 @@ def ask(tab, retry=False, **changes):
     """What the tab answers to the form's settings."""
     values = presets.build("first-butterflies").to_dict() | changes
     fields = {tab.form[name]: to_form_value(FIELDS[name], values[name]) for name in open_datasets.FIELDS}
-    return (tab.reopen if retry else tab.open)(fields | {tab.page.visitor: "me", tab.page.lang: "en"})
+    return (tab.reopen if retry else tab.open)(
+        fields | {tab.page.visitor: "me", tab.page.lang: "en", tab.last_names: {}}
+    )
 
 
 def opened(tab, **changes):
@@ -86,7 +88,7 @@ def test_a_folder_is_opened_decoded_and_counted(tab, drawn):
     assert tab.stages(key, "en") == {tab.opened: key, tab.ended: key, tab.problem: ""}
     assert len(entry.source) == len(entry.pictures) == 24
     figures = tab.view.show_figures(key, "en")
-    assert "24 pictures" in figures[tab.view.facts] and "every picture" in figures[tab.view.rejected]
+    assert "24 pictures" in figures[tab.view.facts] and "24 pictures" in figures[tab.view.account]
     assert "kept in" in figures[tab.view.cache]
 
 
@@ -95,7 +97,7 @@ def test_a_broken_file_is_named(tab, drawn, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "00.png").write_bytes(b"not a picture")
     key, entry = opened(tab, dataset_name=str(tmp_path), image_size=8)
-    assert "00.png" in tab.view.show_figures(key, "en")[tab.view.rejected]
+    assert "00.png" in tab.view.show_figures(key, "en")[tab.view.account]
     assert "<img" in show(tab, key)[tab.view.preview]
     assert "note bad" in tab.view.show_picture(key, "en", 0, "squash")
     datasets = tab.app.datasets
@@ -103,10 +105,14 @@ def test_a_broken_file_is_named(tab, drawn, tmp_path):
     assert datasets.training_count(from_dict({"dataset_name": str(tmp_path), "max_train_samples": 8})) == 8
 
 
-@pytest.mark.parametrize("name, words", [("/no/such/folder", "folder"), ("", "empty")])
-def test_what_can_t_be_opened_is_said(tab, name, words):
-    problem = ask(tab, dataset_name=name)[tab.problem]
-    assert "note bad" in problem and words in problem
+def test_what_can_t_be_opened_is_said(tab):
+    problem = ask(tab, dataset_name="/no/such/folder")[tab.problem]
+    assert "note bad" in problem and "folder" in problem
+
+
+def test_where_nothing_is_chosen_yet_the_stage_is_empty(tab):
+    answer = ask(tab, dataset_name="")
+    assert (answer[tab.view.key], answer[tab.view.stage]["visible"], answer[tab.problem]) == ("", False, "")
 
 
 def test_opening_can_be_stopped(tab, drawn):
@@ -340,10 +346,13 @@ def test_the_way_of_choosing_is_told_from_the_name(name, kind):
 
 def test_choosing_fills_the_form_and_shows_what_it_asks_for(tab):
     name = tab.form["dataset_name"]
-    assert tab.choose_kind("built_in", "")[name] == BUILT_IN
-    hub = tab.choose_kind("hub", "")
-    assert name not in hub and hub[tab.name].count("/") == 1 and hub[tab.split]["visible"]
-    assert tab.name not in tab.choose_kind("hub", "someone/pictures")
+    assert tab.choose_kind("built_in", {})[name] == BUILT_IN
+    hub = tab.choose_kind("hub", {})
+    assert hub[name] == "" and hub[tab.name].count("/") == 1 and hub[tab.split]["visible"]
+    again = tab.choose_kind("hub", {"hub": "someone/pictures", "upload": "/x/upload-1"})
+    assert again[name] == again[tab.name] == "someone/pictures"
+    assert tab.choose_kind("upload", {"upload": "/x/upload-1"})[name] == "/x/upload-1"
+    assert tab.choose_kind("upload", {})[name] == ""
     shown = tab.show_choice("someone/pictures", "test")
     assert (shown[tab.kind], shown[tab.name], shown[tab.split]["value"]) == ("hub", "someone/pictures", "test")
     assert tab.name not in tab.show_choice(BUILT_IN, "train")

@@ -131,3 +131,17 @@ def test_after_a_start_the_next_poll_sends_everything(built, runs_dir, monkeypat
 def test_what_a_part_skips_stays():
     skip = polling.gr.skip()
     assert polling.by_key({"one": 1, "two": skip}) == {"one": 1} and polling.by_key(skip) == {}
+
+
+@pytest.mark.parametrize(("viewers", "seconds"), [(1, 1), (5, 1), (10, 2), (25, 5)])
+def test_an_audience_polls_as_often_as_a_few(monkeypatch, viewers, seconds):
+    now = [0.0]
+    monkeypatch.setattr(polling.time, "monotonic", lambda: now[0])
+    audience = polling.Audience()
+    for _ in range(8):  # each viewer polls once an interval
+        interval = audience.interval()
+        for _ in range(3):
+            for _ in range(viewers):
+                audience.poll()
+            now[0] += interval
+    assert audience.interval() == seconds

@@ -141,7 +141,8 @@ class ConfigTab:
             "outputs": [form.components["vae"], form.components["init_from"]],
             **PARALLEL,
         }
-        self.preset.input(self.pick_preset, self.preset, form.inputs, **PARALLEL).then(**edit).then(**count)
+        picked = self.preset.input(self.pick_preset, {self.preset, *form.inputs}, form.inputs, **PARALLEL)
+        picked.then(**edit).then(**count)
         page.form_restored.then(**edit).then(**offer).then(**count)
         page.language_changed.then(**edit).then(**offer).then(**count)
         gr.on([part.change for part in form.inputs], trigger_mode="always_last", **edit).then(**count)
@@ -205,9 +206,16 @@ class ConfigTab:
             self.parts: "" if isinstance(config, list) else parts_of_config(self.app, config, visitor, lang),
         }
 
-    def pick_preset(self, name: str) -> Updates:
-        """The preset's settings."""
-        return self.form.updates(presets.build(name))
+    def pick_preset(self, data: Values) -> Updates:
+        """The preset's settings, over the pictures that someone brought."""
+        preset, current = data[self.preset], self.form.values(data)
+        values = presets.over(preset, current)
+        config = parse(values)
+        if isinstance(config, list):  # what stayed can't be: it shows under its field
+            texts = self.form.texts(presets.build(preset))
+            texts |= {name: current[name] for name in presets.OWN}
+            return {self.form.components[name]: text for name, text in texts.items()}
+        return self.form.updates(config)
 
     def restore(self, memory: Any) -> Updates:
         """The form as the browser keeps it, under a run name that is free."""

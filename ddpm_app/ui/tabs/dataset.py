@@ -15,6 +15,7 @@ from ddpm_app.i18n import format_bytes, t
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import notice
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
+from ddpm_app.ui.tabs.dataset_expect import ExpectCard
 from ddpm_app.ui.tabs.dataset_gallery import open_entry
 from ddpm_app.ui.tabs.dataset_view import DatasetView, progress
 
@@ -27,16 +28,20 @@ OPENING_SECONDS = 4
 class DatasetTab:
     """The choice of a data set, and the view of the one that is open.
 
-    ``opened`` and ``ended`` become its key once it is open and once it is decoded: a change of either draws the rest."""
+    ``opened`` and ``ended`` become its key once it is open and once it is decoded: a change of either draws the rest. ``last_names``: what was
+    opened last by each way of choosing, so that going back to it opens it again."""
 
     def __init__(self, app: App):
         self.app = app
         self.uploads = app.runs_dir / ".uploads"
         self.upload_lock = threading.Lock()
         self.opened, self.ended = gr.State(""), gr.State("")
+        self.last_names = gr.State({})
         with gr.Column(elem_classes="card", elem_id="choose"):
             self._draw_choice()
-        self.view = DatasetView(app)
+        key = gr.State("")
+        self.expect = ExpectCard(app, key)
+        self.view = DatasetView(app, key)
 
     def _draw_choice(self) -> None:
         kinds = ["built_in", "upload"] if self.app.public else [*BUILT_INS, "hub", "folder", "upload"]
@@ -57,7 +62,7 @@ class DatasetTab:
         with gr.Row(visible=False) as self.by_upload:
             self.files = gr.File(
                 file_count="multiple",
-                file_types=["image", ".zip", ".jsonl", ".csv"],
+                file_types=["image", ".zip", *upload.SUFFIXES],
                 label=label("ui.dataset.files"),
                 height=140,
             )
@@ -72,11 +77,12 @@ class DatasetTab:
         self.page, self.form = page, page.form.components
         view = self.view
         view.wire(page)
+        self.expect.wire(page)
         page.every_tick(self.follow, [self.working, self.progress, self.opened, self.ended, self.problem], [view.key])
         figures: dict[str, Any] = {
             "fn": view.show_figures,
             "inputs": [view.key, page.lang],
-            "outputs": [view.facts, view.rejected, view.cache],
+            "outputs": [view.facts, view.account, view.cache],
             **PARALLEL,
         }
         self.opened.change(**view.showing).then(**view.looking).then(**view.editing)
@@ -99,8 +105,8 @@ class DatasetTab:
         """After ``event`` open what the form names; ``retry`` also where that failed or was stopped before."""
         return event(
             self.reopen if retry else self.open,
-            {self.page.visitor, self.page.lang, *(self.form[name] for name in open_datasets.FIELDS)},
-            [self.view.key, self.opened, self.ended, self.problem],
+            {self.page.visitor, self.page.lang, self.last_names, *(self.form[name] for name in open_datasets.FIELDS)},
+            [self.view.key, self.view.stage, self.opened, self.ended, self.problem, self.last_names],
             **PARALLEL,
         )
 
@@ -110,20 +116,20 @@ class DatasetTab:
         rows = [self.by_name, self.by_upload, self.split]
         for event in (page.form_restored.then, page.tab_items["dataset"].select):
             self._then_open(event).then(self.show_choice, [name, split], [self.kind, *rows, self.name], **PARALLEL)
-        chosen = self.kind.input(self.choose_kind, [self.kind, self.name], [*rows, self.name, name], **PARALLEL)
+        chosen = self.kind.input(self.choose_kind, [self.kind, self.last_names], [*rows, self.name, name], **PARALLEL)
         self._then_open(chosen.then, retry=True)
         typed = gr.on(
             [self.open_button.click, self.name.submit, self.split.submit],
             self.choose_name,
             [self.name, self.split],
-            [name, split],
+            [name, split, self.expect.fresh],
             **PARALLEL,
         )
         self._then_open(typed.then, retry=True)
         uploaded = self.files.upload(
             self.take_upload,
             [page.visitor, page.lang, self.files],
-            [page.message, name],
+            [page.message, name, self.expect.fresh],
             **PARALLEL | {"show_progress": "minimal"},
         )
         self._then_open(uploaded.then, retry=True)
@@ -141,6 +147,11 @@ class DatasetTab:
         """Only the data's settings are read: a wrong value elsewhere doesn't hide the pictures."""
         lang = data[self.page.lang]
         values = {name: data[self.form[name]] for name in open_datasets.FIELDS}
+        name = values["dataset_name"]
+        if (
+            not name
+        ):  # a way of choosing by which nothing was chosen yet: an empty stage, and nothing that Start could train
+            return {self.view.key: "", self.view.stage: gr.update(visible=False), self.opened: "", self.problem: ""}
         try:
             config = from_dict({"block_out_channels": [8], "attention_levels": [0], "norm_num_groups": 8, **values})
             config = self.app.access.check_data(config, data[self.page.visitor])
@@ -149,7 +160,9 @@ class DatasetTab:
             key = self.app.datasets.ask(config, retry)
         except Exception as error:
             return {self.problem: notice(as_problem(error), lang)}
-        return self._await_opened(key, lang)
+        names = data[self.last_names] | {kind_of(name): name}
+        stage = {self.view.stage: gr.update(visible=True), self.last_names: names}
+        return stage | self._await_opened(key, lang)
 
     def _await_opened(self, key: str, lang: str) -> Updates:
         self.app.datasets.get(key).opened.wait(OPENING_SECONDS)
@@ -191,18 +204,18 @@ class DatasetTab:
         }
         return updates | {self.name: name} if kind in ("hub", "folder") else updates
 
-    def choose_kind(self, kind: str, name: str) -> Updates:
-        """Another way of choosing."""
-        updates = self._visible_rows(kind)
-        if kind == "hub" and kind_of(name) != "hub":
-            updates |= {self.name: HUB_EXAMPLE}
-        if kind in BUILT_INS:
-            updates |= {self.form["dataset_name"]: BUILT_INS[kind]}
+    def choose_kind(self, kind: str, last_names: dict[str, str]) -> Updates:
+        """Another way of choosing: what was opened by it before, or nothing yet."""
+        name = BUILT_INS.get(kind) or last_names.get(kind, "")
+        updates = self._visible_rows(kind) | {self.form["dataset_name"]: name}
+        if kind in ("hub", "folder"):
+            updates |= {self.name: name or (HUB_EXAMPLE if kind == "hub" else "")}
         return updates
 
     def choose_name(self, name: str, split: str) -> Updates:
         """A folder or a Hub id, as typed."""
-        return {self.form["dataset_name"]: name.strip(), self.form["split"]: split.strip() or "train"}
+        chosen = {self.form["dataset_name"]: name.strip(), self.form["split"]: split.strip() or "train"}
+        return chosen | {self.expect.fresh: True}
 
     def _visible_rows(self, kind: str) -> Updates:
         return {
@@ -224,7 +237,8 @@ class DatasetTab:
                     upload.keep_newest(self.uploads, access.UPLOADS_PER_VISITOR, access.UPLOADS_BYTES)
         except Exception as error:
             return {self.page.message: notice(as_problem(error), lang)}
-        return {self.page.message: "", self.form["dataset_name"]: folder.name if public else str(folder)}
+        name = folder.name if public else str(folder)
+        return {self.page.message: "", self.form["dataset_name"]: name, self.expect.fresh: True}
 
     def save_texts(self, data: Values) -> Updates:
         """Write the caption and the label of the picture on show into the upload, and open it again."""

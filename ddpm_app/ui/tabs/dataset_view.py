@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,7 +11,9 @@ from PIL import Image
 
 from ddpm_app.config import FIELDS
 from ddpm_app.data import cache, open_datasets
+from ddpm_app.data.account import INFORMATION
 from ddpm_app.data.open_datasets import OpenDataset
+from ddpm_app.data.upload import display_name
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import format_bytes, t
 from ddpm_app.images import data_uri
@@ -26,31 +27,35 @@ if TYPE_CHECKING:
 
 PICTURE_SIDE = 256
 """Side at which a picture is sent, in pixels."""
-MAX_BARS, MAX_LABELS, MAX_REJECTED = 12, 24, 50
-"""Bars of the histogram of sizes; labels and unusable pictures that are listed."""
+MAX_BARS, MAX_LABELS = 12, 24
+"""Bars of the histogram of sizes; labels that are listed."""
 WARM_SECONDS = 60
 
 
 class DatasetView:
     """The pictures and figures of the data set with the ``key`` on show, and what the viewer has turned to in it.
 
-    ``identity``: what decides which pictures these are; ``row`` of the picture counts from 0."""
+    ``stage`` holds all of it; ``identity``: what decides which pictures these are; ``row`` of the picture counts from 0."""
 
-    def __init__(self, app: App):
+    def __init__(self, app: App, key: gr.State):
         self.app = app
-        self.key, self.identity = gr.State(""), gr.State("")
+        self.key, self.identity = key, gr.State("")
         self.row = gr.State(0)
+        with gr.Column(elem_id="stage") as self.stage:
+            self._draw()
+
+    def _draw(self) -> None:
         with gr.Column(elem_classes="card"):
             gr.Markdown(label("ui.dataset.preview"), elem_classes="title")
             self.preview = gr.HTML(elem_id="preview")
             self.facts = gr.HTML(elem_id="facts")
         with gr.Row():
             with gr.Column(scale=7, min_width=320, elem_classes="card"):
-                self.gallery = DatasetGallery(app, self.key)
+                self.gallery = DatasetGallery(self.app, self.key)
             with gr.Column(scale=4, min_width=300, elem_classes="card"):
                 gr.Markdown(label("ui.dataset.one"), elem_classes="title")
                 self.picture = gr.HTML(elem_id="one")
-                self.editor = CaptionEditor(app)
+                self.editor = CaptionEditor(self.app)
                 self.resize_mode = gr.Radio(
                     list(FIELDS["resize_mode"].choices),
                     value="squash",
@@ -66,10 +71,10 @@ class DatasetView:
                 gr.Markdown(label("ui.dataset.sizes"), elem_classes="title")
                 self.sizes = gr.HTML(elem_id="sizes")
             with gr.Column(scale=4, min_width=300, elem_classes="card"):
-                gr.Markdown(label("ui.dataset.left_out"), elem_classes="title")
-                self.rejected = gr.HTML(elem_id="left-out")
+                gr.Markdown(label("ui.dataset.account"), elem_classes="title")
+                self.account = gr.HTML(elem_id="account")
                 self.cache = gr.HTML(elem_id="cache")
-                self.clear = gr.Button(label("ui.dataset.clear"), size="sm", visible=not app.public)
+                self.clear = gr.Button(label("ui.dataset.clear"), size="sm", visible=not self.app.public)
 
     def wire(self, page: Page) -> None:
         """Connect what needs only the data set on show. The listeners ``showing``, ``looking`` and ``editing`` fill the cards, the
@@ -132,13 +137,13 @@ class DatasetView:
         }
 
     def show_figures(self, key: str, lang: str) -> Updates:
-        """Counts and licence, what was left out, the cache."""
+        """Counts and licence, what became of everything, the cache."""
         entry = open_entry(self.app, key)
         if entry is None:
             return gr.skip()
         return {
             self.facts: facts(entry, lang),
-            self.rejected: rejected(entry, lang),
+            self.account: account_list(entry, lang),
             self.cache: self.cache_size(lang),
         }
 
@@ -226,7 +231,7 @@ def facts(entry: OpenDataset, lang: str) -> Markup:
         lines.append(t("ui.dataset.labels", lang, count=len(source.label_names)))
     if source.captions:
         lines.append(t("ui.dataset.captions", lang))
-    name = source.name if source.kind == "hub" else pathlib.Path(source.name).name
+    name = source.name if source.kind == "hub" else display_name(source.name)
     lines.append(t(f"ui.dataset.kind_{source.kind.replace('-', '_')}", lang, name=name))
     if source.kind != "built-in":
         license = source.license or t("ui.dataset.no_license", lang)
@@ -234,18 +239,15 @@ def facts(entry: OpenDataset, lang: str) -> Markup:
     return Markup('<div class="facts">{}</div>').format(join(Markup("<span>{}</span>").format(line) for line in lines))
 
 
-def rejected(entry: OpenDataset, lang: str) -> Markup:
-    """The pictures that can't be used, each with the reason."""
-    if entry.pictures is None:
-        return quiet(t("ui.dataset.unchecked", lang))
-    pictures = entry.pictures.rejected
-    if not pictures:
-        return quiet(t("ui.dataset.none_left_out", lang))
+def account_list(entry: OpenDataset, lang: str) -> Markup:
+    """What everything in the source was taken for: what is used first, then what is changed or not used, each with what to do."""
+    account = entry.pictures.account if entry.pictures is not None else entry.source.account
     lines = join(
-        Markup("<li>{}</li>").format(t(f"notice.left_out_{reason}", lang, name=name))
-        for name, reason in pictures[:MAX_REJECTED]
+        Markup('<li class="{}">{}</li>').format("used" if line.code in INFORMATION else "unused", line.text(lang))
+        for line in sorted(account, key=lambda line: line.code not in INFORMATION)
     )
-    return Markup("<p>{}</p><ul>{}</ul>").format(t("ui.dataset.some_left_out", lang, count=len(pictures)), lines)
+    waiting = quiet(t("ui.dataset.unchecked", lang)) if entry.pictures is None else ""
+    return Markup("<ul>{}</ul>{}").format(lines, waiting)
 
 
 def picture_pair(entry: OpenDataset, i: int, resize_mode: str, lang: str) -> Markup:

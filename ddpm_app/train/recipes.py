@@ -1,0 +1,148 @@
+"""What can be expected of pictures that somebody brought, before time is spent on them: a judgement of the set, and recipes that suit it.
+
+A recipe never changes whose pictures are learnt, the run's name or the seed: it is the settings that a person who knew all this would take.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from ddpm_app import presets
+from ddpm_app.config import ConfigValues, TrainConfig, from_dict
+from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.device import resolve_device
+from ddpm_app.model import pipeline
+from ddpm_app.model.locate import SHIPPED_VAE
+from ddpm_app.model.reconstruction import UNFIT_PSNR, dataset_psnr
+from ddpm_app.train.estimate import estimate, machine_speed
+
+FEW, VERY_FEW = 100, 20
+"""Pictures below which a model learns many of them by heart, and below which it learns nothing else."""
+VARIOUS = 0.35
+"""Of the pictures' likeness: sets below it hold all kinds of things, and a model of them takes several times the steps."""
+STEPS = {"alike": 700, "various": 3000}
+"""Steps after which pictures of a set of each kind are plain to see (tests/benchmarks/real.md)."""
+FEWEST_STEPS = 150
+"""A run shorter than this draws noise."""
+LIKENESS_PICTURES = 200
+SIZES = (128, 64, 32)
+MOST_MINUTES = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A set of pictures: ``count`` to learn from, the middle of their shorter ``side``, ``likeness`` (mean correlation of two of them at
+    16 px, -1 to 1), the shares that are ``transparent`` and far from square (``oblong``), the numbers of ``labels`` and captions, and the ``psnr``
+    of the built-in autoencoder's reconstructions at ``size`` px in decibels."""
+
+    count: int
+    side: int
+    likeness: float
+    transparent: float
+    oblong: float
+    labels: int
+    size: int
+    psnr: float
+
+    @property
+    def kind(self) -> Literal["alike", "various"]:
+        """Whether the pictures are of one kind of thing."""
+        return "alike" if self.likeness >= VARIOUS else "various"
+
+    @property
+    def fits(self) -> bool:
+        """Whether the autoencoder gives the pictures back well enough to learn its latents."""
+        return self.psnr >= UNFIT_PSNR
+
+    def notices(self) -> list[tuple[str, dict[str, Any]]]:
+        """The judgement as (code, values) under ``notice.``."""
+        notices: list[tuple[str, dict[str, Any]]] = [(f"expect_{self.kind}", {"count": self.count, "side": self.side})]
+        if self.psnr:
+            code = "expect_vae_fits" if self.fits else "expect_vae_unfit"
+            notices.append((code, {"psnr": f"{self.psnr:.1f}", "size": self.size}))
+        return notices
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Settings for a set of pictures, with what they cost here. ``name``: "sharp", "quick" or "pixels" (texts: ui.recipe.<name>). ``doubts``:
+    what may go wrong, as (code, values) under ``notice.``."""
+
+    name: str
+    config: TrainConfig
+    steps: int
+    minutes: float
+    doubts: tuple[tuple[str, dict[str, Any]], ...]
+
+
+def judge(config: TrainConfig, pictures: ImageDataset, sizes: list[tuple[int, int]]) -> Judgement:
+    """Judge a set that is open; ``sizes`` are (width, height) of some of its pictures. Takes a few seconds and the device."""
+    marks, count = pictures.account, len(pictures)
+    codec = pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config))
+    return Judgement(
+        count=len(pictures.train),
+        side=round(statistics.median(map(min, sizes))) if sizes else config.image_size,
+        likeness=likeness(pictures),
+        transparent=marks["transparent"] / count,
+        oblong=marks[f"squashed_{config.resize_mode}"] / count,
+        labels=len(pictures.label_names or ()),
+        size=config.image_size,
+        psnr=dataset_psnr(codec, pictures) if config.channels == 3 else 0.0,
+    )
+
+
+def likeness(pictures: ImageDataset) -> float:
+    """Mean correlation of two pictures in grey at 16 x 16 pixels, over a sample: near 1 for one thing in one pose, near 0 for anything."""
+    rows = np.linspace(0, len(pictures) - 1, min(LIKENESS_PICTURES, len(pictures))).round().astype(int)
+    small = [Image.fromarray(pictures.images[i].mean(-1).astype(np.uint8)).resize((16, 16)) for i in rows]
+    flat = np.stack([np.asarray(image, np.float64).ravel() for image in small])
+    flat -= flat.mean(1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9
+    count = len(flat)
+    if count < 2:
+        return 1.0
+    return float((np.square(flat.sum(0)).sum() - np.square(flat).sum()) / (count * (count - 1)))
+
+
+def recipes(judgement: Judgement, current: ConfigValues, minutes: float | None = None) -> list[Recipe]:
+    """Recipes for a set, the best first, over the ``current`` settings' pictures, name and seed. ``minutes``: how long they may take; None
+    takes what the set needs."""
+    size = next((size for size in SIZES if size <= max(judgement.side, SIZES[-1])), SIZES[-1])
+    sharp = [_recipe("sharp", "latent-128", judgement, current, minutes, image_size=max(size, 64))]
+    pixels = [_recipe("pixels", "first-butterflies", judgement, current, minutes, image_size=32)]
+    quick = [] if size < 128 else [_recipe("quick", "latent-128", judgement, current, minutes, image_size=64)]
+    return [*sharp, *quick, *pixels] if judgement.fits and size > 32 else [*pixels, *sharp]
+
+
+def _recipe(
+    name: str, preset: str, judgement: Judgement, current: ConfigValues, minutes: float | None, **changes: Any
+) -> Recipe:
+    values = presets.over(preset, current) | changes
+    values |= {"conditioning": "labels" if 2 <= judgement.labels <= judgement.count / 4 else "none"}
+    values |= {"resize_mode": current["resize_mode"], "random_flip": current["random_flip"]}
+    config = from_dict(values)
+    counted = estimate(config, judgement.count, judgement.labels)
+    assert counted is not None  # its parts ship with the app
+    seconds = counted["flops"] / machine_speed()
+    length = minutes or min(MOST_MINUTES, max(1.0, round(STEPS[judgement.kind] * seconds / 60)))
+    steps = int(length * 60 / seconds)
+    config = from_dict(config.to_dict() | {"max_train_minutes": length, "max_train_steps": None})
+    return Recipe(name, config, steps, length, tuple(_doubts(judgement, config, steps)))
+
+
+def _doubts(judgement: Judgement, config: TrainConfig, steps: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Why a run may come out badly, each with the remedy."""
+    if judgement.count < FEW:
+        code = "expect_very_few" if judgement.count < VERY_FEW else "expect_few"
+        yield code, {"count": judgement.count, "wanted": FEW}
+    if config.vae and not judgement.fits:
+        yield "expect_unfit", {"psnr": f"{judgement.psnr:.1f}", "wanted": UNFIT_PSNR}
+    if steps < FEWEST_STEPS:
+        needed = config.max_train_minutes * FEWEST_STEPS / max(1, steps) if config.max_train_minutes else 0
+        yield "expect_too_short", {"steps": steps, "wanted": FEWEST_STEPS, "minutes": f"{needed:.2g}"}
+    elif steps < STEPS[judgement.kind] / 2:
+        yield f"expect_short_{judgement.kind}", {"steps": steps, "wanted": STEPS[judgement.kind]}

@@ -1,0 +1,103 @@
+"""The Dataset tab's card that says what to expect of pictures that somebody brought, and offers recipes for them."""
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from ddpm_app.config import FIELDS
+from ddpm_app.i18n import format_duration, t
+from ddpm_app.presets import OWN
+from ddpm_app.runs.records import RunSnapshot
+from ddpm_app.ui.html import join, note
+from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
+from ddpm_app.ui.tabs.config_form import to_form_value
+from ddpm_app.ui.tabs.dataset_gallery import open_entry
+
+if TYPE_CHECKING:
+    from ddpm_app.expectations import Expectation
+    from ddpm_app.train.recipes import Recipe
+
+
+class ExpectCard:
+    """The judgement of the set with the ``key`` on show, and the choice of a recipe. ``judged`` becomes the key once its recipes are there;
+    ``fresh``: somebody has just brought these pictures, so that the best recipe is taken at once."""
+
+    def __init__(self, app: App, key: gr.State):
+        self.app, self.key = app, key
+        self.judged, self.fresh = gr.State(""), gr.State(False)
+        with gr.Column(elem_classes="card", elem_id="expect", visible=False) as self.card:
+            gr.Markdown(label("ui.expect.title"), elem_classes="title")
+            self.judgement = gr.HTML(elem_id="judgement")
+            self.recipe = gr.Radio([], label=label("ui.expect.recipes"), elem_id="recipe", visible=False)
+
+    def wire(self, page: Page) -> None:
+        """Connect the card."""
+        self.page = page
+        page.every_tick(self.follow, [self.card, self.judgement, self.recipe, self.judged], [self.key])
+        fields = page.form.inputs
+        self.judged.change(
+            self.take_best, {self.fresh, self.key, *fields}, [self.fresh, self.recipe, *fields], **PARALLEL
+        )
+        self.recipe.input(self.take, {self.recipe, self.key, *fields}, fields, **PARALLEL)
+
+    # ---- handlers ----------------------------------------------------------------------------------------------------
+    def follow(self, snapshot: RunSnapshot, lang: str, key: str) -> Updates:
+        """The tick: nothing for built-in pictures, else the judgement as soon as there is one."""
+        entry = open_entry(self.app, key)
+        if entry is None or entry.source.kind == "built-in" or not self.app.warm.is_set():
+            return {self.card: gr.update(visible=False), self.judged: ""}
+        expectation = self.app.expectations.of(entry)
+        if not expectation.ended.is_set():
+            waiting = Markup('<div role="status">{}</div>').format(t("ui.expect.working", lang))
+            return {self.card: gr.update(visible=True), self.judgement: waiting, self.judged: ""}
+        choices = [(recipe_line(recipe, lang), recipe.name) for recipe in expectation.recipes]
+        return {
+            self.card: gr.update(visible=expectation.judgement is not None),
+            self.judgement: judgement_html(expectation, lang),
+            self.recipe: gr.update(choices=choices, visible=bool(choices)),
+            self.judged: key,
+        }
+
+    def take_best(self, data: Values) -> Updates:
+        """The best recipe, where the pictures have just been brought."""
+        recipes = self._recipes(data[self.key])
+        if not data[self.fresh] or not recipes:
+            return gr.skip()
+        return {self.fresh: False, self.recipe: recipes[0].name, **self._settings(recipes[0], data)}
+
+    def take(self, data: Values) -> Updates:
+        """The settings of the recipe that was chosen."""
+        recipe = next((r for r in self._recipes(data[self.key]) if r.name == data[self.recipe]), None)
+        return gr.skip() if recipe is None else self._settings(recipe, data)
+
+    def _recipes(self, key: str) -> "list[Recipe]":
+        entry = open_entry(self.app, key)
+        return self.app.expectations.of(entry).recipes if entry else []
+
+    def _settings(self, recipe: "Recipe", data: Values) -> Updates:
+        """A recipe's settings; whose pictures, the name and the seed stay as the form has them."""
+        components = self.page.form.components
+        values: dict[str, Any] = recipe.config.to_dict()
+        staying = {*OWN, "output_dir", "resize_mode", "random_flip"}
+        return {
+            components[name]: to_form_value(FIELDS[name], values[name]) for name in components if name not in staying
+        }
+
+
+# ---- HTML --------------------------------------------------------------------------------------------------------------
+def recipe_line(recipe: "Recipe", lang: str) -> str:
+    """What a recipe gives and how long it takes here."""
+    config = recipe.config
+    return t(f"ui.recipe.{recipe.name}", lang, size=config.image_size, time=format_duration(recipe.minutes * 60, lang))
+
+
+def judgement_html(expectation: "Expectation", lang: str) -> Markup:
+    """What the pictures are like, and what may go wrong with the best recipe."""
+    if expectation.judgement is None:
+        return Markup()
+    words = " ".join(t(f"notice.{code}", lang, **values) for code, values in expectation.judgement.notices())
+    doubts = expectation.recipes[0].doubts if expectation.recipes else ()
+    return Markup('<p class="told">{}</p>').format(words) + join(
+        note(t(f"notice.{code}", lang, **values), "warn") for code, values in doubts
+    )
