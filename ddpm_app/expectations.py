@@ -5,13 +5,26 @@ import threading
 from typing import TYPE_CHECKING
 
 from ddpm_app import jobs
-from ddpm_app.config import ConfigValues
 from ddpm_app.data.open_datasets import OpenDataset
 from ddpm_app.device_lock import DEVICE
-from ddpm_app.errors import Problem, as_problem
+from ddpm_app.errors import Problem, Stopped, as_problem
 
 if TYPE_CHECKING:
     from ddpm_app.train.recipes import Judgement, Recipe
+
+
+SIZE = 128
+"""Pixels along a side at which pictures are judged."""
+JUDGED_BY = (
+    "dataset_name",
+    "resize_mode",
+    "channels",
+    "background",
+    "random_flip",
+    "validation_share",
+    "max_train_samples",
+)
+MOST_KEPT = 16
 
 
 @dataclasses.dataclass
@@ -25,20 +38,24 @@ class Expectation:
 
 
 class Expectations:
-    """The expectations of open data sets, by OpenDatasets' entry."""
+    """The expectations of data sets that are open, by what decides which pictures they are: at whatever size the form wants them now, they
+    are judged once, and at SIZE."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of_entry: dict[int, tuple[OpenDataset, Expectation]] = {}
+        self._of_source: dict[tuple[object, ...], Expectation] = {}
 
     def of(self, entry: OpenDataset) -> Expectation:
-        """What is expected of a set; the first call begins to judge it as soon as it is decoded."""
+        """What is expected of a set whose source is open; the first call begins to judge it."""
+        assert entry.source is not None
+        config = entry.config
+        key = (entry.source.fingerprint, *(getattr(config, name) for name in JUDGED_BY))
         with self._lock:
-            if id(entry) in self._of_entry:
-                return self._of_entry[id(entry)][1]
-            expectation = Expectation()
-            self._of_entry = {key: value for key, value in self._of_entry.items() if value[0].pictures is not None}
-            self._of_entry[id(entry)] = entry, expectation
+            if key in self._of_source:
+                return self._of_source[key]
+            if len(self._of_source) >= MOST_KEPT:
+                del self._of_source[next(iter(self._of_source))]
+            expectation = self._of_source[key] = Expectation()
         threading.Thread(target=self._judge, args=(entry, expectation), name="judge-data", daemon=True).start()
         return expectation
 
@@ -48,12 +65,16 @@ class Expectations:
             if entry.pictures is None or entry.source is None:
                 return
             jobs.engine()
+            from ddpm_app.data.image_dataset import load
             from ddpm_app.train import recipes
 
-            values: ConfigValues = entry.config.to_dict()
+            config = dataclasses.replace(entry.config, image_size=SIZE)
+            pictures = entry.pictures if entry.config == config else load(config, cancelled=entry.stop.is_set)
             with DEVICE:
-                expectation.judgement = recipes.judge(entry.config, entry.pictures, entry.source.sizes())
-                expectation.recipes = recipes.recipes(expectation.judgement, values)
+                expectation.judgement = recipes.judge(config, pictures, entry.source.sizes())
+                expectation.recipes = recipes.recipes(expectation.judgement, config.to_dict())
+        except Stopped:
+            expectation.problem = Problem("data_stopped", value=entry.config.dataset_name)
         except Exception as error:
             expectation.problem = as_problem(error)
         finally:

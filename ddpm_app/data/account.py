@@ -46,7 +46,7 @@ class Line:
     @property
     def text_values(self) -> dict[str, Any]:
         """What fills the placeholders of its sentence."""
-        more = ", ..." if self.count > len(self.names) else ""
+        more = ", …" if self.count > len(self.names) else ""
         names = ", ".join(self.names) + more if self.names else ""
         return {"count": self.count, "names": names, **self.values}
 

@@ -160,7 +160,7 @@ class ImageSource:
 def _most_common(counts: collections.Counter[str]) -> str:
     """The labels of most pictures with their counts."""
     listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(EXAMPLES))
-    return listed + (", ..." if len(counts) > EXAMPLES else "")
+    return listed + (", …" if len(counts) > EXAMPLES else "")
 
 
 def originals(config: TrainConfig, progress: Progress | None = None, cancelled: Cancelled | None = None) -> ImageSource:

@@ -348,13 +348,13 @@ def test_choosing_fills_the_form_and_shows_what_it_asks_for(tab):
     name = tab.form["dataset_name"]
     assert tab.choose_kind("built_in", {})[name] == BUILT_IN
     hub = tab.choose_kind("hub", {})
-    assert hub[name] == "" and hub[tab.name].count("/") == 1 and hub[tab.split]["visible"]
+    assert hub[name] == "" and hub[tab.name]["value"].count("/") == 1 and hub[tab.split]["visible"]
     again = tab.choose_kind("hub", {"hub": "someone/pictures", "upload": "/x/upload-1"})
-    assert again[name] == again[tab.name] == "someone/pictures"
+    assert again[name] == again[tab.name]["value"] == "someone/pictures"
     assert tab.choose_kind("upload", {"upload": "/x/upload-1"})[name] == "/x/upload-1"
     assert tab.choose_kind("upload", {})[name] == ""
     shown = tab.show_choice("someone/pictures", "test")
-    assert (shown[tab.kind], shown[tab.name], shown[tab.split]["value"]) == ("hub", "someone/pictures", "test")
+    assert (shown[tab.kind], shown[tab.name]["value"], shown[tab.split]["value"]) == ("hub", "someone/pictures", "test")
     assert tab.name not in tab.show_choice(BUILT_IN, "train")
 
 

@@ -53,7 +53,7 @@ class DatasetTab:
         )
         with gr.Row(visible=False, elem_classes="ask") as self.by_name:
             self.name = gr.Textbox(
-                label=label("ui.dataset.name"), info=label("ui.dataset.name_info"), max_lines=1, scale=5
+                label=label("ui.dataset.name"), info=label("ui.dataset.name_folder"), max_lines=1, scale=5
             )
             self.split = gr.Textbox(
                 "train", label="split", info=label("field.split"), max_lines=1, scale=2, min_width=120
@@ -106,7 +106,7 @@ class DatasetTab:
         return event(
             self.reopen if retry else self.open,
             {self.page.visitor, self.page.lang, self.last_names, *(self.form[name] for name in open_datasets.FIELDS)},
-            [self.view.key, self.view.stage, self.opened, self.ended, self.problem, self.last_names],
+            [self.view.key, self.view.stage, self.expect.card, self.opened, self.ended, self.problem, self.last_names],
             **PARALLEL,
         )
 
@@ -151,7 +151,14 @@ class DatasetTab:
         if (
             not name
         ):  # a way of choosing by which nothing was chosen yet: an empty stage, and nothing that Start could train
-            return {self.view.key: "", self.view.stage: gr.update(visible=False), self.opened: "", self.problem: ""}
+            hidden = gr.update(visible=False)
+            return {
+                self.view.key: "",
+                self.view.stage: hidden,
+                self.expect.card: hidden,
+                self.opened: "",
+                self.problem: "",
+            }
         try:
             config = from_dict({"block_out_channels": [8], "attention_levels": [0], "norm_num_groups": 8, **values})
             config = self.app.access.check_data(config, data[self.page.visitor])
@@ -202,14 +209,17 @@ class DatasetTab:
             self.kind: kind,
             self.split: gr.update(visible=kind == "hub", value=split),
         }
-        return updates | {self.name: name} if kind in ("hub", "folder") else updates
+        if kind not in ("hub", "folder"):
+            return updates
+        return updates | {self.name: gr.update(value=name, info=label(f"ui.dataset.name_{kind}"))}
 
     def choose_kind(self, kind: str, last_names: dict[str, str]) -> Updates:
         """Another way of choosing: what was opened by it before, or nothing yet."""
         name = BUILT_INS.get(kind) or last_names.get(kind, "")
         updates = self._visible_rows(kind) | {self.form["dataset_name"]: name}
         if kind in ("hub", "folder"):
-            updates |= {self.name: name or (HUB_EXAMPLE if kind == "hub" else "")}
+            text = name or (HUB_EXAMPLE if kind == "hub" else "")
+            updates |= {self.name: gr.update(value=text, info=label(f"ui.dataset.name_{kind}"))}
         return updates
 
     def choose_name(self, name: str, split: str) -> Updates:

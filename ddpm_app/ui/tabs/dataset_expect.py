@@ -6,7 +6,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from ddpm_app.config import FIELDS
-from ddpm_app.i18n import format_duration, t
+from ddpm_app.i18n import t
 from ddpm_app.presets import OWN
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import join, note
@@ -45,7 +45,7 @@ class ExpectCard:
     def follow(self, snapshot: RunSnapshot, lang: str, key: str) -> Updates:
         """The tick: nothing for built-in pictures, else the judgement as soon as there is one."""
         entry = open_entry(self.app, key)
-        if entry is None or entry.source.kind == "built-in" or not self.app.warm.is_set():
+        if entry is None or entry.source.kind == "built-in":
             return {self.card: gr.update(visible=False), self.judged: ""}
         expectation = self.app.expectations.of(entry)
         if not expectation.ended.is_set():
@@ -89,7 +89,7 @@ class ExpectCard:
 def recipe_line(recipe: "Recipe", lang: str) -> str:
     """What a recipe gives and how long it takes here."""
     config = recipe.config
-    return t(f"ui.recipe.{recipe.name}", lang, size=config.image_size, time=format_duration(recipe.minutes * 60, lang))
+    return t(f"ui.recipe.{recipe.name}", lang, size=config.image_size, minutes=f"{recipe.minutes:g}")
 
 
 def judgement_html(expectation: "Expectation", lang: str) -> Markup:

@@ -91,7 +91,15 @@ class DatasetView:
                 self.gallery.search,
                 self.gallery.page_number,
             },
-            "outputs": [self.preview, self.sizes, self.counts, self.identity, self.row, *self.gallery.outputs],
+            "outputs": [
+                self.preview,
+                self.sizes,
+                self.counts,
+                self.identity,
+                self.row,
+                self.picture,
+                *self.gallery.outputs,
+            ],
             **PARALLEL,
         }
         self.looking: dict[str, Any] = {
@@ -125,9 +133,11 @@ class DatasetView:
         entry.preview = entry.preview or preview(entry.source)
         identity = repr([getattr(entry.config, name) for name in open_datasets.SOURCE])
         search, page_number, row = data[self.gallery.search], data[self.gallery.page_number], data[self.row]
+        others: Updates = {}
         if identity != data[self.identity]:
             search, page_number, row = "", 0, 0
-        return {
+            others = {self.picture: ""}  # another set's picture is no picture of this one, however long the next takes
+        return others | {
             self.preview: entry.preview,
             self.sizes: sizes(entry.source.sizes(), lang),
             self.counts: label_counts(entry.source, lang),
