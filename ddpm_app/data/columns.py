@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
-from ddpm_app.data.folder import FolderRows
+from ddpm_app.data.rows import FolderRows
 from ddpm_app.data.text_files import texts_in
 from ddpm_app.errors import Problem
 

@@ -28,6 +28,7 @@ from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
 from ddpm_app.data import cache, columns, decode, folder, prepare, upload
 from ddpm_app.data.account import EXAMPLES, NOT_USED, Account
 from ddpm_app.data.prepare import Prepared, Spec
+from ddpm_app.data.rows import FolderRows, Piece, read_piece
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.files import read_json, write_atomic
 from ddpm_app.i18n import ASSETS
@@ -46,7 +47,7 @@ SIZES_READ = 2000
 """Pictures whose header is read for the size histogram; opening more than that would take too long for a page."""
 
 
-Place = str | bytes | folder.Piece
+Place = str | bytes | Piece
 """Where a picture lies: a path, a member of a shard, or the bytes themselves."""
 
 
@@ -109,7 +110,7 @@ class ImageSource:
         place = self._place(i)
         if place is None:
             raise decode.UnusableImage("missing")
-        return folder.read_piece(place) if isinstance(place, folder.Piece) else place
+        return read_piece(place) if isinstance(place, Piece) else place
 
     @functools.cached_property
     def grey(self) -> decode.Range | None:
@@ -236,17 +237,16 @@ def _draw_specimens(size: int, progress: Progress | None, cancelled: Cancelled |
 def _open_folder(config: TrainConfig, path: str, progress: Progress | None, cancelled: Cancelled | None) -> ImageSource:
     """A folder by our own walk; one of tables alone by `datasets`. Raises Problem and Stopped."""
     files, account = folder.walk(path, cancelled)
-    fingerprint = cache.key_of(path, files, config.split, FOLDER_VERSION)
+    split = _split_name(config.split)
+    fingerprint = cache.key_of(path, files, split, FOLDER_VERSION)
     home = cache.cache_folder() / "sources" / fingerprint
 
     def build() -> dict[str, Any]:
-        write_atomic(
-            home / "rows.json", json.dumps(folder.read(path, files, account, config.split, cancelled).to_json())
-        )
+        write_atomic(home / "rows.json", json.dumps(folder.read(path, files, account, split, cancelled).to_json()))
         return {"what": config.dataset_name}
 
     cache.make(home, build, cancelled)
-    rows = folder.FolderRows.from_json(read_json(home / "rows.json"))
+    rows = FolderRows.from_json(read_json(home / "rows.json"))
     if not rows.names:
         tables = folder.parquet_files(files)
         if not tables:

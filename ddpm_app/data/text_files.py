@@ -21,6 +21,7 @@ LEAST_SHARE = 0.7
 """Of the characters beyond ASCII, those that must be everyday ones for an encoding to be believed."""
 CYRILLIC_WORD = re.compile("(?=[а-яё]{3})[а-яё]*[аеёиоуыэюя]")
 SEPARATORS = ",;\t|"
+CAPTION_SUFFIXES = (".txt", ".caption", ".cap")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
 Row = dict[str, Any]
@@ -109,6 +110,11 @@ def _read_csv(text: str, name: str) -> list[Row]:
         ]
     except csv.Error as error:
         raise Problem("table_unreadable", name=name, line=1) from error
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """The lines of a caption file, each a caption."""
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 def texts_in(value: object) -> tuple[str, ...]:

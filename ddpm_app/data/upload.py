@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from typing import IO
 
 from ddpm_app.data import cache, decode
-from ddpm_app.data.folder import CAPTION_SUFFIXES, PARQUET_SUFFIXES, SHARD_SUFFIX
-from ddpm_app.data.text_files import TABLE_SUFFIXES, Row, decode_text, read_table, texts_in
+from ddpm_app.data.folder import PARQUET_SUFFIXES, SHARD_SUFFIX
+from ddpm_app.data.text_files import CAPTION_SUFFIXES, TABLE_SUFFIXES, Row, decode_text, read_table, texts_in
 from ddpm_app.errors import Problem
 from ddpm_app.files import write_atomic
 

@@ -58,8 +58,9 @@ def test_every_station_opens_shows_and_reacts(page, studio, lang):
         expect(page.locator(".learn-head h3")).to_have_text(text_table(lang)[f"ui.learn.{name}.title"])
         assert page.locator(".panels img, .panels svg").count(), name
         assert not page.locator(".learn-error .note").count(), name
-        react(page)
-        assert not page.locator(".learn-error .note").count(), name
+        if lang == "en":  # the controls have no language
+            react(page)
+            assert not page.locator(".learn-error .note").count(), name
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
     assert not page.complaints
 

@@ -15,9 +15,10 @@ from kits.problems import expect_problem
 from PIL import Image
 from pyarrow import Table, parquet
 
-from ddpm_app.data import account, decode, folder
+from ddpm_app.data import account, beside, decode
 from ddpm_app.data.image_dataset import load
 from ddpm_app.data.image_source import originals
+from ddpm_app.data.rows import folder_labels
 from ddpm_app.data.upload import import_upload
 from ddpm_app.i18n import LANGUAGES, problem_text, text_table
 
@@ -99,9 +100,7 @@ def test_captions_of_file_names_where_they_are_wanted(tmp_path):
     ],
 )
 def test_labels_of_folders(names, labels):
-    assert folder.folder_labels(sorted(names)) == [
-        dict(zip(names, labels, strict=True))[name] for name in sorted(names)
-    ]
+    assert folder_labels(sorted(names)) == [dict(zip(names, labels, strict=True))[name] for name in sorted(names)]
 
 
 def test_metadata_adds_to_the_labels_of_folders(tmp_path):
@@ -234,6 +233,8 @@ def test_a_table_names_no_file_outside_its_folder(tmp_path):
 @pytest.mark.parametrize(("split", "names"), [("train[:1]", ["a"]), ("train[50%:]", ["b"]), ("train[-1:]", ["b"])])
 def test_slices_of_a_folder(tmp_path, split, names):
     assert opened(folder_of(tmp_path, ["a.png", "b.png"]), split=split).names == [f"{name}.png" for name in names]
+    folder_of(tmp_path / "split", ["train/a.png", "train/b.png", "test/c.png"])
+    assert opened(tmp_path / "split", split=split).names == [f"train/{name}.png" for name in names]
     with expect_problem("split_slice", "split"):
         opened(tmp_path, split="train[:x]")
 
@@ -315,6 +316,6 @@ def test_a_table_of_a_thousand_pictures_is_read_in_one_pass(tmp_path, monkeypatc
     with open(tmp_path / "metadata.csv", "w", newline="") as file:
         csv.writer(file).writerows([("file_name", "text"), *((name, "x") for name in names)])
     calls = []
-    meant = folder._Index.meant
-    monkeypatch.setattr(folder._Index, "meant", lambda *arguments: calls.append(1) or meant(*arguments))
-    assert len(opened(tmp_path)) == 1000 and len(calls) <= 1000 + folder.ROWS_TRIED
+    meant = beside.PictureIndex.meant
+    monkeypatch.setattr(beside.PictureIndex, "meant", lambda *arguments: calls.append(1) or meant(*arguments))
+    assert len(opened(tmp_path)) == 1000 and len(calls) <= 1000 + beside.ROWS_TRIED
