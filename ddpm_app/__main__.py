@@ -2,9 +2,12 @@
 
 import sys
 
+from ddpm_app import console
+
 
 def main(argv: list[str]) -> int:
     """Run one command line and return the exit status."""
+    console.make_forgiving()
     if argv[:1] == ["doctor"]:
         from ddpm_app.doctor import main as command
     else:

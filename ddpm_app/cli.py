@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ddpm_app import doctor, jobs, launch, presets, specimens
+from ddpm_app import doctor, jobs, launch, network, presets, specimens
 from ddpm_app.config import FIELDS, GROUPS, ConfigValues, TrainConfig, from_dict, from_json
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.i18n import format_duration, problem_text, t
@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = argparse.Namespace()
+    network.exempt_loopback()
     try:
         args = _parse(argv)
         status = args.command(args)
@@ -97,8 +98,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _line_of(problem: Problem, args: argparse.Namespace) -> str:
-    """A problem in one line that names fields as they were typed: with dashes, or RUN for a run's name."""
+    """A problem in one line that names fields as they were typed: with dashes, or RUN for a run's name. The setting to mend has dashes also
+    where ``train`` was typed without it; in a settings file it has none."""
     options = {name: f"--{name}" for name in vars(args)}
+    if getattr(args, "verb", "") == "train" and not args.config and problem.field in FIELDS:
+        options[problem.field] = f"--{problem.field}"
     if hasattr(args, "run"):
         options["output_dir"] = t("cli.run")
     values = {**problem.values, "field": problem.field}
@@ -226,10 +230,10 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         raise Problem("usage", reason=t("cli.preset_and_config"))
     if args.config:
         try:
-            text = args.config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            content = args.config.read_bytes()
+        except OSError as error:
             raise Problem("bad_value", "config", value=str(args.config)) from error
-        return presets.changed(from_json(text).to_dict(), **changes)
+        return presets.changed(from_json(content).to_dict(), **changes)
     preset = args.preset or presets.FIRST
     if preset == AUTO:
         return _best_recipe(changes)

@@ -28,6 +28,8 @@ BUILT_IN_256 = "butterflies-256"
 
 PLACEHOLDER_HUB_ID = "<your-username>/<my-awesome-model>"
 FORMAT_VERSION = 1
+MAX_NAME_BYTES = 255 - 32
+"""Of a run's name: what file systems take, less what the trash and a further run of that name add."""
 GROUPS = ("kind", "data", "conditioning", "model", "autoencoder", "diffusion", "training", "saving", "hub", "machine")
 
 
@@ -114,6 +116,7 @@ class TrainConfig:
     trainable: Sections = setting(("all",), "kind", "Parts that learn, the rest is frozen: all, or any of ends, down, mid, up, attention (UNet), encoder, decoder (autoencoder).", min_length=1)
     # data
     dataset_name: Annotated[str, BeforeValidator(_place)] = setting("huggan/smithsonian_butterflies_subset", "data", "Pictures to learn from: butterflies (built in), a Hub id, a folder, or a zip.", min_length=1)
+    subset: MaybeStr = setting(None, "data", "Subset (configuration) of a Hub data set; empty takes its default.", advanced=True)
     split: str = setting("train", "data", "Split of a Hub data set to train on.", advanced=True, min_length=1)
     image_column: MaybeStr = setting(None, "data", "Column that holds the pictures; empty finds it by its type.", advanced=True)
     label_column: MaybeStr = setting(None, "data", "Column that holds the labels; empty finds it by its type or takes the folders; folder takes the folders alone.", advanced=True)
@@ -185,7 +188,7 @@ class TrainConfig:
     hub_license: str = setting("", "hub", "Licence named in the model card, such as apache-2.0.", advanced=True)
     # machine
     mixed_precision: Literal["auto", "no", "fp16", "bf16"] = setting("fp16", "machine", "Number format of the network's arithmetic; auto measures what pays here.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "machine", "Where to train.", advanced=True)
+    device: str = setting("auto", "machine", "Where to train; cuda:1 is the second GPU.", advanced=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", examples=["auto", "cpu", "cuda", "cuda:1", "mps"])
     threads: int = setting(0, "machine", "CPU threads of torch; 0 takes one per core.", advanced=True, ge=0, le=1024)
     # fmt: on
 
@@ -225,7 +228,8 @@ class TrainConfig:
 @dataclasses.dataclass(frozen=True)
 class FieldInfo:
     """A field as the form, the terminal and the README describe it. ``kind`` is "bool", "int", "float", "str", "ints",
-    "choice" or "choices" (any of ``choices``); ``minimum`` and ``maximum`` are None where there is no bound."""
+    "choice" or "choices" (any of ``choices``; of a "str" they are the usual values); ``minimum`` and ``maximum`` are None
+    where there is no bound."""
 
     name: str
     kind: str
@@ -258,7 +262,7 @@ def _describe(name: str, info: PydanticField) -> FieldInfo:
         kind,
         info.default,
         optional,
-        typing.get_args(item_type) if is_choice else (),
+        typing.get_args(item_type) if is_choice else tuple(info.examples or ()),
         bounds.get("ge", bounds.get("gt")),
         bounds.get("le", bounds.get("lt")),
         info.description or "",
@@ -354,6 +358,8 @@ def _cross_field_errors(config: TrainConfig) -> Iterator[Problem]:
     name = config.output_dir
     if name != name.strip() or name.startswith((".", "-")) or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
         yield Problem("run_name", "output_dir", value=name)
+    elif (size := len(name.encode(errors="surrogatepass"))) > MAX_NAME_BYTES:
+        yield Problem("run_name_bytes", "output_dir", value=name, bytes=size, limit=MAX_NAME_BYTES)
 
 
 def _vae_errors(config: TrainConfig) -> Iterator[Problem]:
@@ -444,6 +450,10 @@ def _from_pydantic(error: ErrorDetails, values: ConfigValues) -> Problem:
     field, code = str(error["loc"][0]), error["type"]
     if code == "unexpected_keyword_argument":
         return Problem("unknown_field", field, value=values.get(field))
+    if code == "string_pattern_mismatch":
+        return Problem(
+            "literal_error", field, value=values.get(field), limit=", ".join(map(str, FIELDS[field].choices))
+        )
     limit = next((value for name, value in error.get("ctx", {}).items() if name in LIMITS), "")
     return Problem(code if code in PYDANTIC_CODES else "bad_value", field, value=values.get(field), limit=limit)
 
@@ -462,8 +472,8 @@ def from_dict(values: ConfigValues) -> TrainConfig:
     return result
 
 
-def from_json(text: str) -> TrainConfig:
-    """Read what ``to_json`` wrote. Raises Problem: "not_json", "newer_version" (a later app wrote it), or a field's own."""
+def from_json(text: str | bytes) -> TrainConfig:
+    """Read what ``to_json`` wrote; of bytes also what an editor saved with a byte order mark (UTF-8, UTF-16). Raises Problem: "not_json", "newer_version" (a later app wrote it), or a field's own."""
     try:
         values = json.loads(text)
         version = values.pop("version", FORMAT_VERSION)

@@ -5,17 +5,33 @@ import os
 import torch
 
 from ddpm_app.config import TrainConfig
+from ddpm_app.device_lock import on_zero_gpu
 from ddpm_app.errors import Problem
 
 
 def resolve_device(config: TrainConfig) -> str:
-    """ "cuda", "mps" or "cpu". Raises Problem("no_device") when the machine lacks the device of the settings."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if config.device == "auto":
+    """ "cuda", "mps" or "cpu". A GPU with a number becomes this thread's "cuda".
+
+    Raises Problem when the machine lacks the device of the settings: "no_device", "no_gpu" (of that number), "gpu_of_many"."""
+    kind, _, number = config.device.partition(":")
+    # on ZeroGPU torch is made to say that there is one
+    has_cuda = torch.cuda.is_available() and not on_zero_gpu()
+    available = {"cuda": has_cuda, "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto":
         return next(name for name, is_available in available.items() if is_available)
-    if not available[config.device]:
+    if number:
+        _choose_gpu(config.device, int(number), torch.cuda.device_count() if has_cuda else 0)
+    elif not available[kind]:
         raise Problem("no_device", "device", value=config.device)
-    return config.device
+    return kind
+
+
+def _choose_gpu(device: str, number: int, count: int) -> None:
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # accelerate gives each process its own
+        raise Problem("gpu_of_many", "device", value=device)
+    if number >= count:
+        raise Problem("no_gpu", "device", value=device, count=count)
+    torch.cuda.set_device(number)
 
 
 def resolve_precision(config: TrainConfig, device: str) -> str | None:

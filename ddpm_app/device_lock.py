@@ -1,6 +1,7 @@
-"""The lock by which training and sampling share the device."""
+"""The lock by which training and sampling share the device, and whether the machine has a device to share at all times."""
 
 import collections
+import os
 import threading
 from collections.abc import Iterator
 from typing import TypeVar
@@ -40,3 +41,8 @@ class DeviceLock:
 
 DEVICE = DeviceLock()
 """The lock of this process's device."""
+
+
+def on_zero_gpu() -> bool:
+    """Whether this is a Hugging Face Space on ZeroGPU hardware, which lends its GPU to single calls and else has none."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "yes", "t", "on")

@@ -4,6 +4,7 @@ import contextlib
 import io
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelCardData
@@ -20,6 +21,7 @@ from ddpm_app.errors import Problem
 from ddpm_app.i18n import t
 from ddpm_app.model.describe import describe_folder, is_autoencoder
 from ddpm_app.model.locate import HUB_ID
+from ddpm_app.network import UNUSABLE_PROXY, proxy_problem, refusal, unreachable
 from ddpm_app.runs.run import Run
 
 TAGS = ["diffusion-models-class", "ddpm-studio"]
@@ -55,7 +57,7 @@ def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> 
 
     The repository is made if there is none, private as ``hub_private_repo`` says (None: as the organisation's default). One
     that exists keeps its visibility; where it is public and should be private, nothing is uploaded.
-    Raises Problem: "no_snapshot", "not_logged_in", "hub_not_private", "hub_refused", "hub_offline".
+    Raises Problem: "no_snapshot", "hub_not_private", and those of ``hub_errors``.
     """
     config = run.config
     if not run.pipeline.is_dir():
@@ -64,7 +66,7 @@ def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> 
     if token is None:
         raise Problem("not_logged_in")
     api = HfApi(endpoint=endpoint, token=token)
-    with hub_errors():
+    with hub_errors(config.hub_model_id):
         url = api.create_repo(config.hub_model_id, private=config.hub_private_repo, exist_ok=True)
         if config.hub_private_repo and not api.model_info(url.repo_id).private:
             raise Problem("hub_not_private", "hub_private_repo", value=url.repo_id)
@@ -81,17 +83,55 @@ def publish(run: Run, token: str | None = None, endpoint: str | None = None) -> 
     return str(url)
 
 
+def missing_right(config: TrainConfig) -> Problem | None:
+    """What the Hub says when it is asked whether this login may publish under these settings: "hub_login" (it doesn't take the token),
+    "token_reads" (it may only read), "namespace_closed" (it may not write there); None where nothing speaks against it.
+
+    Raises Problem as ``hub_errors``. Asks over the network; a repository is not made."""
+    with hub_errors(config.hub_model_id):
+        user = HfApi().whoami()
+    namespace = config.hub_model_id.partition("/")[0]
+    token = user.get("auth", {}).get("accessToken", {})
+    if token.get("role") == "read":
+        return Problem("token_reads", "hub_model_id", value=config.hub_model_id)
+    roles = {entry["name"].lower(): entry.get("roleInOrg") for entry in user.get("orgs", [])}
+    roles[user.get("name", namespace).lower()] = "admin"
+    is_closed = roles.get(namespace.lower(), "read") == "read"
+    if is_closed or token.get("role") == "fineGrained" and not _grants(token.get("fineGrained", {}), namespace):
+        return Problem("namespace_closed", "hub_model_id", value=config.hub_model_id, name=namespace)
+    return None
+
+
+def _grants(rights: dict[str, Any], namespace: str) -> bool:
+    """Whether the rights of a fine-grained token let it write something of the namespace."""
+    permissions = [*rights.get("global", [])]
+    for scope in rights.get("scoped", []):
+        if scope.get("entity", {}).get("name", "").partition("/")[0].lower() == namespace.lower():
+            permissions += scope.get("permissions", [])
+    return "repo.write" in permissions
+
+
 @contextlib.contextmanager
-def hub_errors() -> Iterator[None]:
-    """Turns what the Hub or the network answers into a Problem: "not_logged_in", "hub_refused" or "hub_offline"."""
+def hub_errors(repo_id: str) -> Iterator[None]:
+    """Turns what the Hub or the network answers into a Problem: "not_logged_in", "hub_login", "write_forbidden", "too_many_requests",
+    "hub_failing", "hub_refused", or that it can't be reached: "hub_offline" or a proxy's."""
     try:
         yield
     except LocalTokenNotFoundError as error:
         raise Problem("not_logged_in") from error
-    except (HfHubHTTPError, HFValidationError) as error:
+    except HfHubHTTPError as error:
+        problem = refusal(error.response, "hub_model_id", value=repo_id)
+        if problem and problem.code == "hub_forbidden":
+            problem.code = "write_forbidden"
+        raise problem or Problem("hub_refused", "hub_model_id", reason=_first_line(error)) from error
+    except HFValidationError as error:
         raise Problem("hub_refused", "hub_model_id", reason=_first_line(error)) from error
     except (HTTPError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:  # HTTPError: no answer at all
-        raise Problem("hub_offline", reason=_first_line(error)) from error
+        raise unreachable("hub_offline", value=repo_id, reason=_first_line(error)) from error
+    except UNUSABLE_PROXY as error:
+        if problem := proxy_problem():
+            raise problem from error
+        raise
 
 
 def _first_line(error: Exception) -> str:

@@ -46,7 +46,7 @@ def build(preset: str, **changes: Any) -> TrainConfig:
     return changed({"output_dir": preset} | PRESETS[preset], **changes)
 
 
-OWN = ("dataset_name", "split", "image_column", "label_column", "caption_column", "background", "seed")
+OWN = ("dataset_name", "subset", "split", "image_column", "label_column", "caption_column", "background", "seed")
 """Settings that say whose pictures, and which draw of chance: a preset that is chosen afterwards leaves them."""
 
 

@@ -2,14 +2,18 @@
 
 import base64
 import json
+import threading
 
 import pytest
 from kits.hub_server import HubHandler, serving
 from kits.problems import expect_problem
 
 from ddpm_app import hub, presets
+from ddpm_app.config import PLACEHOLDER_HUB_ID
+from ddpm_app.i18n import t
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
+from ddpm_app.train import hub_transfers
 
 
 class PublishingHub(HubHandler):
@@ -17,6 +21,8 @@ class PublishingHub(HubHandler):
 
     def answer(self, path, body):
         server = self.server
+        if path == "/api/whoami-v2" and server.status == 200:
+            return self.reply(server.user)
         if server.status != 200:
             return self.reply({"error": "no entry"} if self.command == "POST" else {}, server.status)
         if self.command == "GET":
@@ -40,7 +46,7 @@ def online(monkeypatch):
 
 @pytest.fixture
 def server():
-    with serving(PublishingHub, status=200, private=True) as server:
+    with serving(PublishingHub, status=200, private=True, user={}) as server:
         yield server
 
 
@@ -120,12 +126,76 @@ def test_a_public_repository_gets_nothing_when_private_was_asked_for(server, mak
     assert not sent(server, "/commit/") and not sent(server, "/preupload/")
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_told(server, make_run, status):
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, "hub_login"), (403, "write_forbidden"), (429, "too_many_requests"), (400, "hub_refused")]
+)
+def test_a_refusal_is_told(server, make_run, monkeypatch, status, code):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client tries again after 429
     server.status = status
-    with expect_problem("hub_refused") as caught:
+    with expect_problem(code) as caught:
         hub.publish(make_run(), "token", server.address)
-    assert caught.value.values["reason"]
+    assert t(f"notice.{code}", **caught.value.values)  # at the end of a run it is told as a notice
+
+
+# ---- before the first step --------------------------------------------------------------------------------------------
+def user(role="write", orgs=(), **rights):
+    """What the Hub says of a token: its role, the user's organisations (name, role), and the rights of a fine-grained one."""
+    token = {"role": role, "fineGrained": {"global": [], "scoped": [], **rights}}
+    entries = [{"name": name, "roleInOrg": role_there} for name, role_there in orgs]
+    return {"type": "user", "name": "Me", "orgs": entries, "auth": {"type": "access_token", "accessToken": token}}
+
+
+def scope(name, *permissions):
+    return {"entity": {"type": "user", "name": name}, "permissions": list(permissions)}
+
+
+@pytest.mark.parametrize(
+    ("repo", "answer", "code"),
+    [
+        ("me/model", user(), None),
+        ("me/model", user("read"), "token_reads"),
+        ("other/model", user(), "namespace_closed"),
+        ("lab/model", user(orgs=[("lab", "read")]), "namespace_closed"),
+        ("lab/model", user(orgs=[("Lab", "contributor")]), None),
+        ("lab/model", user("read", orgs=[("lab", "admin")]), "token_reads"),
+        ("me/model", user("fineGrained"), "namespace_closed"),
+        ("me/model", user("fineGrained", scoped=[scope("me", "repo.content.read")]), "namespace_closed"),
+        ("me/model", user("fineGrained", scoped=[scope("other", "repo.write")]), "namespace_closed"),
+        ("me/model", user("fineGrained", scoped=[scope("me", "repo.write")]), None),
+        ("me/model", user("fineGrained", scoped=[scope("me/model", "repo.write")]), None),
+        ("me/model", user("fineGrained", **{"global": ["repo.write"]}), None),
+        ("me/model", {}, None),
+        ("me/model", 401, "hub_login"),
+        ("me/model", 500, None),  # it may be well when the run ends
+        ("me/model", None, "not_logged_in"),
+        ("no-slash", user(), "hub_placeholder"),
+        (PLACEHOLDER_HUB_ID, None, None),  # `check` speaks of it
+    ],
+)
+def test_a_hindrance_is_told_before_the_first_step(server, monkeypatch, repo, answer, code):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: answer and "token")
+    monkeypatch.setattr("huggingface_hub.hf_api.get_token", lambda: answer and "token")
+    if isinstance(answer, int):
+        server.status = answer
+    else:
+        server.user = answer
+    config = presets.build("quick-check", hub_model_id=repo, push_to_hub=True)
+    notices = list(hub_transfers.check_rights(config))
+    assert [notice.code for notice in notices] == ([code] if code else [])
+    assert all(t(f"notice.{notice.code}", **notice.values) for notice in notices)
+    assert not sent(server, "/create")
+    assert not list(hub_transfers.check_rights(presets.changed(config.to_dict(), push_to_hub=False)))
+
+
+def test_a_silent_hub_holds_no_run_up(monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "token")
+    monkeypatch.setattr(hub, "missing_right", lambda config: release.wait(60))
+    monkeypatch.setattr(hub_transfers, "RIGHTS_SECONDS", 0)
+    config = presets.build("quick-check", hub_model_id="me/model", push_to_hub=True)
+    assert not list(hub_transfers.check_rights(config))
+    release.set()
 
 
 def test_no_connection_is_told(make_run):

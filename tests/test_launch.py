@@ -1,5 +1,13 @@
 """Who may open the page: its command line, and the names that it answers to."""
 
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+import urllib.request
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -11,7 +19,7 @@ from ddpm_app import __main__, launch
 
 @pytest.fixture(autouse=True)
 def plain_surroundings(monkeypatch):
-    for name in ("SPACE_ID", "SPACE_HOST", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+    for name in ("SPACE_ID", "SPACE_HOST", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "GRADIO_ROOT_PATH"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -103,6 +111,80 @@ def test_an_open_page_answers_to_any_name(argv):
     """A proxy or a domain of one's own: who comes in is up to the password, or to the rules of public mode."""
     assert launch.host_check(launch.options(argv).open_to_others) == []
     assert launch.host_check(launch.options(["--host", "localhost"]).open_to_others)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en-GB,en;q=0.9", "its own machine alone"), ("zh-CN", "\u672c\u673a"), ("", "alone")]
+)
+def test_a_refused_name_is_told_the_way_in(language, words):
+    with TestClient(Starlette(middleware=launch.host_check(opened=False))) as client:
+        answer = client.get("/any", headers={"host": "studio.lab", "accept-language": language})
+    assert answer.headers["content-type"].startswith("text/plain")  # the name comes from a stranger
+    assert all(word in answer.text for word in ("studio.lab", "--auth", "--public", "--root_path", words))
+
+
+@pytest.mark.parametrize(
+    ("typed", "variable", "path"),
+    [
+        ([], "", ""),
+        (["--root_path", "/studio"], "", "/studio"),
+        (["--root_path", "user/me/studio/"], "", "/user/me/studio"),
+        (["--root_path", "https://lab.example/studio/"], "", "https://lab.example/studio"),
+        ([], "/lab", "/lab"),
+        (["--root_path", "/"], "/lab", ""),
+    ],
+)
+def test_the_path_under_a_proxy(monkeypatch, typed, variable, path):
+    monkeypatch.setenv("GRADIO_ROOT_PATH", variable)
+    assert launch.options(typed).root_path == path
+
+
+# ---- ZeroGPU, proxies, consoles ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("value", "marks"), [("true", 1), ("1", 1), ("", 0), ("false", 0), (None, 0)])
+def test_zero_gpu_gets_its_mark(monkeypatch, value, marks):
+    functions = []
+    module = types.ModuleType("spaces")
+    module.__spec__ = importlib.machinery.ModuleSpec("spaces", None)
+    module.GPU = functions.append
+    monkeypatch.setitem(sys.modules, "spaces", module)
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SPACES_ZERO_GPU", value)
+    launch.mark_for_zero_gpu()
+    assert len(functions) == marks and all(map(callable, functions))
+
+
+def test_zero_gpu_without_its_package(monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    launch.mark_for_zero_gpu()
+
+
+def test_the_page_comes_up_behind_proxies_that_lead_nowhere(tmp_path):
+    """In a process of its own, with a console that can print nothing but ASCII."""
+    surroundings = os.environ | {
+        "http_proxy": "http://127.0.0.1:9",
+        "ALL_PROXY": "socks4://127.0.0.1:9",
+        "PYTHONIOENCODING": "ascii",
+        "DDPM_CACHE": str(tmp_path / "\u8774"),
+    }
+    surroundings = {name: value for name, value in surroundings.items() if name.upper() != "NO_PROXY"}
+    command = [sys.executable, "-m", "ddpm_app", "app", "--runs_dir", str(tmp_path / "\u8776"), "--port", "7951"]
+    command += ["--root_path", "/studio"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=surroundings
+    ) as child:
+        lines = []
+        for line in child.stdout:
+            lines.append(line)
+            if "DDPM Studio is at" in line:
+                address = line.split()[-1]
+                opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+                with opener.open(address) as answer:
+                    page = answer.read().decode()
+                child.terminate()
+    assert "ALL_PROXY is socks4://127.0.0.1:9" in lines[0] and "Traceback" not in "".join(lines)
+    assert "/studio" in page
 
 
 # ---- the console script --------------------------------------------------------------------------------------------------

@@ -195,7 +195,9 @@ def originals(config: TrainConfig, progress: Progress | None = None, cancelled: 
         validate_repo_id(name)
     except HFValidationError as error:
         raise Problem("dataset_not_found", "dataset_name", value=name) from error
-    return _open(config, "hub", Spec(path=name, split=config.split), None, None, progress, cancelled)
+    return _open(
+        config, "hub", Spec(path=name, split=config.split, subset=config.subset), None, None, progress, cancelled
+    )
 
 
 def _unpacked(config: TrainConfig, path: str) -> str:
@@ -390,9 +392,7 @@ def _run(config: TrainConfig, spec: Spec, progress: Progress | None, cancelled: 
         out.seek(0)
         lines = out.read().decode().splitlines()
     if not lines:
-        raise Problem(
-            "dataset_unreadable", "dataset_name", value=config.dataset_name, reason=f"exit code {child.returncode}"
-        )
+        raise Problem("prepare_died", "dataset_name", value=config.dataset_name, status=child.returncode)
     answer = json.loads(lines[-1])
     if "problem" in answer:
         code, field, values = answer["problem"]

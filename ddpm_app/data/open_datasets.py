@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_OPEN = 4
 """Data sets that stay open in memory: rows stay on disk, so this is small."""
 
-SOURCE = ("dataset_name", "split", "image_column", "label_column", "caption_column")
+SOURCE = ("dataset_name", "subset", "split", "image_column", "label_column", "caption_column")
 FIELDS = (*SOURCE, "image_size", "resize_mode", "channels", "validation_share", "max_train_samples")
 """The settings that decide what is opened, and with the rest how it is decoded."""
 

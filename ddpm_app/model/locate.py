@@ -9,6 +9,7 @@ from huggingface_hub.utils import httpx
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import ASSETS
 from ddpm_app.model.describe import pipeline_folder
+from ddpm_app.network import UNUSABLE_PROXY, proxy_problem, refusal, unreachable
 
 SHIPPED = ASSETS / "models"
 SHIPPED_VAE = "butterflies-vae"
@@ -46,7 +47,8 @@ def find_local(source: str | pathlib.Path, runs_dir: pathlib.Path | None = None)
 def download(hub_id: str, field: str | None = None) -> pathlib.Path:
     """The folder of a repository downloaded from the Hub, or taken from its cache: settings and safetensors, never code or pickles.
 
-    Raises Problem: "model_missing", "model_gated" (its owners ask for something first), "no_network", "model_unreadable"."""
+    Raises Problem: "model_missing", "model_gated" (its owners ask for something first), "model_unreadable", those of ``network.refusal``,
+    and "no_network" or a proxy's."""
     if not HUB_ID.fullmatch(hub_id):
         raise Problem("model_missing", field, value=hub_id)
     try:
@@ -61,9 +63,17 @@ def download(hub_id: str, field: str | None = None) -> pathlib.Path:
         ConnectionError,
         httpx.TransportError,
     ) as error:
-        raise Problem("no_network", field, value=hub_id) from error
+        cause = error.__cause__  # the client calls a refusal so too
+        problem = refusal(cause.response, field, value=hub_id) if isinstance(cause, errors.HfHubHTTPError) else None
+        raise problem or unreachable("no_network", field, value=hub_id) from error
     except errors.HfHubHTTPError as error:
-        raise Problem("model_unreadable", field, value=hub_id, reason=str(error).splitlines()[0]) from error
+        problem = refusal(error.response, field, value=hub_id)
+        reason = str(error).splitlines()[0]
+        raise problem or Problem("model_unreadable", field, value=hub_id, reason=reason) from error
+    except UNUSABLE_PROXY as error:
+        if problem := proxy_problem():
+            raise Problem(problem.code, field, value=hub_id, **problem.values) from error
+        raise
 
 
 def shipped_names() -> list[str]:

@@ -1,13 +1,14 @@
 """Downloads before a run and uploads after it, each in a thread of its own, so that whoever stops the run needn't wait for them."""
 
 import concurrent.futures
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ddpm_app import hub
-from ddpm_app.config import TrainConfig, irrelevant_fields
+from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig, irrelevant_fields
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.model import locate
 from ddpm_app.runs.run import Run
@@ -15,6 +16,9 @@ from ddpm_app.train import events
 from ddpm_app.train.events import Control, Event
 
 POLL_SECONDS = 0.5
+RIGHTS_SECONDS = 8
+HINDRANCES = ("hub_placeholder", "not_logged_in", "hub_login", "token_reads", "namespace_closed")
+"""Codes of what doesn't go away by itself until the run ends."""
 T = TypeVar("T")
 
 
@@ -31,6 +35,21 @@ def fetch_models(config: TrainConfig, run: Run, control: Control) -> None:
                 raise Stopped
             concurrent.futures.wait([download], POLL_SECONDS)
         download.result()
+
+
+def check_rights(config: TrainConfig) -> Iterator[Event]:
+    """Say before the first step what will hinder the publishing at the end; it stops nothing. Where the Hub is silent for RIGHTS_SECONDS, or
+    can't be reached, nothing is said: till the end that may change."""
+    if not config.push_to_hub or config.hub_model_id == PLACEHOLDER_HUB_ID:  # of the placeholder `check` speaks
+        return
+    hindrance = hub.ready(config)
+    if hindrance is None:
+        answer = _in_background(functools.partial(hub.missing_right, config), "rights")
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            error = answer.exception(RIGHTS_SECONDS)
+            hindrance = error if isinstance(error, Problem) else None if error else answer.result()
+    if hindrance and hindrance.code in HINDRANCES:
+        yield events.Notice(hindrance.code, hindrance.values)
 
 
 def publish(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:

@@ -21,7 +21,7 @@ from ddpm_app.runs.run import NO_REQUESTS, Run
 from ddpm_app.train import events
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Control, Event, yield_device
-from ddpm_app.train.hub_transfers import fetch_models, publish
+from ddpm_app.train.hub_transfers import check_rights, fetch_models, publish
 from ddpm_app.train.objective import Objective, accumulate
 from ddpm_app.train.prepare import prepare
 from ddpm_app.train.state import TrainState, make_accelerator
@@ -37,6 +37,7 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
     The weights and metrics depend on the config, the data and the plan alone. Raises Problem, and Stopped when somebody
     stops it before the loop (nothing is lost: nothing was there).
     """
+    yield from check_rights(config)
     pictures = load(config, control.progress, control.stopping)
     fetch_models(config, run, control)
     with control.device():

@@ -32,6 +32,7 @@ TUTORIAL = dict(
 # For each field another value than its default, and what else must be set for it to fit.
 OTHER = dict(
     dataset_name=BUILT_IN,
+    subset="birds",
     split="test",
     image_column="picture",
     label_column="kind",
@@ -596,11 +597,46 @@ def test_newer_version_is_named(version):
     assert str(version) in problem_text(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("\u8774" * 74, True),
+        ("\u8774" * 75, False),
+        ("\u00e9" * 100, True),
+        ("\U0001f98b" * 56, False),
+        ("x" * 100, True),
+    ],
+)
+def test_a_runs_name_is_measured_in_bytes(name, fits):
+    """The trash and a further run of that name add to it; a file system takes 255 bytes."""
+    if fits:
+        longest = f"{from_dict(dict(output_dir=name)).output_dir}-1000~20261231-235959-999999"
+        assert len(longest.encode()) <= 255
+    else:
+        problem = refused(output_dir=name)
+        assert (problem.code, problem.field) == ("run_name_bytes", "output_dir")
+        assert str(len(name.encode())) in problem_text(problem)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '"a"', "null", "image_size: 64"])
 def test_not_json(text):
     with pytest.raises(Problem) as caught:
         from_json(text)
     assert caught.value.code == "not_json" and problem_text(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_file_as_an_editor_saved_it(encoding):
+    text = TrainConfig(output_dir="\u8774\u8776").to_json().replace("\\u8774", "\u8774")
+    assert from_json(text.encode(encoding)) == TrainConfig(output_dir="\u8774\u8776")
+    assert refused_file(b"\xff\xfe\xff").code == refused_file("\u8774".encode("gbk")).code == "not_json"
+
+
+def refused_file(content) -> Problem:
+    with pytest.raises(Problem) as caught:
+        from_json(content)
+    assert problem_text(caught.value)
+    return caught.value
 
 
 def test_file_with_a_part_of_the_fields():

@@ -228,8 +228,10 @@ def test_trained_saved_and_drawn(server, runs_dir, tiny_of, no_rehearsal):
         (401, "RepoNotFound", "model_missing"),
         (403, "GatedRepo", "model_gated"),
         (401, "GatedRepo", "model_gated"),
-        (401, "", "model_unreadable"),
-        (500, "", "no_network"),
+        (401, "", "hub_login"),
+        (403, "", "hub_forbidden"),
+        (429, "", "too_many_requests"),
+        (500, "", "hub_failing"),
     ],
 )
 def test_what_the_hub_refuses(server, status, error, code, monkeypatch):

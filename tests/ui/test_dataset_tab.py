@@ -353,9 +353,17 @@ def test_choosing_fills_the_form_and_shows_what_it_asks_for(tab):
     assert again[name] == again[tab.name]["value"] == "someone/pictures"
     assert tab.choose_kind("upload", {"upload": "/x/upload-1"})[name] == "/x/upload-1"
     assert tab.choose_kind("upload", {})[name] == ""
-    shown = tab.show_choice("someone/pictures", "test")
+    shown = tab.show_choice("someone/pictures", "birds", "test")
     assert (shown[tab.kind], shown[tab.name]["value"], shown[tab.split]["value"]) == ("hub", "someone/pictures", "test")
-    assert tab.name not in tab.show_choice(BUILT_IN, "train")
+    assert shown[tab.subset]["value"] == "birds" and shown[tab.subset]["visible"]
+    assert tab.name not in tab.show_choice(BUILT_IN, "", "train")
+    typed = tab.choose_name(" someone/pictures ", " birds ", "")
+    assert {
+        tab.form[field]: value
+        for field, value in zip(
+            ("dataset_name", "subset", "split"), ("someone/pictures", "birds", "train"), strict=True
+        )
+    } | {tab.expect.fresh: True} == typed
 
 
 def test_captions_are_no_html():

@@ -243,8 +243,8 @@ class ConfigTab:
     def read_file(self, lang: str, path: str) -> Updates:
         """The settings from a JSON file."""
         try:
-            config = from_json(pathlib.Path(path).read_text(encoding="utf-8"))
-        except (Problem, UnicodeDecodeError, OSError) as error:
+            config = from_json(pathlib.Path(path).read_bytes())
+        except (Problem, OSError) as error:
             return {self.page.message: notice(as_problem(error), lang)}
         return {self.page.message: notice(t("ui.config.loaded", lang)), **self.form.updates(config)}
 

@@ -79,8 +79,8 @@ def draw_field(info: FieldInfo, first: TrainConfig) -> Component:
         return gr.Radio([(label(f"ui.ask.{info.name}.{choice}"), choice) for choice in info.choices], **shared)
     if info.kind == "choice":
         return gr.Radio([str(choice) for choice in info.choices], **shared)
-    if question:  # one value, chosen or typed: what the terminal and the file call it
-        return gr.Dropdown([shared["value"]], allow_custom_value=True, **shared)
+    if question or info.choices:  # one value, chosen or typed: what the terminal and the file call it
+        return gr.Dropdown(list(info.choices) or [shared["value"]], allow_custom_value=True, **shared)
     return gr.Textbox(
         placeholder=label("ui.config.empty") if info.optional else None,
         max_lines=1,

@@ -55,6 +55,7 @@ class DatasetTab:
             self.name = gr.Textbox(
                 label=label("ui.dataset.name"), info=label("ui.dataset.name_folder"), max_lines=1, scale=5
             )
+            self.subset = gr.Textbox(label="subset", info=label("field.subset"), max_lines=1, scale=2, min_width=120)
             self.split = gr.Textbox(
                 "train", label="split", info=label("field.split"), max_lines=1, scale=2, min_width=120
             )
@@ -112,17 +113,19 @@ class DatasetTab:
 
     def _wire_choice(self, page: Page) -> None:
         """Each way of choosing puts a name into the form's dataset_name, then opens it."""
-        name, split = self.form["dataset_name"], self.form["split"]
-        rows = [self.by_name, self.by_upload, self.split]
+        name, subset, split = (self.form[field] for field in ("dataset_name", "subset", "split"))
+        rows = [self.by_name, self.by_upload, self.subset, self.split]
         for event in (page.form_restored.then, page.tab_items["dataset"].select):
-            self._then_open(event).then(self.show_choice, [name, split], [self.kind, *rows, self.name], **PARALLEL)
+            self._then_open(event).then(
+                self.show_choice, [name, subset, split], [self.kind, *rows, self.name], **PARALLEL
+            )
         chosen = self.kind.input(self.choose_kind, [self.kind, self.last_names], [*rows, self.name, name], **PARALLEL)
         self._then_open(chosen.then, retry=True)
         typed = gr.on(
-            [self.open_button.click, self.name.submit, self.split.submit],
+            [self.open_button.click, self.name.submit, self.subset.submit, self.split.submit],
             self.choose_name,
-            [self.name, self.split],
-            [name, split, self.expect.fresh],
+            [self.name, self.subset, self.split],
+            [name, subset, split, self.expect.fresh],
             **PARALLEL,
         )
         self._then_open(typed.then, retry=True)
@@ -202,11 +205,12 @@ class DatasetTab:
             entry.stop.set()
 
     # ---- choosing ----------------------------------------------------------------------------------------------------
-    def show_choice(self, name: str, split: str) -> Updates:
+    def show_choice(self, name: str, subset: str, split: str) -> Updates:
         """How the form's data set was chosen."""
         kind = kind_of(name)
         updates = self._visible_rows(kind) | {
             self.kind: kind,
+            self.subset: gr.update(visible=kind == "hub", value=subset),
             self.split: gr.update(visible=kind == "hub", value=split),
         }
         if kind not in ("hub", "folder"):
@@ -222,15 +226,20 @@ class DatasetTab:
             updates |= {self.name: gr.update(value=text, info=label(f"ui.dataset.name_{kind}"))}
         return updates
 
-    def choose_name(self, name: str, split: str) -> Updates:
+    def choose_name(self, name: str, subset: str, split: str) -> Updates:
         """A folder or a Hub id, as typed."""
-        chosen = {self.form["dataset_name"]: name.strip(), self.form["split"]: split.strip() or "train"}
-        return chosen | {self.expect.fresh: True}
+        return {
+            self.form["dataset_name"]: name.strip(),
+            self.form["subset"]: subset.strip(),
+            self.form["split"]: split.strip() or "train",
+            self.expect.fresh: True,
+        }
 
     def _visible_rows(self, kind: str) -> Updates:
         return {
             self.by_name: gr.update(visible=kind in ("hub", "folder")),
             self.by_upload: gr.update(visible=kind == "upload"),
+            self.subset: gr.update(visible=kind == "hub"),
             self.split: gr.update(visible=kind == "hub"),
         }
 
