@@ -1,7 +1,7 @@
 """Make the autoencoder that ships with the app, `pictures-vae`: trained on drawn shapes (shapes.py) and the built-in specimens.
 
-`python assets/make/autoencoder.py --minutes 90 --work FOLDER` draws its pictures into FOLDER once, trains there, and writes
-assets/models/pictures-vae/ in half precision. Cut off, it goes on from FOLDER when it is started again; `--minutes` counts all tries.
+`python assets/make/autoencoder.py --work FOLDER` draws its pictures into FOLDER once, trains there (about an hour and a half on two idle
+cores), and writes assets/models/pictures-vae/ in half precision. Cut off, it goes on from FOLDER when it is started again.
 
 The loss is absolute and squared error of the pixels, absolute error of the differences between neighbours, which keeps edges, and a small
 KL term. Besides, latents that are mirrored, turned or shrunk must decode to the picture mirrored, turned or shrunk: that makes them easier
@@ -12,7 +12,6 @@ import argparse
 import concurrent.futures
 import math
 import pathlib
-import random
 import shutil
 import sys
 import time
@@ -46,12 +45,12 @@ CONFIG = TrainConfig(
     mixed_precision="no",
 )
 SMALL, FULL = (64, 16), (128, 6)
-"""(side in pixels, pictures of a batch) of the first SMALL_SHARE of the time, and of the rest."""
+"""(side in pixels, pictures of a batch) of the first SMALL_SHARE of the steps, and of the rest."""
 SMALL_SHARE = 0.5
 WARM_UP, KL, SQUARED = 60, 2e-4, 2.0
 SPECIMENS = 8
 """One picture in so many is a specimen."""
-SAVE_SECONDS = 120
+REPORT_EVERY, SAVE_EVERY = 25, 100
 
 
 def drawn(seed: int) -> np.ndarray:
@@ -119,26 +118,25 @@ def pixel_losses(x: Tensor, y: Tensor) -> Tensor:
     return (reconstruction_losses(x, y).mean() + functional.l1_loss(x, y)) / 2 + SQUARED * functional.mse_loss(x, y)
 
 
-def train(work: pathlib.Path, images: np.ndarray, minutes: float) -> AutoencoderKL:
-    """Train for ``minutes`` in all, keeping an average of the weights; returns the averaged model."""
+def train(work: pathlib.Path, images: np.ndarray, steps: int) -> AutoencoderKL:
+    """Train for ``steps`` in all, keeping an average of the weights; returns the averaged model."""
     torch.manual_seed(0)
     vae = vae_of(CONFIG).train()
     average = vae_of(CONFIG).eval().requires_grad_(False)
     average.load_state_dict(vae.state_dict())
     optimizers = make_optimizers(CONFIG, vae.parameters(), fused=True)
-    state, seconds, step = work / "state.pt", 0.0, 0
+    state, first = work / "state.pt", 0
     if state.exists():
         saved = torch.load(state, weights_only=True)
         vae.load_state_dict(saved["vae"]), average.load_state_dict(saved["average"])
         for optimizer, values in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        seconds, step = saved["seconds"], saved["step"]
-    began, saved_at, recent = time.monotonic() - seconds, seconds, list[float]()
-    while seconds < 60 * minutes:
-        draw = np.random.default_rng([0, step])
-        share = seconds / (60 * minutes)
+        first = saved["step"]
+    began, recent = time.monotonic(), list[float]()
+    for step in range(first, steps):
+        draw, share = np.random.default_rng([0, step]), step / steps
         side, count = SMALL if share < SMALL_SHARE else FULL
-        # held, then down a half cosine over the last 60 % of the time
+        # held, then down a half cosine over the last 60 % of the steps
         factor = 0.5 + 0.5 * math.cos(math.pi * max(0.0, (share - 0.4) / 0.6))
         set_lr_factor(optimizers, min(1, (step + 1) / WARM_UP) * max(factor, 0.02))
         loss, psnr = loss_of(vae, batch(images, side, count, draw), draw)
@@ -151,22 +149,16 @@ def train(work: pathlib.Path, images: np.ndarray, minutes: float) -> Autoencoder
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(vae.parameters()), 1 - decay)
         recent.append(psnr)
-        step, seconds = step + 1, time.monotonic() - began
-        if step % 50 == 0:
-            print(f"{seconds / 60:.1f} min, step {step}, {side} px: {np.mean(recent[-50:]):.2f} dB", flush=True)
-        if seconds - saved_at > SAVE_SECONDS or seconds >= 60 * minutes:
-            torch.save(
-                dict(
-                    vae=vae.state_dict(),
-                    average=average.state_dict(),
-                    optimizers=[optimizer.state_dict() for optimizer in optimizers],
-                    seconds=seconds,
-                    step=step,
-                ),
-                state.with_suffix(".part"),
-            )
-            state.with_suffix(".part").replace(state)
-            saved_at = seconds
+        if (step + 1) % REPORT_EVERY == 0:
+            pace = (time.monotonic() - began) / (step + 1 - first)
+            print(f"step {step + 1} of {steps}, {side} px, {pace:.2f} s each: {np.mean(recent):.2f} dB", flush=True)
+            recent.clear()
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            part = state.with_suffix(".part")
+            optimizer_states = [optimizer.state_dict() for optimizer in optimizers]
+            parts = dict(vae=vae.state_dict(), average=average.state_dict(), optimizers=optimizer_states, step=step + 1)
+            torch.save(parts, part)
+            part.replace(state)
     return average
 
 
@@ -182,15 +174,14 @@ def write(vae: AutoencoderKL, images: np.ndarray, folder: pathlib.Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="the folder of its pictures and its state")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "assets" / "models" / NAME)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    random.seed(0)
     images = pictures(args.work, args.pictures)
-    write(train(args.work, images, args.minutes), images, args.out)
+    write(train(args.work, images, args.steps), images, args.out)
 
 
 if __name__ == "__main__":
