@@ -18,7 +18,7 @@ from ddpm_app import doctor, jobs, launch, network, presets, specimens
 from ddpm_app.config import FIELDS, GROUPS, ConfigValues, TrainConfig, from_dict, from_json
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.i18n import format_duration, problem_text, t
-from ddpm_app.images import image_grid
+from ddpm_app.images import add_info, image_grid, joint_info, save_png
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
 from ddpm_app.status import POLL_SECONDS
@@ -27,10 +27,11 @@ from ddpm_app.terminal import Screen, drive, follow
 if TYPE_CHECKING:
     from ddpm_app.model.conditioning import Labels, Nothing, Text
 
-LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 AUTO = "auto"
 """A preset that is chosen by the pictures."""
 LOOK_FIELDS = tuple(name for name, info in FIELDS.items() if info.group == "data" and name != "dataset_name")
+RESUME_FIELDS = (*jobs.LENGTHS, "dataset_name")
+"""Settings that ``resume`` takes: how long, and where the same pictures lie now."""
 HUB_FIELDS = ("hub_model_id", "hub_private_repo", "hub_license")
 REQUEST_OPTIONS = (
     "num_images",
@@ -51,6 +52,7 @@ INPUT_CODES = {
     "runs_dir",
     "model_missing",
     "model_is_autoencoder",
+    "checkpoint_missing",
     "not_json",
     "no_consent",
 }
@@ -134,7 +136,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         for positional in names:
             new.add_argument(positional, metavar=positional.upper())
         new.add_argument(
-            "--runs_dir", type=pathlib.Path, default=pathlib.Path("runs"), metavar="DIR", help=t("cli.help_runs_dir")
+            "--runs_dir", type=pathlib.Path, default=registry.DEFAULT_FOLDER, metavar="DIR", help=t("cli.help_runs_dir")
         )
         new.set_defaults(command=command)
         return new
@@ -154,7 +156,8 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     _add_fields(train, tuple(FIELDS))
     resume = verb("resume", _resume, "run")
     resume.add_argument("--yes", action="store_true", help=t("cli.help_yes"))
-    _add_fields(resume, LENGTHS)
+    _add_fields(resume, RESUME_FIELDS)
+    _add_fields(resume, tuple(FIELDS.keys() - {*RESUME_FIELDS}), hidden=True)
     verb("stop", _stop, "run")
     _add_sample_options(verb("sample", _sample, "source"))
     verb("runs", _runs)
@@ -173,8 +176,9 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     return parser, verbs.choices
 
 
-def _add_fields(parser: Parser, names: tuple[str, ...]) -> None:
-    """One option per setting; its text goes to TrainConfig as it was typed, which knows best what it can be."""
+def _add_fields(parser: Parser, names: tuple[str, ...], hidden: bool = False) -> None:
+    """One option per setting; its text goes to TrainConfig as it was typed, which knows best what it can be. ``hidden``: it isn't in the
+    help, as one that is only taken to be refused with the remedy."""
     for group in GROUPS:
         section = parser.add_argument_group(group)
         for field in (FIELDS[name] for name in names if FIELDS[name].group == group):
@@ -183,7 +187,8 @@ def _add_fields(parser: Parser, names: tuple[str, ...]) -> None:
                 "metavar": "|".join(map(str, field.choices)) or field.kind.upper(),
                 "default": argparse.SUPPRESS,
             }
-            section.add_argument(f"--{field.name}", help=t(f"field.{field.name}").replace("%", "%%"), **options)
+            help_line = argparse.SUPPRESS if hidden else t(f"field.{field.name}").replace("%", "%%")
+            section.add_argument(f"--{field.name}", help=help_line, **options)
 
 
 def _add_sample_options(parser: Parser) -> None:
@@ -220,7 +225,7 @@ def _typed(args: argparse.Namespace, names: tuple[str, ...]) -> ConfigValues:
 # ---- training -------------------------------------------------------------------------------------------------------
 def _train(args: argparse.Namespace) -> int:
     config = _config(args)
-    return _launch(args, config, lambda: registry.create(args.runs_dir, config))
+    return _launch(args, config, lambda: jobs.create(args.runs_dir, config))
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
@@ -263,9 +268,13 @@ def _best_recipe(changes: ConfigValues) -> TrainConfig:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    run, lengths = registry.find(args.runs_dir, args.run), _typed(args, LENGTHS)
+    run, typed = registry.find(args.runs_dir, args.run), _typed(args, tuple(FIELDS))
+    if "dataset_name" in typed:
+        typed["dataset_name"] = jobs.local_place(typed["dataset_name"])
+    jobs.check_changes(run, typed)
+    news = {name: value for name, value in typed.items() if name in RESUME_FIELDS}
     try:
-        return _launch(args, run.config, lambda: jobs.prepare_resume(args.runs_dir, args.run, **lengths))
+        return _launch(args, run.config, lambda: jobs.prepare_resume(args.runs_dir, args.run, **news))
     except Problem as problem:
         if problem.code != "run_finished":
             raise
@@ -330,7 +339,7 @@ def _look(args: argparse.Namespace) -> int:
 def _sample(args: argparse.Namespace) -> int:
     options = _typed(args, REQUEST_OPTIONS)
     device = from_dict({"device": args.device})
-    from ddpm_app import sample
+    from ddpm_app import drawing, sample
     from ddpm_app.device import resolve_device
     from ddpm_app.model.loaded import load_model
 
@@ -341,9 +350,8 @@ def _sample(args: argparse.Namespace) -> int:
     if "num_images" not in options:  # at least one for each text and label
         most = max(request.num_images, len(request.prompt), len(request.labels))
         request = dataclasses.replace(request, num_images=most)
-    if model.conditioning.kind == "text":
-        for end in filter(None, map(model.conditioning.unread, (*request.prompt, request.negative_prompt))):
-            print(t("ui.sample.cut", longest=model.conditioning.longest, text=end), file=sys.stderr)
+    for line in drawing.text_remarks(model, [("", request)], "en"):
+        print(line, file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
     print(t("cli.seed", seed=request.seed), flush=True)
     screen = Screen()
@@ -352,8 +360,10 @@ def _sample(args: argparse.Namespace) -> int:
         images = done
     screen.close()
     for k, image in enumerate(images):
-        image.save(args.out / f"{k:04}.png")
-    image_grid(images).save(args.out / "grid.png")
+        save_png(image, args.out / f"{k:04}.png")
+    grid = image_grid(images)
+    add_info(grid, joint_info(images))
+    save_png(grid, args.out / "grid.png")
     print(t("cli.sampled", count=len(images), path=args.out))
     return 0
 

@@ -473,9 +473,11 @@ def from_dict(values: ConfigValues) -> TrainConfig:
 
 
 def from_json(text: str | bytes) -> TrainConfig:
-    """Read what ``to_json`` wrote; of bytes also what an editor saved with a byte order mark (UTF-8, UTF-16). Raises Problem: "not_json", "newer_version" (a later app wrote it), or a field's own."""
+    """Read what ``to_json`` wrote, or the settings in a run's config.json; of bytes also what an editor saved with a byte order mark (UTF-8,
+    UTF-16). Raises Problem: "not_json", "newer_version" (a later app wrote it), or a field's own."""
     try:
         values = json.loads(text)
+        values = values.get("config", values)
         version = values.pop("version", FORMAT_VERSION)
     except (ValueError, AttributeError, TypeError) as error:
         raise Problem("not_json", reason=str(error)) from error

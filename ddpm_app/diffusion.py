@@ -1,7 +1,8 @@
 """Noise schedules, prediction targets, x0 from any target, loss weights: pure functions with the papers' names.
 
 x0 is a clean batch [B, C, H, W], eps its noise, ``alpha_bar`` the schedule's alphas_cumprod at each picture's timestep [B]
-(in (0, 1), float32): x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps (DDPM, arXiv 2006.11239, eq. 4).
+(in [0, 1), float32; 0 at the end of a schedule with zero terminal SNR, arXiv 2305.08891):
+x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps (DDPM, arXiv 2006.11239, eq. 4).
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import math
 from collections.abc import Iterator
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, SchedulerMixin
 from torch import Tensor
 
 from ddpm_app.config import TrainConfig
@@ -63,6 +64,16 @@ def x0_from(prediction_type: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor
     }[prediction_type]()
 
 
+def has_zero_snr(scheduler: SchedulerMixin) -> bool:
+    """Whether nothing of the picture is left at the schedule's last timestep (zero terminal SNR)."""
+    return float(scheduler.alphas_cumprod[-1]) == 0
+
+
+def hides_x0(scheduler: SchedulerMixin) -> bool:
+    """Whether the network's output at the last timestep says nothing of the clean picture: it guesses noise, and x_T is noise alone."""
+    return scheduler.config.prediction_type == "epsilon" and has_zero_snr(scheduler)
+
+
 def snr(alpha_bar: Tensor) -> Tensor:
     """Signal-to-noise ratio alpha_bar / (1 - alpha_bar)."""
     return alpha_bar / (1 - alpha_bar)
@@ -75,7 +86,8 @@ def loss_weight(weighting: str, prediction_type: str, alpha_bar: Tensor, gamma: 
         return torch.ones_like(alpha_bar)
     ratio = snr(alpha_bar)
     divisor = {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
-    return ratio.clamp(max=gamma) / divisor
+    weight = ratio.clamp(max=gamma) / divisor
+    return weight.where(divisor > 0, 1)  # epsilon's limit at SNR 0
 
 
 def terminal_alpha_bar(config: TrainConfig) -> float:

@@ -1,6 +1,7 @@
 """Pictures drawn row after row on the Sample tab, with what the film and the preview under way show of them."""
 
 import dataclasses
+import itertools
 import textwrap
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ LIVE_SHARE = 0.2
 LIVE_PICTURES = 64
 
 UNREAD_LENGTH = 160
-"""Characters that a note quotes of what the text encoder does not read."""
+"""Characters that a note quotes of what the text encoder does not read or know."""
 
 FILM_PIXELS = MAX_PICTURES * 256**2
 """Pixels of one row of a film of latents: decoding great pictures costs more than drawing them."""
@@ -92,24 +93,28 @@ def latents_note(model: Model, lang: str) -> str:
 
 def conditions_drawn(model: Model, request: Request) -> list[str]:
     """What each picture of a request shows, where it isn't the same for all: the name of its label, or its text."""
-    conditioning = model.conditioning
-    turn: list[str] = []
-    if conditioning.kind == "labels":
-        names = [*conditioning.names, ""]  # -1, no label, takes the last
-        turn = [names[k] for k in request.labels or range(len(names) - 1)]
-    elif conditioning.kind == "text" and len(request.prompt) > 1:
-        turn = list(request.prompt)
-    return [turn[k % len(turn)] if turn else "" for k in range(request.num_images)]
+    if model.conditioning.kind == "text" and len(request.prompt) < 2:
+        return [""] * request.num_images
+    return sample.conditions(model, request)
 
 
-def truncated_prompts(model: Model, requests: list[tuple[str, Request]], lang: str) -> list[str]:
-    """A line for each text of which the encoder doesn't see the end."""
+def text_remarks(model: Model, requests: list[tuple[str, Request]], lang: str) -> list[str]:
+    """A line for each text of which the encoder doesn't see the end, and of the words that it doesn't know, with some that it
+    knows."""
     conditioning = model.conditioning
     if conditioning.kind != "text":
         return []
-    texts = dict.fromkeys(
-        text for _, request in requests for text in (*request.prompt[: request.num_images], request.negative_prompt)
+    texts = list(
+        dict.fromkeys(
+            text for _, request in requests for text in (*request.prompt[: request.num_images], request.negative_prompt)
+        )
     )
     unread = [conditioning.unread(text) for text in texts]
     ends = [textwrap.shorten(end, UNREAD_LENGTH, placeholder=" ...") for end in unread if end]
-    return [t("ui.sample.cut", lang, longest=conditioning.longest, text=end) for end in ends]
+    lines = [t("ui.sample.cut", lang, longest=conditioning.longest, text=end) for end in ends]
+    if unknown := list(dict.fromkeys(itertools.chain(*conditioning.unknown_words(texts)))):
+        words = textwrap.shorten(", ".join(unknown), UNREAD_LENGTH, placeholder=" ...")
+        lines.append(t("ui.sample.unknown", lang, words=words))
+        if examples := ", ".join(conditioning.example_words(unknown)):
+            lines.append(t("ui.sample.example_words", lang, examples=examples))
+    return lines

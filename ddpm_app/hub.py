@@ -20,7 +20,7 @@ from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import t
 from ddpm_app.model.describe import describe_folder, is_autoencoder
-from ddpm_app.model.locate import HUB_ID
+from ddpm_app.model.locate import HUB_ID, display_name
 from ddpm_app.network import UNUSABLE_PROXY, proxy_problem, refusal, unreachable
 from ddpm_app.runs.run import Run
 
@@ -153,7 +153,7 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
         datasets=config.dataset_name if data_kind == "hub" else None,
     )
     rows = [
-        f"| {name} | {_last_name(value) if name in PART_FIELDS else value} |"
+        f"| {name} | {display_name(value) if name in PART_FIELDS else value} |"
         for name, value in config.to_dict().items()
         if value is not None and name not in LOCAL_FIELDS and "hub" not in name
     ]
@@ -176,10 +176,6 @@ def model_card(run: Run, repo_id: str, pictures: list[str]) -> str:
         settings="\n".join(rows),
     )
     return str(ModelCard(f"---\n{meta.to_yaml()}\n---\n\n{text}"))
-
-
-def _last_name(place: str) -> str:
-    return place if HUB_ID.fullmatch(place) else pathlib.PurePath(place).name
 
 
 def _pictures(run: Run) -> dict[str, bytes]:

@@ -1,10 +1,12 @@
-"""Grids of pictures, plain or with captions, and pictures as data URIs."""
+"""Grids of pictures, plain or with captions, pictures as data URIs, and what a PNG says of itself."""
 
 import base64
 import io
 import math
+import os
+from typing import IO
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 SMALLEST, GREATEST = 96, 256
 """Sides between which pictures stand on a captioned grid: small ones are blown up with hard edges, great ones scaled down."""
@@ -107,6 +109,27 @@ def _paste(rows: list[list[Image.Image]], columns: int, gap: int, mode: str, bac
         for c, image in enumerate(row):
             sheet.paste(image.convert(mode), (c * (width + gap), r * (height + gap)))
     return sheet
+
+
+def add_info(image: Image.Image, texts: dict[str, str]) -> None:
+    """Put ``texts`` into ``image.info``, for ``save_png``."""
+    for name, text in texts.items():
+        image.info[name] = text
+
+
+def save_png(image: Image.Image, file: str | os.PathLike | IO[bytes]) -> None:
+    """Write a PNG with the texts of ``image.info`` as its text chunks, which Pillow alone leaves out."""
+    chunks = PngImagePlugin.PngInfo()
+    for name, text in image.info.items():
+        if isinstance(text, str):
+            chunks.add_text(name, text)
+    image.save(file, "PNG", pnginfo=chunks)
+
+
+def joint_info(images: list[Image.Image]) -> dict[str, str]:
+    """The texts of ``info`` of all ``images``, for a sheet of them: where they differ, each different one on a line of its own."""
+    names = dict.fromkeys(name for image in images for name in image.info)
+    return {name: "\n".join(dict.fromkeys(i.info[name] for i in images if name in i.info)) for name in names}
 
 
 EXACT_PIXELS = 24_000

@@ -1,14 +1,18 @@
 """The one background thread that trains."""
 
 import contextlib
+import dataclasses
+import os
 import pathlib
 import threading
 import traceback
 from collections.abc import Iterator
 from typing import Unpack
 
-from ddpm_app.config import ConfigValues, TrainConfig, from_dict
+from ddpm_app import presets
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, ConfigValues, TrainConfig, from_dict
 from ddpm_app.errors import Problem, Stopped, explain
+from ddpm_app.model import locate
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import Coded, Status
 from ddpm_app.runs.run import Run
@@ -16,6 +20,8 @@ from ddpm_app.status import RunControl, StatusWriter
 from ddpm_app.train import events
 from ddpm_app.train.events import Event
 
+LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
+"""Settings with which a run can be made longer."""
 _IMPORTING = threading.Lock()
 
 
@@ -37,7 +43,7 @@ def work(run: Run, control: RunControl) -> Iterator[Event]:
         engine()
         from ddpm_app.train.loop import train
 
-        for event in train(run.config, run, control):
+        for event in train(run.working_config, run, control):
             status.follow(event, control)
             yield event
     except Stopped:
@@ -70,15 +76,15 @@ class Jobs:
     def start(self, config: TrainConfig, owner: str | None = None) -> Run:
         """Begin a new run. Raises Problem: "busy" while any run of the folder is active, and those of ``runs.create``."""
         with registry.claim(self.runs_dir):
-            return self._launch(registry.create(self.runs_dir, config, owner))
+            return self._launch(create(self.runs_dir, config, owner))
 
     def resume(self, name: str, owner: str | None = None, **longer: float | str | None) -> Run:
         """Go on with a run from its last checkpoint. ``longer``: a new max_train_steps, num_epochs or max_train_minutes.
 
-        Raises Problem: "busy", "run_missing", "run_finished" (nothing is left to do), or a field's own.
+        Raises Problem: "busy", those of ``prepare_resume``, or a field's own.
         """
         with registry.claim(self.runs_dir):
-            return self._launch(prepare_resume(self.runs_dir, name, owner, **longer))
+            return self._launch(prepare_resume(self.runs_dir, name, owner, None, **longer))
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread, if any, has ended."""
@@ -97,17 +103,64 @@ def _drain(run: Run) -> None:
             pass
 
 
-def prepare_resume(runs_dir: pathlib.Path, name: str, owner: str | None = None, **longer: float | str | None) -> Run:
-    """Make a run ready to go on. Raises Problem: "run_missing", "run_busy", "run_finished", "run_broken"."""
+def create(runs_dir: pathlib.Path, config: TrainConfig, owner: str | None = None) -> Run:
+    """As registry.create, with absolute paths in the settings for what lies on this machine outside ``runs_dir``: the run can be
+    resumed from any folder."""
+    places: ConfigValues = {"dataset_name": local_place(config.dataset_name)}
+    for field in ("vae", "init_from", "text_encoder"):
+        source = getattr(config, field)
+        local = locate.find_local(source, runs_dir) if source else None
+        if local and local not in (locate.SHIPPED / source, runs_dir / source):
+            places[field] = str(local.absolute())
+    return registry.create(runs_dir, dataclasses.replace(config, **places), owner)
+
+
+def local_place(dataset_name: str) -> str:
+    """The absolute path of a folder or file on this machine, which may be typed in quotes; the name of a built-in or Hub data set as it is."""
+    path = os.path.abspath(os.path.expanduser(dataset_name.strip().strip("'\"")))
+    return path if dataset_name not in (BUILT_IN, BUILT_IN_256) and os.path.exists(path) else dataset_name
+
+
+def prepare_resume(
+    runs_dir: pathlib.Path,
+    name: str,
+    owner: str | None = None,
+    dataset_name: str | None = None,
+    **longer: float | str | None,
+) -> Run:
+    """Make a run ready to go on. ``dataset_name``: where its pictures lie now, to be proved before the first step.
+
+    Raises Problem: "run_missing", "run_busy", "run_finished", "run_broken", "pictures_moved" (they lie no more where they did)."""
     run = registry.find(runs_dir, name)
     if run.active:
         raise Problem("run_busy", "output_dir", value=name)
+    if not longer and run.status["state"] == "finished":
+        raise Problem("run_finished", value=name, step=run.status["step"])
+    _require_pictures(run, dataset_name)
     if longer:
         extend(run, **longer)
-    elif run.status["state"] == "finished":
-        raise Problem("run_finished", value=name, step=run.status["step"])
-    run.begin(owner)
+    run.begin(owner, dataset_name)
     return run
+
+
+def _require_pictures(run: Run, dataset_name: str | None) -> None:
+    """Raises Problem("pictures_moved") where a run's folder of pictures is gone and no other place is named."""
+    place = local_place(run.config.dataset_name)
+    is_local = os.path.isabs(place) or run.record.get("data", {}).get("kind") == "folder"
+    if is_local and dataset_name is None and not os.path.exists(place):
+        raise Problem("pictures_moved", "dataset_name", value=place, command=registry.resume_command(run))
+
+
+def check_changes(run: Run, changes: ConfigValues) -> None:
+    """Raises Problem("resume_setting") where ``changes`` hold another value than the settings that a run began with, its length and the
+    place of its pictures aside, or the Problem of a value that can't be: a run that goes on is the same run."""
+    config = run.config
+    new = presets.changed(config.to_dict(), **changes)
+    for name in [name for name in changes if name not in (*LENGTHS, "dataset_name")]:
+        value, now = getattr(new, name), getattr(config, name)
+        if value != now:
+            command = registry.continue_command(run, **changes)
+            raise Problem("resume_setting", name, value=value, now=now, command=command)
 
 
 def extend(run: Run, **longer: float | str | None) -> None:

@@ -42,7 +42,8 @@ class ModelChoices:
         return next((choice for choice in choices if choice.startswith("shipped:")), choices[0] if choices else None)
 
     def location(self, choice: str | None, other: str | None) -> pathlib.Path | str:
-        """Where the choice lies: a folder, or a Hub id. Raises Problem: "no_source", "run_missing", "model_missing", "public_off"."""
+        """Where the choice lies: a folder, or a Hub id. Raises Problem: "no_source", "run_missing", "model_missing", "public_off",
+        "checkpoint_missing"."""
         kind, _, name = (choice or "").partition(":")
         if kind == "run":
             return registry.find(self.access.runs_dir, name).path
@@ -54,6 +55,7 @@ class ModelChoices:
         if kind != OTHER or not typed:
             raise Problem("no_source")
         self.access.refuse_in_public()
+        locate.checkpoint(typed, self.access.runs_dir)
         return locate.find_local(typed, self.access.runs_dir) or typed
 
     def has_raw_weights(self, choice: str | None) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ddpm_app import diffusion
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.errors import Problem
+from ddpm_app.images import add_info
 from ddpm_app.model.pipeline import Model
 
 SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
@@ -79,7 +80,12 @@ def make_sampler(name: str, trained: DDPMScheduler) -> Sampler:
     shared = {k: trained.config[k] for k in ("num_train_timesteps", "prediction_type")}
     betas = trained.betas.tolist()  # the solver doesn't know all schedules by name
     return DPMSolverMultistepScheduler(
-        **shared, trained_betas=betas, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero"
+        **shared,
+        trained_betas=betas,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        final_sigmas_type="zero",
+        rescale_betas_zero_snr=diffusion.has_zero_snr(trained),  # the solver then keeps its last sigma finite
     )
 
 
@@ -93,7 +99,11 @@ def timesteps(sampler: Sampler, count: int, device: str | torch.device) -> Tenso
     else:
         sampler.set_timesteps(count, device=device)
     # steps_offset moves the first of all T beyond the last
-    return sampler.timesteps - max(0, int(sampler.timesteps[0]) - total + 1)
+    steps = sampler.timesteps - max(0, int(sampler.timesteps[0]) - total + 1)
+    if diffusion.hides_x0(sampler):
+        steps = steps.clamp(max=total - 2)
+    sampler.timesteps = steps  # where DDPM looks up which comes next
+    return steps
 
 
 class CFGDenoiser:
@@ -181,10 +191,44 @@ def _part(arguments: dict[str, Tensor], first: int, count: int, device: torch.de
 
 
 def draw(model: Model, request: Request) -> Iterator[tuple[Frame, list[Image.Image]]]:
-    """As ``sample``, with all pictures finished so far beside each frame."""
+    """As ``sample``, with all pictures finished so far beside each frame. Each says in its ``info`` how it was drawn (see ``provenance``)."""
     batches = math.ceil(request.num_images / request.batch_size)
     pictures: list[Image.Image] = []
     for frame in sample(model, request):
         if frame.step % (frame.total // batches) == 0:
-            pictures = pictures + to_images(model.codec.decode(frame.x))
+            finished = to_images(model.codec.decode(frame.x))
+            for picture, texts in zip(finished, provenance(model, request)[len(pictures) :], strict=False):
+                add_info(picture, texts)
+            pictures = pictures + finished
         yield frame, pictures
+
+
+def provenance(model: Model, request: Request) -> list[dict[str, str]]:
+    """How each picture of a request is drawn, as texts by the names of Request: with its own ``seed`` it can be drawn again alone."""
+    shared: dict[str, object] = {"Software": "DDPM Studio", "model": model.name, "weights": model.weights}
+    shared |= {"sampler": request.sampler, "num_inference_steps": request.num_inference_steps}
+    if request.sampler == "ddim":
+        shared["eta"] = request.eta
+    kind = model.conditioning.kind
+    if kind != "none":
+        shared["guidance_scale"] = request.guidance_scale
+    if kind == "text":
+        shared["negative_prompt"] = request.negative_prompt
+    condition = {"labels": "label", "text": "prompt"}.get(kind)
+    pictures = []
+    for k, text in enumerate(conditions(model, request)):
+        own = {"seed": request.seed + k} | ({condition: text} if condition else {})
+        pictures.append({name: str(value) for name, value in (shared | own).items()})
+    return pictures
+
+
+def conditions(model: Model, request: Request) -> list[str]:
+    """What each picture of a request shows: the name of its label, its text, or ""."""
+    conditioning = model.conditioning
+    turn: list[str] = [""]
+    if conditioning.kind == "labels":
+        names = [*conditioning.names, ""]  # -1, no label, takes the last
+        turn = [names[k] for k in request.labels or range(len(names) - 1)]
+    elif conditioning.kind == "text":
+        turn = list(request.prompt) or turn
+    return [turn[k % len(turn)] for k in range(request.num_images)]

@@ -7,13 +7,14 @@ import pathlib
 from ddpm_app.access import AccessPolicy
 from ddpm_app.model import describe, locate
 from ddpm_app.model.describe import ModelInfo
-from ddpm_app.model_choices import ModelChoices
+from ddpm_app.model_choices import OTHER, ModelChoices
 
 SCHEDULERS = {"dpmpp_2m": "DPMSolverMultistepScheduler", "ddim": "DDIMScheduler", "ddpm": "DDPMScheduler"}
 SOLVER = (
     "(\n    pipeline.scheduler.config, trained_betas=pipeline.scheduler.betas.tolist(),"
     ' timestep_spacing="leading", steps_offset=0, final_sigmas_type="zero"\n)'
 )
+LOAD_FILE = "from safetensors.torch import load_file"
 NOISE = "noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in range({first}, {end})])"
 GENERATORS = "generators = [torch.Generator().manual_seed(seed) for seed in range({first}, {end})]"
 SHAPE = (
@@ -52,8 +53,9 @@ def diffusers_snippet(settings: DrawSettings, models: ModelChoices, access: Acce
     info = models.info(settings.source, settings.other)
     pipeline, scheduler = _pipeline_class(info, settings), _scheduler_class(info, settings.sampler)
     imports = ", ".join(sorted({pipeline, *([scheduler] if scheduler else [])}))
-    lines = ["import torch", f"from diffusers import {imports}", ""]
-    lines += _loading(pipeline, info, str(_shown_location(settings, access)))
+    weights = _checkpoint_weights(settings, access)
+    lines = ["import torch", f"from diffusers import {imports}", *([LOAD_FILE] if weights else []), ""]
+    lines += _loading(pipeline, info, str(_shown_location(settings, access))) + weights
     if scheduler:
         arguments = SOLVER if settings.sampler == "dpmpp_2m" else "(pipeline.scheduler.config)"
         lines.append(f"pipeline.scheduler = {scheduler}.from_config{arguments}")
@@ -97,6 +99,22 @@ def _loading(pipeline: str, info: ModelInfo, location: str) -> list[str]:
         f"folder = {_quoted(location)}",
         f"pipeline = {pipeline}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)",
     ]
+
+
+def _checkpoint_weights(settings: DrawSettings, access: AccessPolicy) -> list[str]:
+    """Lines that put the weights of a run's checkpoint into the pipeline; none for another source."""
+    typed = settings.other.strip() if settings.source == OTHER and not access.public else ""
+    place = locate.find_local(typed, access.runs_dir)
+    if place is None or not describe.run_of_checkpoint(place):
+        return []
+    if (place / describe.AVERAGE).is_file():
+        return [
+            f"average = load_file({_quoted(str(place / describe.AVERAGE))})",
+            "for weight, number in zip(pipeline.unet.parameters(), sorted(average)):",
+            "    weight.data.copy_(average[number])",
+        ]
+    file = place / "unet" / "diffusion_pytorch_model.safetensors"
+    return [f"pipeline.unet.load_state_dict(load_file({_quoted(str(file))}))"]
 
 
 def _conditions(info: ModelInfo, settings: DrawSettings) -> dict[str, str]:

@@ -156,7 +156,7 @@ def follow(run: Run) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    for _ in train(run.config, run, SilentControl(run)):
+    for _ in train(run.working_config, run, SilentControl(run)):
         pass
     return 0
 

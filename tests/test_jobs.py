@@ -509,6 +509,36 @@ def test_pause_and_stop_as_the_page_does(runs_dir, tiny, undisturbed):
     assert run.status["state"] == "stopped" and run.checkpoints[-1].name == f"step-{run.status['step']:07}"
 
 
+@pytest.mark.parametrize(
+    ("field", "typed", "place"),
+    [
+        ("dataset_name", "pictures", "{here}/pictures"),
+        ("dataset_name", "./pictures", "{here}/pictures"),
+        ("dataset_name", "'pictures'", "{here}/pictures"),
+        ("dataset_name", "~/pictures", "{here}/pictures"),
+        ("dataset_name", "butterflies", "butterflies"),
+        ("dataset_name", "some/body", "some/body"),
+        ("vae", "coder", "{here}/coder"),
+        ("vae", "butterflies-vae", "butterflies-vae"),
+        ("init_from", "earlier", "earlier"),
+        ("init_from", "runs/earlier", "{here}/runs/earlier"),
+        ("init_from", "some/body", "some/body"),
+        ("text_encoder", "../words", "{here}/../words"),
+        ("text_encoder", None, None),
+    ],
+)
+def test_places_on_this_machine_are_stored_absolute(tmp_path, monkeypatch, field, typed, place):
+    """What a name means doesn't depend on the folder from which the run is resumed; names of runs, shipped and Hub ones stay."""
+    here = tmp_path / "here"
+    for folder in ("pictures", "butterflies", "coder", "butterflies-vae", "runs/earlier", "../words"):
+        (here / folder).mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("USERPROFILE", str(here))
+    run = jobs.create(pathlib.Path("runs"), settings(**{field: typed}))
+    assert getattr(run.config, field) == (place and place.format(here=here))
+
+
 @pytest.mark.usefixtures("no_rehearsal")
 def test_sampling_from_a_run_that_trains(runs_dir, tiny, undisturbed):
     """Another thread draws from the snapshot, frame by frame between the steps; the run ends as if nobody had."""

@@ -12,14 +12,17 @@ from PIL import Image
 
 from ddpm_app import diffusion, sample
 from ddpm_app.config import from_dict
+from ddpm_app.data import image_dataset
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
-from ddpm_app.images import image_grid
+from ddpm_app.images import image_grid, joint_info, save_png
+from ddpm_app.model import pipeline
 from ddpm_app.model.loaded import load_model
 from ddpm_app.model.pipeline import Model
 from ddpm_app.model.unet import build_unet
 from ddpm_app.runs import registry
+from ddpm_app.train import events
 from ddpm_app.train.denoising import preview_noise
 
 TYPES = ("epsilon", "v_prediction", "sample")
@@ -171,6 +174,30 @@ def test_timesteps_are_the_models_own(name, offset):
             assert got == theirs.timesteps.tolist()
 
 
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@every_sampler
+@every_type
+def test_a_schedule_that_ends_in_pure_noise_is_followed(name, kind, spacing):
+    """Zero terminal SNR, up to as many steps as there are: no picture is divided by nothing."""
+    trained = DDPMScheduler(
+        num_train_timesteps=40,
+        rescale_betas_zero_snr=True,
+        timestep_spacing=spacing,
+        prediction_type=kind,
+        steps_offset=1,
+        beta_end=0.2,
+    )
+    assert trained.alphas_cumprod[-1] == 0
+    picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
+    oracle, noise = Oracle(kind, trained, picture), torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    for count in (1, 3, 8, 20, 40):
+        frames = list(sample.denoise(oracle, noise, sample.make_sampler(name, trained), count, generators(2)))
+        assert len(frames) == count and all(frame.x.isfinite().all() for frame in frames)
+        torch.testing.assert_close(frames[-1].x0, picture.expand_as(noise), rtol=0, atol=2e-3)
+        if kind == "epsilon" and name != "dpmpp_2m":
+            assert frames[0].timestep < 39, "there the noise says nothing of the picture"
+
+
 def test_eta_is_a_share_of_fresh_noise():
     it = loaded()
     still = draw(it, num_images=2, sampler="ddim", num_inference_steps=5)
@@ -220,6 +247,42 @@ def test_draw_hands_out_finished_pictures():
     assert [len(done) for _, done in told] == [0, 0, 2, 2, 2, 3]
     wanted = to_images(draw(it, num_images=3, batch_size=2, num_inference_steps=3))
     assert [np.asarray(a).tobytes() for a in told[-1][1]] == [np.asarray(b).tobytes() for b in wanted]
+
+
+# ---- what a picture says of itself -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kind", "asked", "texts"),
+    [
+        ("pixels", dict(sampler="ddim", eta=0.25), [dict(eta="0.25"), dict(eta="0.25")]),
+        ("labels", dict(labels=(2, -1), guidance_scale=2.0), [dict(label="red", guidance_scale="2.0"), dict(label="")]),
+        (
+            "words",
+            dict(prompt=("röd bug", "蓝"), negative_prompt="green"),
+            [dict(prompt="röd bug", negative_prompt="green"), dict(prompt="蓝", guidance_scale="3.0")],
+        ),
+    ],
+)
+def test_a_picture_file_says_how_it_was_drawn(trained, tmp_path, kind, asked, texts):
+    run = trained(kind)
+    request = sample.Request(num_images=2, num_inference_steps=2, seed=77, **asked)
+    *_, (_, images) = sample.draw(load_model(run.path), request)
+    for k, (image, wanted) in enumerate(zip(images, texts, strict=True)):
+        save_png(image, tmp_path / "one.png")
+        with Image.open(tmp_path / "one.png") as file:
+            shared = dict(model=run.name, weights="ema", seed=str(77 + k), num_inference_steps="2")
+            wanted = wanted | shared | dict(sampler=request.sampler)
+            assert {name: file.info[name] for name in wanted} == wanted
+            assert ("prompt" in file.info, "label" in file.info) == (kind == "words", kind == "labels")
+    assert joint_info(images)["seed"] == "77\n78" and joint_info(images)["sampler"] == request.sampler
+
+
+def test_the_text_of_a_picture_draws_it_again(undisturbed):
+    request = sample.Request(num_images=3, num_inference_steps=2, seed=5, sampler="ddpm")
+    *_, (_, images) = sample.draw(load_model(undisturbed.path), request)
+    info = images[2].info
+    again = sample.Request(1, info["sampler"], int(info["num_inference_steps"]), seed=int(info["seed"]))
+    *_, (_, (image,)) = sample.draw(load_model(info["model"], runs_dir=undisturbed.path.parent), again)
+    assert image.tobytes() == images[2].tobytes()
 
 
 def test_no_gradients_are_kept():
@@ -311,6 +374,44 @@ def test_raw_weights_are_the_checkpoints(undisturbed):
 
 def test_run_without_a_snapshot(runs_dir, tiny):
     problem_of("no_snapshot", load_model, registry.create(runs_dir, tiny()).path)
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["by the run's name", "by its path"])
+def test_an_earlier_checkpoint_draws_as_the_run_did_then(runs_dir, tiny, no_rehearsal, monkeypatch, by_name):
+    run = engine_kit.new(runs_dir, tiny(checkpoints_total_limit=None))
+    then = {}
+
+    def act(event, hand):
+        if isinstance(event, events.Saved):
+            then[event.step] = load_model(run.path).unet.state_dict()
+
+    engine_kit.train(run, act=act)
+    assert [path.name for path in run.checkpoints] == [f"step-{step:07}" for step in then]
+    for path, weights in zip(run.checkpoints, then.values(), strict=True):
+        source = f"{run.name}/checkpoints/{path.name}" if by_name else path
+        model = load_model(source, runs_dir=runs_dir if by_name else None)
+        assert model.name == f"tiny/checkpoints/{path.name}"
+        assert all(torch.equal(weight, weights[name]) for name, weight in model.unet.state_dict().items())
+        raw = load_model(source, "raw", runs_dir=runs_dir)
+        assert raw.weights == "raw" and all(
+            torch.equal(weight, raw.unet.state_dict()[name]) for name, weight in engine_kit.weights(path).items()
+        )
+    config = tiny(init_from=str(run.checkpoints[0]))
+    first = pipeline.make(config, image_dataset.load(config), runs_dir).unet.state_dict()
+    assert all(torch.equal(weight, then[0][name]) for name, weight in first.items())
+
+
+@pytest.mark.parametrize("name", ["tiny/checkpoints/step-0000099", "tiny/checkpoints"])
+def test_a_checkpoint_that_is_gone_is_told_with_those_that_are_there(undisturbed, name):
+    problem = problem_of("checkpoint_missing", load_model, name, runs_dir=undisturbed.path.parent)
+    assert problem.values["known"] == "step-0000008, step-0000012"
+    problem_of("checkpoint_missing", load_model, undisturbed.path.parent / name)
+
+
+def test_the_latents_of_a_checkpoint_are_refused(trained):
+    run = trained("autoencoder")
+    problem = problem_of("vae_checkpoint", pipeline.load_vae, str(run.checkpoints[-1]), field="vae")
+    assert problem.values["run"] == run.name
 
 
 def test_raw_weights_of_a_plain_folder(undisturbed):

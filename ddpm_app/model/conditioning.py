@@ -1,5 +1,6 @@
 """Conditioning of the UNet by nothing, by labels or by text: each makes the keyword arguments that the UNet takes beside x_t and t."""
 
+import difflib
 import hashlib
 import pathlib
 import string
@@ -19,6 +20,8 @@ from ddpm_app.errors import Problem, Stopped
 
 BATCH = 64
 """Texts embedded at once."""
+EXAMPLES = 24
+"""Words that are named as examples of what a tokenizer knows."""
 
 
 class Conditions(Protocol):
@@ -176,7 +179,8 @@ class Text:
         for row, texts in zip(rows, choices, strict=True):
             row[: len(texts)] = [number[text] for text in texts]
         first = [texts[0] for texts in choices]
-        return CaptionEmbeddings(path, rows, number[""], first, len(self.cut(first)))
+        unknown = self.unknown_words(distinct)
+        return CaptionEmbeddings(path, rows, number[""], first, len(self.cut(first)), [unknown[k] for k in rows[:, 0]])
 
     @property
     def fingerprint(self) -> str:
@@ -211,6 +215,27 @@ class Text:
         ).offset_mapping
         return text[max(end for _, end in read) :].strip()
 
+    def unknown_words(self, texts: list[str]) -> list[list[str]]:
+        """The words (not punctuation) of each text for which the tokenizer has no token, each once. A tokenizer that spells what it
+        doesn't know, as that of Stable Diffusion does, knows all."""
+        if not texts or self.tokenizer.unk_token_id is None:
+            return [[] for _ in texts]
+        tokens = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        words = []
+        for k, (text, ids) in enumerate(zip(texts, tokens.input_ids, strict=True)):
+            unknown = {n for n, i in zip(tokens.word_ids(k), ids, strict=True) if i == self.tokenizer.unk_token_id}
+            spans = [tokens.word_to_chars(k, n) for n in sorted(unknown - {None})]
+            parts = dict.fromkeys(text[span.start : span.end] for span in spans)
+            words.append([part for part in parts if any(map(str.isalnum, part))])
+        return words
+
+    def example_words(self, unknown: Sequence[str] = ()) -> list[str]:
+        """Some words that the tokenizer knows: those spelt nearly like the ``unknown`` ones, then others spread over the alphabet."""
+        words = sorted(word for word in self.tokenizer.get_vocab() if word.isalpha() and len(word) > 2)
+        near = [close for word in unknown for close in difflib.get_close_matches(word.lower(), words, 2)]
+        others = [words[k * len(words) // EXAMPLES] for k in range(EXAMPLES)] if len(words) > EXAMPLES else words
+        return list(dict.fromkeys([*near, *others]))[:EXAMPLES]
+
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:
         """Embeddings [B, L, D] of ``texts``."""
@@ -237,10 +262,19 @@ class CaptionEmbeddings:
     """The texts of a data set's pictures and their embeddings, memory-mapped: float32 [M, L, D] of the M different texts.
 
     ``rows``: which of them are picture k's, [N, most] filled up with -1; ``empty``: which is that of the empty text; ``texts``: the first
-    of each picture; ``cut``: how many of them are longer than the encoder takes.
+    of each picture; ``cut``: how many of them are longer than the encoder takes; ``unknown``: their words that the encoder doesn't know.
     """
 
-    def __init__(self, path: pathlib.Path, rows: np.ndarray, empty: int, texts: list[str], cut: int):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        rows: np.ndarray,
+        empty: int,
+        texts: list[str],
+        cut: int,
+        unknown: list[list[str]],
+    ):
+        self.unknown = unknown
         self.embeddings = np.load(path / "texts.npy", mmap_mode="r")
         self.rows, self.empty, self.texts, self.cut = rows, empty, texts, cut
         self.counts = (rows >= 0).sum(1)

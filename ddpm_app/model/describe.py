@@ -9,6 +9,8 @@ from huggingface_hub import errors, try_to_load_from_cache
 from ddpm_app.files import read_json
 from ddpm_app.runs.run import Run
 
+AVERAGE = "ema.safetensors"
+"""The file of a checkpoint with the averaged weights, numbered in the order of the network's parameters."""
 VAES = ("vae", "vqvae")
 """Folders of a pipeline that hold its autoencoder."""
 
@@ -41,8 +43,17 @@ UNKNOWN = ModelInfo("unknown")
 
 
 def pipeline_folder(place: pathlib.Path) -> pathlib.Path:
-    """The pipeline's folder: a run keeps it in one of its own."""
-    return Run(place).pipeline if (place / "status.json").is_file() else place
+    """The pipeline's folder: a run keeps it in one of its own, and so do its checkpoints."""
+    run = run_of_checkpoint(place) or (Run(place) if (place / "status.json").is_file() else None)
+    return run.pipeline if run else place
+
+
+def run_of_checkpoint(place: pathlib.Path) -> Run | None:
+    """The run that has, or had, a checkpoint in the folder ``place``; None for any other place."""
+    place = place.absolute()
+    run = Run(place.parent.parent)
+    is_named = place.name.startswith("step-") and place.parent == run.checkpoints_folder
+    return run if is_named and (run.path / "status.json").is_file() else None
 
 
 def part_folder(folder: pathlib.Path, *names: str) -> pathlib.Path:
@@ -80,6 +91,6 @@ def describe_cached(name: str) -> ModelInfo:
 
 
 def saved_version(place: pathlib.Path | str) -> tuple[int, ...]:
-    """Changes when a run has saved or a pipeline folder was replaced."""
-    files = pathlib.Path(place, "pipeline", "model_index.json"), pathlib.Path(place, "model_index.json")
+    """Changes when a run has saved, or a pipeline folder or a checkpoint was replaced."""
+    files = [pathlib.Path(place, name) for name in ("pipeline/model_index.json", "model_index.json", "training.pt")]
     return tuple(n for file in files if file.is_file() for n in (file.stat().st_ino, file.stat().st_mtime_ns))

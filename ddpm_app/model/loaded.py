@@ -1,6 +1,7 @@
 """Models in memory: loaded once for all who draw with them."""
 
 import pathlib
+from typing import Literal
 
 from ddpm_app.config import from_dict
 from ddpm_app.device import resolve_device
@@ -16,7 +17,7 @@ KEPT_MODELS, KEPT_BYTES = 4, 1_000_000_000
 _loaded: dict[tuple[str, str, tuple[int, ...]], Model] = {}
 
 
-def load(place: pathlib.Path | str, weights: str) -> Model:
+def load(place: pathlib.Path | str, weights: Literal["ema", "raw"]) -> Model:
     """``load_model`` on the best device there is. A download keeps no device from training."""
     if not pathlib.Path(place).is_dir():
         place = locate.download(str(place))
@@ -26,7 +27,7 @@ def load(place: pathlib.Path | str, weights: str) -> Model:
         return load_locked(place, weights)
 
 
-def load_locked(place: pathlib.Path | str, weights: str) -> Model:
+def load_locked(place: pathlib.Path | str, weights: Literal["ema", "raw"]) -> Model:
     """As ``load``, for one who holds the device. The last models stay in memory while they are small together."""
     key = _key(place, weights)
     model = _loaded.get(key)
@@ -45,7 +46,7 @@ def is_loaded(model: Model) -> bool:
     return any(model is other for other in list(_loaded.values()))
 
 
-def _key(place: pathlib.Path | str, weights: str) -> tuple[str, str, tuple[int, ...]]:
+def _key(place: pathlib.Path | str, weights: Literal["ema", "raw"]) -> tuple[str, str, tuple[int, ...]]:
     return str(place), weights, saved_version(place)
 
 
@@ -54,17 +55,20 @@ def _bytes(model: Model) -> int:
 
 
 def load_model(
-    source: str | pathlib.Path, weights: str = "ema", device: str = "cpu", runs_dir: pathlib.Path | None = None
+    source: str | pathlib.Path,
+    weights: Literal["ema", "raw"] = "ema",
+    device: str = "cpu",
+    runs_dir: pathlib.Path | None = None,
 ) -> Model:
-    """A model by its source: a shipped model, a run's name or folder, a diffusers folder or a Hub id. ``weights`` "raw" takes those of a run's latest checkpoint.
+    """A model by its source: a shipped model, a run's name or folder, one of its checkpoints, a diffusers folder or a Hub id.
+    ``weights`` "raw" takes those of the checkpoint, or of a run's latest one.
 
-    Reads safetensors only, and never runs code from the folder. Raises Problem: "model_missing", "no_snapshot" (the run
-    has saved nothing yet), "no_raw_weights", "no_network", "model_unreadable", "model_is_autoencoder".
+    Reads safetensors only, and never runs code from the folder. Raises Problem: "model_missing", "no_snapshot" (the run has saved
+    nothing yet), "checkpoint_missing", "no_raw_weights", "no_network", "model_unreadable", "model_is_autoencoder".
     """
-    folder = locate.resolve(source, runs_dir)
-    checkpoint = None
-    if weights == "raw":
+    folder, checkpoint = locate.resolve(source, runs_dir), locate.checkpoint(source, runs_dir)
+    if weights == "raw" and checkpoint is None:
         local = locate.find_local(source, runs_dir)
         if local is None or not (checkpoint := next(reversed(Run(local).checkpoints), None)):
             raise Problem("no_raw_weights", value=str(source))
-    return pipeline.load(folder, str(source), unet=checkpoint).to(device)
+    return pipeline.load(folder, str(source), checkpoint=checkpoint, weights=weights).to(device)

@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import diffusers
 import torch
@@ -39,7 +39,8 @@ from ddpm_app.i18n import ASSETS
 from ddpm_app.model import locate
 from ddpm_app.model.codec import Codec, Pixels, Vae
 from ddpm_app.model.conditioning import Conditioning, Labels, Nothing, Text
-from ddpm_app.model.describe import VAES, ModelInfo, describe_folder, is_autoencoder, part_folder
+from ddpm_app.model.describe import AVERAGE, VAES, ModelInfo, describe_folder, is_autoencoder, part_folder
+from ddpm_app.model.ema import load_average
 from ddpm_app.model.unet import UNet, build_unet
 
 OWN_PIPELINE = ASSETS / "pipelines" / "conditional.py"
@@ -49,12 +50,15 @@ CLIP = "butterflies-clip"
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What draws pictures. ``scheduler`` holds the noise schedule and prediction type the UNet was trained with."""
+    """What draws pictures. ``scheduler`` holds the noise schedule and prediction type the UNet was trained with. ``name`` and
+    ``weights``: what a drawn picture says of where it comes from."""
 
     unet: UNet
     scheduler: DDPMScheduler
     codec: Codec = dataclasses.field(default_factory=Pixels)
     conditioning: Conditioning = dataclasses.field(default_factory=Nothing)
+    name: str = ""
+    weights: Literal["ema", "raw"] = "ema"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,7 +87,9 @@ def make(config: TrainConfig, pictures: ImageDataset, runs_dir: pathlib.Path | N
     Raises Problem about the field that names a part that can't be had or doesn't fit.
     """
     if config.init_from:
-        model = load(locate.resolve(config.init_from, runs_dir, "init_from"), config.init_from, "init_from")
+        checkpoint = locate.checkpoint(config.init_from, runs_dir, "init_from")
+        folder = locate.resolve(config.init_from, runs_dir, "init_from")
+        model = load(folder, config.init_from, "init_from", checkpoint)
         if model.image_size != config.image_size:
             raise Problem(
                 "size_differs", "image_size", other="init_from", value=config.image_size, known=model.image_size
@@ -129,9 +135,16 @@ def denoised_shape(config: TrainConfig, codec: Codec) -> tuple[int, int, int]:
 
 
 def load_vae(source: str, runs_dir: pathlib.Path | None = None, field: str = "vae") -> Vae:
-    """The autoencoder of that place: its own folder, or that of a pipeline with one. Raises Problem about ``field``."""
+    """The autoencoder of that place: its own folder, or that of a pipeline with one. Raises Problem about ``field``: "vae_checkpoint"
+    (only what a run saves as its pipeline has latents of one scale; to go on from, a checkpoint will do), "model_unreadable"."""
+    checkpoint = locate.checkpoint(source, runs_dir, field)
+    if checkpoint and field == "vae":
+        raise Problem("vae_checkpoint", field, value=source, run=checkpoint.absolute().parent.parent.name)
     with reading_errors(source, field):
-        return Vae(_vae(locate.resolve(source, runs_dir, field)))
+        vae = _vae(checkpoint or locate.resolve(source, runs_dir, field))
+        if checkpoint and (checkpoint / AVERAGE).is_file():
+            load_average(checkpoint, vae.parameters())
+        return Vae(vae)
 
 
 def load_text(source: str, runs_dir: pathlib.Path | None = None) -> Text:
@@ -141,8 +154,15 @@ def load_text(source: str, runs_dir: pathlib.Path | None = None) -> Text:
 
 
 # ---- reading a folder -----------------------------------------------------------------------------------------------
-def load(folder: pathlib.Path, source: str, field: str | None = None, unet: pathlib.Path | None = None) -> Model:
-    """The model in a pipeline's folder, in eval mode and float32. ``unet``: a folder whose UNet is taken instead.
+def load(
+    folder: pathlib.Path,
+    source: str,
+    field: str | None = None,
+    checkpoint: pathlib.Path | None = None,
+    weights: Literal["ema", "raw"] = "ema",
+) -> Model:
+    """The model in a pipeline's folder, in eval mode and float32. ``checkpoint``: the folder of a run's checkpoint, whose UNet is taken
+    instead, with the averaged ``weights`` where the run keeps an average or with the raw ones.
 
     Reads safetensors only, and never runs code from the folder. Raises Problem about ``field``: "model_unreadable",
     "model_is_autoencoder".
@@ -152,14 +172,18 @@ def load(folder: pathlib.Path, source: str, field: str | None = None, unet: path
     info = describe_folder(folder)
     with reading_errors(source, field):
         unet_class = UNet2DConditionModel if info.conditioning == "text" else UNet2DModel
-        network = unet_class.from_pretrained(part_folder(unet or folder, "unet"), use_safetensors=True)
+        network = unet_class.from_pretrained(part_folder(checkpoint or folder, "unet"), use_safetensors=True)
+        if checkpoint and weights == "ema" and (checkpoint / AVERAGE).is_file():
+            load_average(checkpoint, network.parameters())
         codec = Vae(_vae(folder)) if info.latent else Pixels()
         scheduler = DDPMScheduler.from_pretrained(
             part_folder(folder, "scheduler"), **({} if codec.clips else {"clip_sample": False})
         )
         conditioning = _conditioning(folder, info)
         _check_unet(network.config, codec, conditioning)
-        return Model(network.float().eval().requires_grad_(False), scheduler, codec, conditioning)
+        name = locate.display_name((checkpoint or folder).absolute())
+        network.float().eval().requires_grad_(False)
+        return Model(network, scheduler, codec, conditioning, name, weights)
 
 
 def _conditioning(folder: pathlib.Path, info: ModelInfo) -> Conditioning:
@@ -235,15 +259,29 @@ def remove_origins(folder: pathlib.Path) -> None:
             file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def stock_scheduler(trained: DDPMScheduler, clip_sample: bool = False) -> DDIMScheduler:
-    """DDIM with the schedule that ``trained`` has, with the settings that StableDiffusionPipeline would otherwise rewrite."""
-    schedule = {
-        k: trained.config[k]
-        for k in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "trained_betas")
-    }
+SCHEDULE = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+    "timestep_spacing",
+    "prediction_type",
+)
+"""Settings of a scheduler that say what the network was trained with, and at which timesteps it is asked."""
+
+
+def stock_scheduler(trained: DDPMScheduler, clips: bool = False) -> DDIMScheduler:
+    """DDIM with the schedule that ``trained`` has, with the settings that StableDiffusionPipeline would otherwise rewrite. ``clips``: its
+    samples may be clipped, as pictures may and latents mustn't."""
+    schedule = {name: trained.config[name] for name in SCHEDULE}
     if schedule["beta_schedule"] == "sigmoid":  # DDIM doesn't know it by name
         schedule |= {"beta_schedule": "linear", "trained_betas": trained.betas.tolist()}
-    return DDIMScheduler(**schedule, clip_sample=clip_sample, set_alpha_to_one=False, steps_offset=1)
+    # DDIM's own setting, which a DDPM scheduler made from one carries along
+    final = trained.config.get("set_alpha_to_one", False)
+    clip_sample = clips and trained.config.clip_sample
+    return DDIMScheduler(**schedule, clip_sample=clip_sample, set_alpha_to_one=final, steps_offset=1)
 
 
 def _save_stable_diffusion(

@@ -48,7 +48,8 @@ class Coded(TypedDict):
 
 class Requests(TypedDict):
     """control.json: what people ask of the process that trains. ``stop``, ``pause`` and ``go`` are flags; ``sample`` and ``save`` are
-    counters, one more is one more request; ``owner``: who may stop it on a public page."""
+    counters, one more is one more request; ``owner``: who may stop it on a public page; ``dataset_name``: where somebody who resumes the
+    run says that its pictures lie now."""
 
     stop: bool
     pause: bool
@@ -56,6 +57,7 @@ class Requests(TypedDict):
     sample: int
     save: int
     owner: str | None
+    dataset_name: str | None
 
 
 class Status(TypedDict, total=False):

@@ -5,9 +5,11 @@ import datetime
 import importlib.metadata
 import pathlib
 import platform
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import filelock
 
@@ -18,6 +20,8 @@ from ddpm_app.files import replace
 from ddpm_app.runs.run import Run
 
 TRASH = ".trash"
+DEFAULT_FOLDER = pathlib.Path("runs")
+"""Where the page and the terminal look for runs unless another folder is named."""
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "accelerate", "datasets", "transformers", "gradio")
 
@@ -104,6 +108,33 @@ def _version(name: str) -> str | None:
     return None
 
 
+def continue_command(run: Run, **changes: Any) -> str:
+    """The terminal command that goes on from a run's weights as a new run, with its settings and ``changes``. It names the run's own
+    config.json, whose settings ``train --config`` takes."""
+    # by its path: a model that ships may have the run's name
+    options = {"config": run.path / "config.json"} | ({"init_from": run.path} if run.pipeline.is_dir() else {})
+    options |= {"output_dir": free_name(run.path.parent, run.name)} | changes
+    return _command("train", run, options)
+
+
+def resume_command(run: Run, dataset_name: str = "FOLDER") -> str:
+    """The terminal command that resumes a run with its pictures in another place."""
+    return _command(f"resume {shlex.quote(run.name)}", run, {"dataset_name": dataset_name})
+
+
+def _command(verb: str, run: Run, options: dict[str, Any]) -> str:
+    if run.path.parent != DEFAULT_FOLDER:
+        options = options | {"runs_dir": run.path.parent}
+    words = [word for name, value in options.items() for word in (f"--{name}", _option_text(value))]
+    return f"python -m ddpm_app {verb} {shlex.join(words)}"
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(str, value))
+    return "none" if value in (None, "") else str(value)
+
+
 def rename(run: Run, name: str) -> Run:
     """Give a run another name. Raises Problem: "run_busy", "run_name", "run_exists"."""
     config = configs.from_dict(run.config.to_dict() | {"output_dir": name})
@@ -144,6 +175,16 @@ def restore(runs_dir: pathlib.Path, name: str) -> Run:
     if config := run.record.get("config"):
         run.update_record(config=config | {"output_dir": run.name})
     return run
+
+
+def data_places(runs_dir: pathlib.Path) -> dict[pathlib.Path, list[str]]:
+    """The folders of pictures that runs refer to, with the names of these runs: those in the trash can come back and count too."""
+    places: dict[pathlib.Path, list[str]] = {}
+    for run in (*list_runs(runs_dir), *trash(runs_dir)):
+        name = str(run.record.get("config", {}).get("dataset_name") or "")
+        if (place := pathlib.Path(name).expanduser()).is_dir():
+            places.setdefault(place.resolve(), []).append(run.name)
+    return places
 
 
 def empty_trash(runs_dir: pathlib.Path) -> int:

@@ -31,7 +31,15 @@ ACTIVE = ("preparing", "waiting", "training", "paused")
 STATES = (*ACTIVE, "stopped", "finished", "failed", "interrupted")
 QUIET_SECONDS = 120
 """A run of another host counts as interrupted when its heartbeat is older than this."""
-NO_REQUESTS: Requests = {"stop": False, "pause": False, "go": False, "sample": 0, "save": 0, "owner": None}
+NO_REQUESTS: Requests = {
+    "stop": False,
+    "pause": False,
+    "go": False,
+    "sample": 0,
+    "save": 0,
+    "owner": None,
+    "dataset_name": None,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +69,13 @@ class Run:
         if not values:
             raise Problem("run_broken", value=self.name)
         return configs.from_dict(values)
+
+    @property
+    def working_config(self) -> TrainConfig:
+        """The settings to go on with: ``config`` with the place that a request names as that of the pictures. train.prepare writes them
+        into the record once the fingerprint has proved it. Raises Problem("run_broken")."""
+        place = self.requests["dataset_name"]
+        return dataclasses.replace(self.config, dataset_name=place) if place else self.config
 
     @property
     def plan(self) -> Plan | None:
@@ -97,9 +112,11 @@ class Run:
         status = self.read_json("status.json") | process | news
         write_atomic(self.path / "status.json", json.dumps(status) + "\n")
 
-    def begin(self, owner: str | None = None) -> None:
-        """Say that this process starts (or resumes) the run: old requests are void. ``owner`` is who may stop it in public mode."""
-        write_atomic(self.path / "control.json", json.dumps(NO_REQUESTS | {"owner": owner}) + "\n")
+    def begin(self, owner: str | None = None, dataset_name: str | None = None) -> None:
+        """Say that this process starts (or resumes) the run: old requests are void. ``owner`` is who may stop it in public mode,
+        ``dataset_name`` where its pictures are said to lie now."""
+        requests = NO_REQUESTS | {"owner": owner, "dataset_name": dataset_name}
+        write_atomic(self.path / "control.json", json.dumps(requests) + "\n")
         self.update_status(
             state="preparing",
             phase="start",
@@ -174,9 +191,13 @@ class Run:
         return sorted((self.path / "samples").glob("step-*.png"), key=_step)
 
     @property
+    def checkpoints_folder(self) -> pathlib.Path:
+        return self.path / "checkpoints"
+
+    @property
     def checkpoints(self) -> list[pathlib.Path]:
         """Whole checkpoints, oldest first: checkpoints/step-0000300/."""
-        return sorted((self.path / "checkpoints").glob("step-*"), key=_step)
+        return sorted(self.checkpoints_folder.glob("step-*"), key=_step)
 
     @property
     def pipeline(self) -> pathlib.Path:
@@ -194,7 +215,7 @@ class Run:
 
     def save_checkpoint(self, step: int, fill: Callable[[pathlib.Path], None], keep: int | None) -> pathlib.Path:
         """``fill(folder)`` writes the files; then the oldest checkpoints beyond ``keep`` (None: all stay) are removed."""
-        path = self.path / "checkpoints" / f"step-{step:07}"
+        path = self.checkpoints_folder / f"step-{step:07}"
         if path.exists():  # the same step of the same run is the same checkpoint, bit for bit
             return path
         with folder_atomic(path) as part:
@@ -205,7 +226,7 @@ class Run:
 
     def prune_after(self, step: int) -> None:
         """Remove preview pictures and checkpoints of steps later than ``step``: a resumed run makes them again."""
-        for part in (self.path / "checkpoints").glob(".step-*"):  # half-written by a killed process
+        for part in self.checkpoints_folder.glob(".step-*"):  # half-written by a killed process
             shutil.rmtree(part)
         for path in [*self.samples, *self.checkpoints]:
             if _step(path) > step:

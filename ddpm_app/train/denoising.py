@@ -1,5 +1,6 @@
 """What a diffusion run learns: to guess what noise hides (DDPM, arXiv 2006.11239), in pixels or latents, alone or by label or words."""
 
+import collections
 import dataclasses
 import functools
 import pathlib
@@ -22,6 +23,9 @@ from ddpm_app.train.batches import Batches
 from ddpm_app.train.evaluate import FixedNoiseEvaluator
 from ddpm_app.train.events import Notice, Validated
 from ddpm_app.train.objective import Batch, Network
+
+FREQUENT = 8
+"""Unknown words that are named."""
 
 
 def denoising_loss(config: TrainConfig, network: Network, batch: Batch, alphas_cumprod: Tensor) -> Tensor:
@@ -78,6 +82,10 @@ class Denoising:
         conditioning = self.model.conditioning
         if isinstance(self.conditions, CaptionEmbeddings) and isinstance(conditioning, Text) and self.conditions.cut:
             yield Notice("texts_cut", {"count": self.conditions.cut, "longest": conditioning.longest})
+        if isinstance(self.conditions, CaptionEmbeddings) and any(self.conditions.unknown):
+            yield unknown_words(self.conditions.unknown)
+        if diffusion.hides_x0(self.model.scheduler):
+            yield Notice("zero_snr", {"value": self.config.init_from})
         if self.model.codec.vae is not None and (psnr := dataset_psnr(self.model.codec, self.pictures)) < UNFIT_PSNR:
             yield Notice("vae_unfit", {"psnr": f"{psnr:.1f}", "wanted": UNFIT_PSNR})
 
@@ -163,6 +171,14 @@ class Denoising:
         encoder = conditioning.encoder if isinstance(conditioning, Text) else None
         networks = {"unet": self.module, "vae": self.model.codec.vae, "text_encoder": encoder}
         return {name: network for name, network in networks.items() if network is not None}
+
+
+def unknown_words(texts: list[list[str]]) -> Notice:
+    """How many ``texts`` hold words that the text encoder doesn't know (some do), and the most frequent ones."""
+    counts = collections.Counter(word for words in texts for word in dict.fromkeys(map(str.lower, words)))
+    frequent = ", ".join(f"{word} ({count})" for word, count in counts.most_common(FREQUENT))
+    values = {"count": sum(map(bool, texts)), "total": len(texts), "different": len(counts), "words": frequent}
+    return Notice("words_unknown", values)
 
 
 def preview_noise(config: TrainConfig, shape: tuple[int, int, int]) -> Tensor:

@@ -26,7 +26,8 @@ def fetch_models(config: TrainConfig, run: Run, control: Control) -> None:
     """Bring models that only the Hub has to this machine, before the device is taken. Raises Problem, and Stopped without waiting for the rest."""
     for name in sorted({"vae", "init_from", "text_encoder"} - irrelevant_fields(config.to_dict())):
         source = getattr(config, name)
-        if not source or locate.find_local(source, run.path.parent):
+        runs_dir = run.path.parent
+        if not source or locate.checkpoint(source, runs_dir, name) or locate.find_local(source, runs_dir):
             continue
         download = _in_background(functools.partial(locate.download, source, name), "fetch")
         while not download.done():

@@ -10,6 +10,7 @@ from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.device import resolve_device
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.model.pipeline import CLIP
+from ddpm_app.runs import registry
 from ddpm_app.runs.records import Plan
 from ddpm_app.runs.run import Run
 from ddpm_app.train import events
@@ -29,7 +30,7 @@ def prepare(
 ) -> Generator[Event, None, tuple[Objective, Plan]]:
     """Check, load the parts, rehearse and plan; a run that has a plan keeps it. Raises Problem and Stopped."""
     if run.record.get("data", {}).get("fingerprint", pictures.fingerprint) != pictures.fingerprint:
-        raise Problem("data_changed", "dataset_name", value=config.dataset_name)
+        raise Problem("data_changed", "dataset_name", value=config.dataset_name, **_ways_on(config, run))
     device = resolve_device(config)
     objective: Objective = OBJECTIVES[config.objective](
         config, pictures, run.path.parent, device, control.progress, lambda: yield_device(control)
@@ -50,8 +51,21 @@ def prepare(
     machine = {"device": (device, plan["device"]), "processes": (processes.num_processes, plan["processes"])}
     for field, (value, planned) in machine.items():
         if value != planned:  # it would go on as another run: other kernels, other batches
-            raise Problem("plan_changed", "device", what=field, value=value, planned=planned)
+            command = registry.continue_command(run, device="auto")
+            raise Problem("plan_changed", "device", what=field, value=value, planned=planned, command=command)
     return objective, plan
+
+
+def _ways_on(config: TrainConfig, run: Run) -> dict[str, str]:
+    """Values of a Problem that keeps a run from going on with ``config``: the command that resumes it with its own pictures in another
+    place, and the one that goes on from its weights as a new run."""
+    moved = config.dataset_name != run.config.dataset_name
+    changes = {"dataset_name": config.dataset_name} if moved else {}
+    return {
+        "run": str(run.path),
+        "resume": registry.resume_command(run),
+        "command": registry.continue_command(run, **changes),
+    }
 
 
 def _check_parts(config: TrainConfig, run: Run, objective: Objective) -> None:
@@ -60,7 +74,7 @@ def _check_parts(config: TrainConfig, run: Run, objective: Objective) -> None:
     for name, fingerprint in objective.fingerprints.items():
         if recorded.get(name, fingerprint) != fingerprint:
             field = "init_from" if config.init_from and name != "dataset_name" else name
-            raise Problem("part_changed", field, value=getattr(config, field) or CLIP)
+            raise Problem("part_changed", field, value=getattr(config, field) or CLIP, **_ways_on(config, run))
 
 
 def _plan(
@@ -74,6 +88,8 @@ def _plan(
         plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
     yield from _agree(config, plan, control)
     plan = {**plan, "agreed": True}
+    if run.requests["dataset_name"]:  # by now it is proved to hold the run's pictures
+        run.update_record(config=run.working_config.to_dict())
     run.update_record(
         plan=plan,
         data={

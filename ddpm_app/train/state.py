@@ -13,7 +13,7 @@ from torch import nn
 from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.files import folder_atomic
-from ddpm_app.model.ema import make_ema
+from ddpm_app.model.ema import load_average, make_ema, save_average
 from ddpm_app.model.unet import freeze, learning, use_plain_attention
 from ddpm_app.runs.run import Run
 from ddpm_app.train.objective import Objective
@@ -95,8 +95,7 @@ class TrainState:
         if self.accelerator.scaler is not None:
             rest["scaler"] = self.accelerator.scaler.state_dict()
         if self.ema is not None:
-            shadow = {f"{k:05}": p for k, p in enumerate(self.ema.shadow_params)}
-            safetensors.torch.save_file(shadow, folder / "ema.safetensors")
+            save_average(self.ema.shadow_params, folder)
         torch.save(rest, folder / "training.pt")
 
     def load(self, folder: pathlib.Path) -> None:
@@ -110,8 +109,5 @@ class TrainState:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(rest["scaler"])
         if self.ema is not None:
-            shadow = safetensors.torch.load_file(folder / "ema.safetensors")
-            with torch.no_grad():
-                for mine, name in zip(self.ema.shadow_params, sorted(shadow), strict=True):
-                    mine.copy_(shadow[name])
+            load_average(folder, self.ema.shadow_params)
             self.ema.optimization_step = self.step

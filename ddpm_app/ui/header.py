@@ -11,7 +11,7 @@ from ddpm_app.i18n import format_duration, t, text_for_code
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import Coded, RunSnapshot
 from ddpm_app.runs.run import Run
-from ddpm_app.ui.components.base import LiveHTML, follow_poll
+from ddpm_app.ui.components.base import LiveHTML, follow_poll, run_named_in
 from ddpm_app.ui.html import bar, join, note, notice
 from ddpm_app.ui.state import FOLLOW, PARALLEL, QUICK, App, Page, Updates, Values, label
 
@@ -75,7 +75,11 @@ class Header:
         ).then(None, js=END_BAR, api_visibility="private")
         for action in BUTTONS[1:]:
             self.buttons[action].click(
-                functools.partial(self.act, action), {page.selected, page.visitor, page.lang}, page.message, **PARALLEL
+                functools.partial(self.act, action),
+                {page.selected, page.visitor, page.lang},
+                page.message,
+                js=run_named_in("#status"),
+                **PARALLEL,
             )
         page.live(self.draw, ["status", "notes", "can"], [page.visitor])
 
@@ -94,6 +98,7 @@ class Header:
             # a name that was typed is meant: where a run has it, that is said
             config = page.form.read(data, free=self.app.public or data[name] != data[self.typed_name])
             run = self.app.jobs.start(self.app.access.check_config(config, visitor), owner=visitor)
+            self.app.monitor.refresh()
         except Exception as error:
             return {page.message: notice(as_problem(error), lang)}
         starting: RunSnapshot = {"name": run.name, "active": True, "state": "preparing", "phase": "start"}
@@ -107,11 +112,10 @@ class Header:
         }
 
     def act(self, action: str, data: Values) -> Updates:
-        """Do to the run what a button other than Start says."""
+        """Do what a button other than Start says to the run named beside it (see run_named_in)."""
         page, lang, visitor = self.page, data[self.page.lang], data[self.page.visitor]
         try:
-            snapshot = run_in_header(self.app, self.app.monitor.snapshot(data[page.selected]))
-            run = registry.find(self.app.runs_dir, snapshot.get("name", ""))
+            run = registry.find(self.app.runs_dir, data[page.selected])
             self.app.access.require_owner(run, visitor)
             if action == "pause":  # a paused run keeps everybody else waiting
                 self.app.access.refuse_in_public()
@@ -164,8 +168,12 @@ def _line(run: RunSnapshot, lang: str) -> str:
             t("ui.header.left", lang, time=format_duration(run["eta_seconds"], lang)),
             t("ui.header.speed", lang, speed=run["images_per_second"]),
         ]
-    return Markup('<b>{}</b><span class="state {}">{}</span>{}').format(
-        run["name"], state, t(f"ui.state.{state}", lang), join(Markup("<span>{}</span>").format(part) for part in parts)
+    return Markup('<b data-run="{}">{}</b><span class="state {}">{}</span>{}').format(
+        run["name"],
+        run["name"],
+        state,
+        t(f"ui.state.{state}", lang),
+        join(Markup("<span>{}</span>").format(part) for part in parts),
     )
 
 

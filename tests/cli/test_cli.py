@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -179,6 +180,13 @@ def test_bad_input_is_one_line_that_names_the_field_as_typed(run_cli, tmp_path, 
 def test_unknown_command(run_cli):
     status, _, err = run_cli("trian")
     assert status == 2 and len(err) == 1 and "trian" in err[0]
+
+
+def test_settings_of_a_run(tmp_path):
+    run = registry.create(tmp_path / "runs", presets.build("quick-check", seed=5))
+    assert parsed("--config", str(run.path / "config.json"), "--max_train_steps", "3") == presets.changed(
+        run.config.to_dict(), max_train_steps=3
+    )
 
 
 def test_settings_from_a_file(tmp_path):
@@ -371,6 +379,39 @@ def test_resume_longer_hands_the_length_on(run_cli, work, finished, monkeypatch)
     assert asked == {"max_train_steps": "200"} and work.run == finished
 
 
+@pytest.mark.parametrize(
+    ("typed", "now"),
+    [
+        (["--train_batch_size", "3"], str(presets.build("quick-check").train_batch_size)),
+        (["--random_flip", "false", "--max_train_steps", "500"], "True"),
+        (["--block_out_channels", "32,64"], "None"),
+        (["--output_dir", "elsewhere"], "quick-check"),
+    ],
+)
+def test_resume_with_another_setting_offers_a_new_run(run_cli, work, finished, typed, now):
+    """The command it prints begins that run, as it is."""
+    status, out, err = run_cli("resume", "quick-check", *typed)
+    assert status == 2 and len(err) == 1 and f"began with {now}" in err[0] and work.run is None
+    assert cli.main(shlex.split(err[0].rpartition("python -m ddpm_app")[2])) == 0
+    changes = {name.removeprefix("--"): value for name, value in zip(typed[::2], typed[1::2], strict=True)}
+    name = changes.setdefault("output_dir", "quick-check-2")
+    assert work.run.name == name and work.run.config == presets.changed(finished.config.to_dict(), **changes)
+
+
+def test_resume_takes_the_settings_that_it_has(run_cli, work, finished):
+    finished.update_status(state="stopped", step=5)
+    assert run_cli("resume", "quick-check", "--train_batch_size", str(finished.config.train_batch_size))[0] == 0
+    status, _, err = run_cli("resume", "quick-check", "--train_batch_size", "none")
+    assert status == 2 and "--train_batch_size is 'none'" in err[0]
+
+
+def test_help_of_resume_tells_what_it_takes(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["resume", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"--{name} " in out for name in cli.RESUME_FIELDS) and "--learning_rate" not in out
+
+
 @pytest.mark.parametrize("verb", ["resume", "stop", "publish"])
 def test_a_run_that_is_not_there(run_cli, finished, verb):
     status, _, err = run_cli(verb, "nobody")
@@ -446,8 +487,14 @@ def test_sample_writes_pictures_and_a_grid(run_cli, pipeline, tmp_path):
     status, said, _ = run_cli("sample", str(pipeline), "--seed", "5", *options)
     assert status == 0 and said.startswith("seed 5\n")
     assert sorted(p.name for p in out.iterdir()) == ["0000.png", "0001.png", "0002.png", "grid.png"]
-    with Image.open(out / "0002.png") as picture:
+    with Image.open(out / "0002.png") as picture, Image.open(out / "grid.png") as grid:
         assert picture.size == (8, 8)
+        assert (picture.info["seed"], picture.info["sampler"], picture.info["model"]) == (
+            "7",
+            "dpmpp_2m",
+            pipeline.parent.name,
+        )
+        assert grid.info["seed"].split() == ["5", "6", "7"]
     first = (out / "0001.png").read_bytes()
     run_cli("sample", str(pipeline), "--seed", "6", "--sampler", "ddim", "--eta", "0.5", *options)
     assert (out / "0000.png").read_bytes() != first
@@ -524,6 +571,8 @@ def test_sample_asks_in_words(sampled, capsys, tmp_path):
     _, request, _, err = sampled(capsys, tmp_path, "words", *["--prompt", "a bug with many spots"] * 6)
     assert request.num_images == 6  # each text once, where no number is given
     assert any("12 tokens" in line and "spots" in line for line in err)
+    _, _, _, err = sampled(capsys, tmp_path, "words", "--prompt", "bug 7", "--negative_prompt", "bug no 8 or 7")
+    assert any(line.endswith("same unknown word: 7, 8.") for line in err)
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,22 @@ import types
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from kits import models as parts_kit
 from kits.engine import settings
 from kits.problems import expect_problem
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import Split
+from transformers import PreTrainedTokenizerFast
 
-from ddpm_app import sample
+from ddpm_app import drawing, sample
 from ddpm_app.data import image_dataset as data
 from ddpm_app.errors import Stopped
 from ddpm_app.i18n import problem_text
-from ddpm_app.model import loaded, pipeline
-from ddpm_app.model.conditioning import BATCH, Labels, Nothing, Text, texts_of
+from ddpm_app.model import conditioning, loaded, pipeline
+from ddpm_app.model.conditioning import BATCH, Labels, Nothing, Text, text_choices
 from ddpm_app.train.batches import Batches
 
 quiet = (lambda *progress: None, lambda: False)
@@ -126,6 +131,11 @@ def test_dropped_depends_on_its_key_alone():
         assert not np.array_equal(one, other)
 
 
+def texts_of(config, pictures):
+    """The first text of each picture."""
+    return [texts[0] for texts in text_choices(config, pictures)]
+
+
 # ---- texts -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("template", "wanted"),
@@ -140,6 +150,20 @@ def test_dropped_depends_on_its_key_alone():
 )
 def test_template(pictures, tiny_of, template, wanted):
     assert texts_of(tiny_of("words", caption_template=template), pictures)[:3] == wanted
+
+
+def test_each_of_several_captions_is_a_text_and_is_drawn(tiny_of, pictures, monkeypatch):
+    monkeypatch.setattr(pictures, "caption_choices", [("red", "crimson"), *[("blue",)] * 22, ()])
+    config = tiny_of("words", caption_template="a {caption}")
+    assert text_choices(config, pictures)[:2] == [("a red", "a crimson"), ("a blue",)]
+    assert text_choices(config, pictures)[23] == ("a ",)
+    conditions = pipeline.build(config, pictures).conditioning.for_dataset(config, pictures, lambda *a: None, lambda: False)
+    assert conditions.several and conditions.texts[:2] == ["a red", "a blue"]
+    first, second, drawn = (
+        conditions.arguments(np.array([0, 1]), choice=choice)["encoder_hidden_states"]
+        for choice in (None, np.array([0.2, 0.9]), np.array([0.7, 0.9]))
+    )
+    assert torch.equal(first, second) and torch.equal(first[1], drawn[1]) and not torch.equal(first[0], drawn[0])
 
 
 def test_template_without_captions_or_labels(tiny, tiny_of, pictures):
@@ -222,6 +246,54 @@ def test_the_end_that_is_not_read(words):
         and words.unread("abcdefgh ijklm") == "klm"
         and words.unread("red bug, blue bug") == "e bug"
     )
+
+
+@pytest.fixture(scope="module")
+def by_word():
+    """Text whose tokenizer has a token per word, as the one that ships; the encoder plays no part."""
+    names = ["<unk>", "<|startoftext|>", "<|endoftext|>", "an", "ant", "beetle", "wasp", "black", "green"]
+    core = tokenizers.Tokenizer(WordLevel({name: k for k, name in enumerate(names)}, unk_token="<unk>"))
+    core.normalizer, core.pre_tokenizer = Lowercase(), Split(tokenizers.Regex(r"\W+"), "removed")
+    ends = dict(bos_token="<|startoftext|>", eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", model_max_length=12, **ends)
+    return Text(tokenizer, parts_kit.text()[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("", []),
+        ("A Green beetle, a wasp!", ["A", "a"]),
+        ("black wasps and wasps", ["wasps", "and"]),
+        ("甲虫 on a green leaf", ["甲虫", "on", "a", "leaf"]),
+    ],
+)
+def test_unknown_words_are_named_as_they_were_typed(by_word, text, unknown):
+    assert by_word.unknown_words(["green ant", text]) == [[], unknown]
+
+
+def test_unknown_words_of_each_picture(by_word, pictures, tiny_of, own_cache):
+    texts = by_word.for_dataset(tiny_of("words", caption_template="a {label} ant"), pictures, *quiet)
+    labels = [pictures.label_names[k] for k in pictures.labels]
+    assert texts.unknown == [["a"] if label == "green" else ["a", label] for label in labels]
+
+
+def test_a_tokenizer_that_spells_knows_the_words_it_can_spell(words):
+    assert words.unknown_words(["red bug", "a b4d bug?"]) == [[], ["4"]] and words.unknown_words([]) == []
+
+
+def test_examples_begin_with_what_is_spelt_alike(by_word, monkeypatch):
+    assert by_word.example_words() == ["ant", "beetle", "black", "green", "wasp"]
+    assert by_word.example_words(["Wasps", "xyz"])[0] == "wasp"
+    monkeypatch.setattr(conditioning, "EXAMPLES", 2)
+    assert by_word.example_words(["greene"]) == ["green", "ant"]
+
+
+def test_remarks_name_what_is_unknown_and_what_is_known(by_word):
+    model = types.SimpleNamespace(conditioning=by_word)
+    request = sample.Request(num_images=2, prompt=("green wasps", "Bees", "hornets"), negative_prompt="bees")
+    unknown, known = drawing.text_remarks(model, [("", request)], "en")
+    assert unknown.endswith(": wasps, Bees, bees.") and ": wasp, beetle, ant, " in known
 
 
 def test_texts_asked_for(words):

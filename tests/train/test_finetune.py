@@ -1,9 +1,11 @@
 """Going on from a model: its parts, its schedule and its target replace the settings, and only what may learn does."""
 
+import json
 import shutil
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from kits import models as parts_kit
 from kits.engine import losses, new, objective, train
 from kits.problems import problem_of
@@ -104,6 +106,42 @@ def test_going_on_from_a_run_by_its_name(trained, tiny_of):
     wanted = load_file(run.pipeline / "unet" / WEIGHTS)
     assert all(torch.equal(value, wanted[name]) for name, value in it.module.state_dict().items())
     assert it.config.prediction_type == "v_prediction" and it.model.conditioning.kind == "text"
+
+
+# ---- a schedule that ends in pure noise ------------------------------------------------------------------------------
+TERMINAL = dict(rescale_betas_zero_snr=True, timestep_spacing="trailing", num_train_timesteps=20)
+
+
+@pytest.fixture
+def terminal(trained, tmp_path):
+    """Makes the pipeline of a run of a kind with such a schedule."""
+
+    def make(kind, prediction_type):
+        folder = tmp_path / "terminal"
+        shutil.copytree(trained(kind).pipeline, folder)
+        file = folder / "scheduler" / "scheduler_config.json"
+        file.write_text(json.dumps(read_json(file) | TERMINAL | {"prediction_type": prediction_type}))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("weighting", ["none", "min_snr"])
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [("pixels", "v_prediction"), ("labels", "sample"), ("words", "v_prediction"), ("labels", "epsilon")],
+)
+def test_it_is_trained_with_and_saved(terminal, runs_dir, tiny_of, kind, target, weighting):
+    base = terminal(kind, target)
+    changes = dict(init_from=str(base), output_dir="on", loss_weighting=weighting, train_batch_size=8)
+    run = new(runs_dir, tiny_of(kind, **changes, checkpointing_steps=12, save_image_steps=12, preview_sampler="ddim"))
+    told = train(run)
+    assert told[-1] == events.Ended(12, "finished") and not [e for e in told if isinstance(e, events.RolledBack)]
+    assert [e.code for e in told if isinstance(e, events.Notice)].count("zero_snr") == (target == "epsilon")
+    before, after = (DDIMScheduler.from_pretrained(folder, subfolder="scheduler") for folder in (base, run.pipeline))
+    assert torch.equal(before.alphas_cumprod, after.alphas_cumprod) and after.alphas_cumprod[-1] == 0
+    for name in (*TERMINAL, "prediction_type", "clip_sample", "set_alpha_to_one"):
+        assert before.config[name] == after.config[name], name
 
 
 # ---- pixels ----------------------------------------------------------------------------------------------------------

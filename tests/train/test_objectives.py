@@ -17,6 +17,7 @@ from ddpm_app.model import loaded, pipeline
 from ddpm_app.model.unet import count_parameters, freeze, learning
 from ddpm_app.train import autoencoding, events
 from ddpm_app.train.batches import Batches
+from ddpm_app.train.denoising import unknown_words
 from ddpm_app.train.estimate import estimate
 from ddpm_app.train.rehearse import rehearse
 
@@ -182,6 +183,16 @@ def test_cut_texts_and_unfit_autoencoders_are_said(runs_dir, tiny_of):
     )
     assert all(t(f"notice.{code}", **event.values) for code, event in told.items())
     assert "24" in t("notice.texts_cut", **told["texts_cut"].values)
+
+
+def test_unknown_words_are_counted_and_the_most_frequent_named(runs_dir, tiny_of):
+    run = new(runs_dir, tiny_of("words", caption_template="no 5: {caption}s 5 or 6", max_train_steps=1))
+    told = {event.code: event for event in train(run) if isinstance(event, events.Notice)}
+    assert told["words_unknown"].values == {"count": 24, "total": 24, "different": 2, "words": "5 (24), 6 (24)"}
+    notice = unknown_words([[], ["Bee", "bee"], ["bee", *"abcdefghij"], []])
+    assert notice.values | {"words": ""} == {"count": 2, "total": 4, "different": 11, "words": ""}
+    assert notice.values["words"].startswith("bee (2), a (1), ") and notice.values["words"].count("(") == 8
+    assert "bee (2)" in t("notice.words_unknown", **notice.values)
 
 
 def test_what_fits_is_not_spoken_of(tiny_of, monkeypatch):

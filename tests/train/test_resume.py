@@ -1,6 +1,8 @@
+import contextlib
 import multiprocessing
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 
@@ -8,12 +10,12 @@ import pytest
 import torch
 from kits import models as parts_kit
 from kits import pictures as data_kit
-from kits.engine import MEASURED, Hand, losses, new, outcome, rows, train
+from kits.engine import MEASURED, Hand, losses, new, outcome, rows, train, weights
 from kits.models import KINDS
 from kits.problems import problem_of
 from PIL import Image
 
-from ddpm_app import jobs
+from ddpm_app import cli, jobs
 from ddpm_app.data import image_source
 from ddpm_app.errors import Problem
 from ddpm_app.model import codec, conditioning, loaded
@@ -306,6 +308,58 @@ def test_other_pictures_are_refused(runs_dir, tiny, drawn, tmp_path):
     assert problem.field == "dataset_name"
     (folder / "07.png").write_bytes((drawn / "07.png").read_bytes())
     assert train(run)[-1] == events.Ended(12, "finished")
+
+
+# ---- pictures in another place ----------------------------------------------------------------------------------------
+@pytest.fixture
+def halfway(runs_dir, tiny, drawn, tmp_path):
+    """A run stopped halfway on a folder of its own, which may be moved and changed."""
+    shutil.copytree(drawn, tmp_path / "pictures")
+    run = new(runs_dir, tiny(dataset_name=str(tmp_path / "pictures")))
+    stop_at(run, 6)
+    run.update_status(state="stopped", step=6)
+    return run
+
+
+def go_on(run, **changes):
+    jobs.prepare_resume(run.path.parent, run.name, **changes)
+    with contextlib.suppress(Problem):
+        for _ in jobs.work(run, RunControl(run)):
+            pass
+    return run.status
+
+
+def test_moved_pictures_are_taken_when_they_are_the_same(halfway, undisturbed, tmp_path):
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    problem = problem_of("pictures_moved", jobs.prepare_resume, halfway.path.parent, "tiny")
+    assert problem.field == "dataset_name" and "resume tiny --dataset_name" in problem.values["command"]
+    assert halfway.status["state"] == "stopped"
+    assert go_on(halfway, dataset_name=str(tmp_path / "moved"))["state"] == "finished"
+    assert halfway.config.dataset_name == str(tmp_path / "moved") == halfway.record["data"]["name"]
+    assert outcome(halfway) == outcome(undisturbed)
+
+
+def test_other_pictures_in_the_new_place_change_nothing(halfway, undisturbed, tmp_path):
+    shutil.copytree(tmp_path / "pictures", tmp_path / "more")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "more" / "24.png")
+    before = halfway.record
+    status = go_on(halfway, dataset_name=str(tmp_path / "more"))
+    assert status["state"] == "failed" and status["error"]["code"] == "data_changed" and halfway.record == before
+    assert f"--dataset_name {tmp_path / 'more'}" in status["error"]["values"]["command"]
+    assert go_on(halfway)["state"] == "finished" and outcome(halfway) == outcome(undisturbed)
+
+
+def test_the_command_of_a_refusal_goes_on_from_the_weights(halfway, tmp_path, monkeypatch):
+    """As it is printed, from another folder than the one that the run was started in."""
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "pictures" / "24.png")
+    status = go_on(halfway)
+    words = shlex.split(status["error"]["values"]["command"])
+    monkeypatch.chdir(tmp_path / "pictures")
+    assert words[:3] == ["python", "-m", "ddpm_app"] and cli.main([*words[3:], "--max_train_steps", "1"]) == 0
+    new = registry.find(halfway.path.parent, "tiny-2")
+    assert new.plan["images"] + new.plan["held_out"] == 25
+    first, last = weights(new.checkpoints[0]), weights(halfway.pipeline)
+    assert all(torch.equal(first[name], last[name]) for name in last)
 
 
 def test_other_parts_are_refused(runs_dir, tiny_of, parts, tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 from ddpm_app import access, presets
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
 from ddpm_app.data import cache, open_datasets
+from ddpm_app.runs import registry
 from ddpm_app.ui import html
 from ddpm_app.ui.state import App
 from ddpm_app.ui.tabs import dataset_gallery, dataset_view
@@ -318,6 +319,25 @@ def test_clearing_takes_old_uploads_too(tab, tmp_path, monkeypatch):
     _, name = upload_squares(tab, tmp_path, 1, 2, 3)
     tab.clear("en")
     assert [str(folder) for folder in tab.uploads.glob("*/upload-*")] == [name]
+
+
+def test_clearing_leaves_what_runs_refer_to_and_says_which(tab, tmp_path, monkeypatch):
+    """Also a run in the trash, which can come back; what runs of another data set refer to is no reason."""
+    monkeypatch.setattr(cache, "clear_cache", lambda: 0)
+    names = [upload_squares(tab, tmp_path, k)[1] for k in (1, 2, 3, 4)]
+    for name, place in (("first", names[0]), ("again", names[0]), ("thrown", names[1]), ("other", "butterflies")):
+        registry.create(
+            tab.app.runs_dir, presets.build("quick-check", output_dir=name, dataset_name=place)
+        ).update_status(state="finished")
+    thrown = registry.discard(registry.find(tab.app.runs_dir, "thrown"))
+    message = tab.clear("en")[tab.page.message]
+    left = {str(folder) for folder in tab.uploads.glob("*/upload-*")}
+    assert left == {names[0], names[1], names[3]}
+    assert all(name in message for name in ("first", "again", thrown.name)) and "other" not in message
+    registry.empty_trash(tab.app.runs_dir)
+    message = tab.clear("en")[tab.page.message]
+    assert {str(folder) for folder in tab.uploads.glob("*/upload-*")} == {names[0], names[3]}
+    assert "thrown" not in message and " 0 kB" not in message
 
 
 def test_a_bad_upload_is_refused_in_words(tab, tmp_path):

@@ -7,8 +7,9 @@ import sys
 import pytest
 from kits import page as ui_kit
 from kits.fabricated_runs import at_work, make_run
+from markupsafe import escape
 
-from ddpm_app.ui import polling
+from ddpm_app.ui import header, polling
 
 
 @pytest.fixture
@@ -111,6 +112,52 @@ def test_no_heavy_library_is_imported_to_build_the_page():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("method", "actions"),
+    [("Header.act", ["go", "resume", "pause", "unpause", "stop"]), ("TrainTab.ask", ["sample", "save"])],
+)
+def test_a_click_sends_the_name_that_stands_beside_it(built, method, actions):
+    """In the place of the first input, which the browser would otherwise fill with the run on show, or with none."""
+    demo, app = built
+    for action in actions:
+        fn = ui_kit.listener(demo, method, action)
+        assert fn.inputs[0] is fn.fn.func.__self__.page.selected and "[data-run]" in fn.js
+
+
+@pytest.mark.parametrize("name", ["older", "newer"])
+def test_a_click_acts_on_the_run_named_beside_it(built, runs_dir, name):
+    """Not on the newest, and not on the one at work."""
+    demo, app = built
+    runs = {name: make_run(runs_dir, name, steps=3, previews=0, age=age) for name, age in (("older", 60), ("newer", 0))}
+    at_work(runs["older"])
+    ui_kit.call(demo, "Header.act", "stop", selected=name, lang="en")
+    ui_kit.call(demo, "TrainTab.ask", "save", selected=name, lang="en")
+    assert [key for key, run in runs.items() if run.requests["stop"]] == [name]
+    assert [key for key, run in runs.items() if run.requests["save"]] == [name]
+
+
+def test_the_status_names_its_run(built, runs_dir):
+    nasty = 'a"b<i>'
+    assert f'data-run="{escape(nasty)}"' in header.status({"name": nasty, "state": "finished", "step": 1}, "en")["line"]
+    make_run(runs_dir, "newest", steps=3)
+    built[1].monitor.refresh()
+    news = ui_kit.Viewer(built[0]).poll()["news"]
+    assert 'data-run="newest"' in news["status"]["line"] and 'data-run="newest"' in news["train-previews-heading"]
+
+
+def test_after_a_start_the_header_is_not_asked_for_what_was_before(built, runs_dir, monkeypatch):
+    """The run that was just started is the one on show at the very next look."""
+    demo, app = built
+    make_run(runs_dir, "older", steps=3)
+    app.monitor.refresh()
+    assert app.monitor.snapshot("")["name"] == "older"
+    monkeypatch.setattr(
+        app.jobs, "start", lambda config, owner: make_run(runs_dir, "new", steps=0, previews=0, state="preparing")
+    )
+    ui_kit.call(demo, "Header.start")
+    assert app.monitor.snapshot("")["name"] == "new"
 
 
 def test_after_a_start_the_next_poll_sends_everything(built, runs_dir, monkeypatch):

@@ -15,7 +15,7 @@ from kits import page as ui_kit
 from kits.fabricated_runs import at_work, make_run, save_pipeline
 from PIL import Image, ImageChops
 
-from ddpm_app import drawing, film, presets, snippet
+from ddpm_app import drawing, film, presets, sample, snippet
 from ddpm_app.access import AccessPolicy
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.device_lock import DEVICE
@@ -100,20 +100,22 @@ def snippet_of(studio, **changes):
 
 
 def test_drawing_ends_in_pictures_files_and_a_film(studio):
-    from ddpm_app import sample as engine
-
     news = list(outcomes(studio))
     done = news[-1]
     gallery = done["pictures"]["value"]
     assert [caption for _, caption in gallery] == ["seed 11", "seed 12"]
-    request = engine.Request(num_images=2, num_inference_steps=3, seed=11)
-    *_, (_, expected) = engine.draw(loaded.load_model(studio.runs_dir / "tiny"), request)
+    request = sample.Request(num_images=2, num_inference_steps=3, seed=11)
+    *_, (_, expected) = sample.draw(loaded.load_model(studio.runs_dir / "tiny"), request)
     for (image, _), want in zip(gallery, expected, strict=True):
         assert not ImageChops.difference(image, want).getbbox()
     archive = zipfile.ZipFile(io.BytesIO(done["as_zip"]))
     assert archive.namelist() == ["0000.png", "0001.png", "grid.png"]
     assert not ImageChops.difference(Image.open(archive.open("0001.png")), expected[1]).getbbox()
-    assert Image.open(io.BytesIO(done["as_png"])).size == (34, 16)
+    with Image.open(io.BytesIO(done["as_png"])) as grid, Image.open(archive.open("0001.png")) as second:
+        assert grid.size == (34, 16) and grid.info["seed"].split() == ["11", "12"]
+        told = {name: second.info[name] for name in ("seed", "sampler", "num_inference_steps", "model")}
+    assert told == {"seed": "12", "sampler": SETTINGS.sampler, "num_inference_steps": "3", "model": "tiny"}
+    assert gallery[1][0].info["seed"] == "12", "Gradio writes it into the file of the gallery"
     captions = [frame["caption"].split(" · ")[0] for frame in done["film"]["frames"]]
     assert captions == [f"step {k} of 3" for k in (1, 2, 3)]
     assert news[0]["cancel"]["visible"] and not done["cancel"]["visible"] and done["draw"]["visible"]
@@ -268,6 +270,17 @@ def test_the_shown_lines_name_the_folder_of_a_typed_run(studio_with, tmp_path, m
     assert len(drawn_by(code, tmp_path, monkeypatch)) == 1
     public = snippet_of(App(studio.runs_dir, True), source="other", other="labels")
     assert str(studio.runs_dir) not in public
+
+
+@pytest.mark.parametrize("kind", ["pixels", "labels"])
+def test_the_shown_lines_take_a_checkpoints_weights(studio, studio_with, kind, tmp_path, monkeypatch):
+    """The averaged ones of a run that keeps an average, else the raw ones."""
+    place = "tiny/checkpoints/step-0000005" if kind == "pixels" else "labels/checkpoints/step-0000008"
+    app, changes = studio if kind == "pixels" else studio_with(kind), dict(source="other", other=place, num_images=1)
+    (image,) = drawn_by(snippet_of(app, **changes), tmp_path, monkeypatch)
+    *_, done = outcomes(app, **changes)
+    difference = ImageChops.difference(image.convert("RGB"), done["pictures"]["value"][0][0].convert("RGB"))
+    assert max(high for _, high in difference.getextrema()) <= 1
 
 
 @pytest.mark.parametrize(("count", "labels"), [(2, [1]), (5, [0, 2]), (1, []), (7, [])])
@@ -519,6 +532,30 @@ def test_words_that_are_not_read_are_named(studio_with):
     assert "reads 12 tokens" in done["status"] and "spots" in done["status"]
     *_, done = outcomes(studio_with("words"), num_images=1, **changes)
     assert "reads 12" not in done["status"]
+
+
+def test_words_that_are_not_known_are_named(studio_with):
+    """Each once, of all prompts that are drawn and the negative one."""
+    asked = {"source": "run:words", "prompt": "bug 7\nbug 7 8\nbug 9", "negative_prompt": "6"}
+    *_, done = outcomes(studio_with("words"), num_images=2, **asked)
+    assert "same unknown word: 7, 8, 6." in done["status"]
+    *_, done = outcomes(studio_with("words"), num_images=1, source="run:words", prompt="red bug")
+    assert "unknown" not in done["status"]
+
+
+def test_a_checkpoint_is_drawn_with(studio_with):
+    studio = studio_with("labels")
+    place = "labels/checkpoints/step-0000008"
+    model, last = loaded.load_model(place, runs_dir=studio.runs_dir), loaded.load_model(studio.runs_dir / "labels")
+    asked = dict(source="other", num_images=1, seed=3, labels=[1])
+    *_, done = outcomes(studio, other=f" {place} ", **asked)
+    ((image, line),) = done["pictures"]["value"]
+    request = sample.Request(num_images=1, seed=3, labels=(1,), num_inference_steps=SETTINGS.num_inference_steps)
+    pictures = [list(sample.draw(each, request))[-1][1][0] for each in (model, last)]
+    assert image.tobytes() == pictures[0].tobytes() != pictures[1].tobytes()
+    assert image.info["model"] == place and line.startswith("green")
+    *_, done = outcomes(studio, other="labels/checkpoints/step-0000001", **asked)
+    assert "step-0000008, step-0000012" in done["status"]
 
 
 def test_a_film_of_latents_shows_them_raw_and_decoded(studio_with):

@@ -34,7 +34,7 @@ class Levels:
 
 
 def levels(alphas_cumprod: Tensor) -> Levels:
-    """The levels of a schedule's alpha-bar [T], in (0, 1)."""
+    """The levels of a schedule's alpha-bar [T], in [0, 1)."""
     alpha_bar = alphas_cumprod.double().cpu()
     return Levels(alpha_bar, alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), diffusion.snr(alpha_bar).log())
 

@@ -81,7 +81,10 @@ def _curves(levels: Levels, t: int, request: StationRequest) -> list[plots.Chart
     at = sorted({round(k * last / (POINTS - 1)) for k in range(POINTS)})
 
     def line(key: str, colour: str, values: Tensor) -> plots.Line:
-        return plots.line(request.say(key), colour, (at, [round(float(values[k]), 4) for k in at]))
+        points = {
+            k: round(float(values[k]), 4) for k in at if values[k].isfinite()
+        }  # ln(SNR) isn't where no picture is left
+        return plots.line(request.say(key), colour, (list(points), list(points.values())))
 
     mixing = [line("line_signal", "data", levels.signal), line("line_noise", "noise", levels.noise)]
     snr = [line("line_snr", "prediction", levels.log_snr)]

@@ -60,3 +60,11 @@ def follow_poll(elem_id: str, then: str = "") -> str:
     """The js_on_load that takes a component's value from what the page's poll brings (see polling.js)."""
     take = f"if (news && {json.dumps(elem_id)} in news) {{ props.value = news[{json.dumps(elem_id)}]; {then} }}"
     return f"const take = (news) => {{ {take} }};\naddEventListener('live', (event) => take(event.detail));\ntake(window.liveParts);\n"
+
+
+def run_named_in(place: str) -> str:
+    """The js of a listener with the inputs ``Page.selected``, ``Page.visitor`` and ``Page.lang`` (Gradio orders a set of them by their
+    making): the name that stands in ``place``, as its data-run, is sent in the place of the first. A click is meant for the run that the
+    person sees, whatever has become the newest meanwhile."""
+    name = f"document.querySelector({json.dumps(place + ' [data-run]')})?.dataset.run ?? ''"
+    return f"(selected, visitor, lang) => [{name}, visitor, lang]"

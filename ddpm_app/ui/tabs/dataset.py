@@ -1,6 +1,7 @@
 """The Dataset tab: choose the pictures, look at them as they are and as the model will see them."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
 from ddpm_app.data import cache, open_datasets, upload
 from ddpm_app.errors import as_problem
 from ddpm_app.i18n import format_bytes, t
+from ddpm_app.runs import registry
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import notice
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
@@ -276,14 +278,29 @@ class DatasetTab:
         return {self.page.message: saved, **self._await_opened(key, lang)}
 
     def clear(self, lang: str) -> Updates:
-        """Empty the cache, and throw away uploads but the latest, which may be on show."""
+        """Empty the cache, and throw away uploads but the latest, which may be on show, and those that runs refer to."""
         try:
             self.app.access.refuse_in_public()
-            freed = cache.clear_cache() + upload.keep_newest(self.uploads, 1)
-            message = notice(t("ui.dataset.cleared", lang, size=format_bytes(freed)))
+            freed, runs = self._remove_uploads()
+            size = format_bytes(freed + cache.clear_cache())
+            key = "ui.dataset.cleared_but" if runs else "ui.dataset.cleared"
+            message = notice(t(key, lang, size=size, runs=", ".join(runs)))
         except Exception as error:
             message = notice(as_problem(error), lang)
         return {self.page.message: message, self.view.cache: self.view.cache_size(lang)}
+
+    def _remove_uploads(self) -> tuple[int, list[str]]:
+        """Remove old uploads; (bytes freed, names of the runs whose pictures stay)."""
+        freed, runs, places = 0, list[str](), registry.data_places(self.app.runs_dir)
+        uploads = sorted(self.uploads.glob("*/upload-*"), key=lambda path: path.stat().st_mtime)
+        for folder in uploads[:-1]:
+            if names := places.get(folder.resolve()):
+                runs += names
+                continue
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            shutil.rmtree(folder)
+            freed += size
+        return freed, runs
 
 
 def kind_of(name: str) -> str:

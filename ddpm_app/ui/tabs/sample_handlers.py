@@ -19,7 +19,7 @@ from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.film import FilmRecorder
 from ddpm_app.i18n import format_duration, problem_text, t
-from ddpm_app.images import captioned_grid, data_uri, image_grid
+from ddpm_app.images import add_info, captioned_grid, data_uri, image_grid, joint_info, save_png
 from ddpm_app.model.describe import ModelInfo, saved_version
 from ddpm_app.runs.run import Run
 from ddpm_app.snippet import DrawSettings
@@ -115,7 +115,7 @@ class SampleHandlers:
                 yield {status: progress(line, 0)}
         yield {status: progress(t("ui.sample.loading", lang), 0)}
         model = loaded.load(location, settings.weights if app.models.has_raw_weights(settings.source) else "ema")
-        remarks = join(map(remark, drawing.truncated_prompts(model, requests, lang)))
+        remarks = join(map(remark, drawing.text_remarks(model, requests, lang)))
         recorder = FilmRecorder(settings.num_inference_steps, drawing.film_pictures(model))
         start, images = time.monotonic(), []
         for step in DEVICE.slices(drawing.draw_rows(model, requests, recorder)):
@@ -150,13 +150,14 @@ class SampleHandlers:
             grid = captioned_grid([(caption, [image for image, _ in row]) for caption, row in rows])
         else:
             grid = image_grid(images)
+        add_info(grid, joint_info(images))
         with tempfile.TemporaryDirectory() as folder:  # Gradio copies the files before it asks for the next yield
             png, archive = pathlib.Path(folder, f"{stem}.png"), pathlib.Path(folder, f"{stem}.zip")
-            grid.save(png)
+            save_png(grid, png)
             with zipfile.ZipFile(archive, "w") as file:
                 for k, image in enumerate(images):
                     with file.open(f"{k:04}.png", "w") as entry:
-                        image.save(entry, "PNG")
+                        save_png(image, entry)
                 file.write(png, "grid.png")
             updates: Updates = {
                 tab.as_png: gr.update(value=str(png), visible=True),

@@ -15,7 +15,7 @@ from ddpm_app.images import GRID_GAP, data_uri, image_grid
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import CurvePoints, RunSnapshot
 from ddpm_app.runs.run import Run
-from ddpm_app.ui.components.base import LiveHTML
+from ddpm_app.ui.components.base import LiveHTML, run_named_in
 from ddpm_app.ui.components.chart import Chart
 from ddpm_app.ui.components.film import Film
 from ddpm_app.ui.components.image_compare import ImageCompare
@@ -81,7 +81,11 @@ class TrainTab:
         self.chooser.input(lambda name: name or FOLLOW, self.chooser, page.selected, **QUICK)
         for request, button in (("sample", self.sample_now), ("save", self.save_now)):
             button.click(
-                functools.partial(self.ask, request), {page.selected, page.visitor, page.lang}, page.message, **QUICK
+                functools.partial(self.ask, request),
+                {page.selected, page.visitor, page.lang},
+                page.message,
+                js=run_named_in("#train-previews-heading"),
+                **QUICK,
             )
 
     # ---- the run on show --------------------------------------------------------------------------------------------
@@ -119,10 +123,10 @@ class TrainTab:
 
     # ---- asking -----------------------------------------------------------------------------------------------------
     def ask(self, request: str, data: Values) -> Updates:
-        """Ask the training process to "sample" or "save" now."""
+        """Ask the process that trains the run on show to "sample" or "save" now."""
         page, lang = self.page, data[self.page.lang]
         try:
-            run = registry.find(self.app.runs_dir, self.app.monitor.snapshot(data[page.selected])["name"])
+            run = registry.find(self.app.runs_dir, data[page.selected])
             self.app.access.require_owner(run, data[page.visitor])
             run.request(request)
         except Problem as problem:
@@ -201,8 +205,8 @@ def previews_heading(snapshot: RunSnapshot, lang: str) -> Markup:
     """The heading over the growing pictures."""
     kind = "pairs" if is_autoencoder(snapshot) else "note"
     small_print = t(f"ui.train.previews_{kind}" if snapshot["samples"] else "ui.train.previews_none", lang)
-    heading = Markup('<div class="part-heading"><strong>{}</strong><span>{}</span></div>')
-    return heading.format(t("ui.train.previews", lang), small_print)
+    heading = Markup('<div class="part-heading" data-run="{}"><strong>{}</strong><span>{}</span></div>')
+    return heading.format(snapshot["name"], t("ui.train.previews", lang), small_print)
 
 
 def figures(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> Markup:
