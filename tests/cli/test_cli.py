@@ -326,7 +326,7 @@ def test_a_terminal_is_asked(run_cli, work, monkeypatch, answer, wish):
 
 def test_events_are_told_in_words(run_cli, work):
     work.told = [
-        events.Notice("left_out", {"count": 1, "names": "broken.png (unreadable)"}),
+        events.Notice("data_broken", {"count": 1, "names": "broken.png (unreadable)"}),
         events.RolledBack(30, 41, 0.5),
         events.Published("https://hub/me/model"),
         events.Ended(60, "finished"),
@@ -346,7 +346,7 @@ def test_a_terminal_gets_bars(monkeypatch):
     screen.progress("decode", 10, 10)
     screen.show(events.Started(2, 4))
     screen.progress("preview")
-    screen.show(events.Notice("left_out", {"count": 1, "names": "broken.png"}))
+    screen.show(events.Notice("data_broken", {"count": 1, "names": "broken.png"}))
     screen.show(events.Stepped(4, 4, 0.25, 1e-3, 1.0, 8))
     screen.close()
     drawn = sys.stderr.getvalue()

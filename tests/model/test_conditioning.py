@@ -152,12 +152,12 @@ def test_template(pictures, tiny_of, template, wanted):
     assert texts_of(tiny_of("words", caption_template=template), pictures)[:3] == wanted
 
 
-def test_each_of_several_captions_is_a_text_and_is_drawn(tiny_of, pictures, monkeypatch):
+def test_each_of_several_captions_is_a_text_and_is_drawn(tiny_of, pictures, words, own_cache, monkeypatch):
     monkeypatch.setattr(pictures, "caption_choices", [("red", "crimson"), *[("blue",)] * 22, ()])
     config = tiny_of("words", caption_template="a {caption}")
     assert text_choices(config, pictures)[:2] == [("a red", "a crimson"), ("a blue",)]
     assert text_choices(config, pictures)[23] == ("a ",)
-    conditions = pipeline.build(config, pictures).conditioning.for_dataset(config, pictures, lambda *a: None, lambda: False)
+    conditions = words.for_dataset(config, pictures, *quiet)
     assert conditions.several and conditions.texts[:2] == ["a red", "a blue"]
     first, second, drawn = (
         conditions.arguments(np.array([0, 1]), choice=choice)["encoder_hidden_states"]

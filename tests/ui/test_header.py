@@ -90,7 +90,7 @@ def test_an_interrupted_run_offers_to_go_on():
     run = {
         "name": "a",
         "state": "interrupted",
-        "notices": [{"code": "left_out", "values": {"count": 1, "names": NASTY}}],
+        "notices": [{"code": "data_broken", "values": {"count": 1, "names": NASTY}}],
     }
     assert "checkpoint" in header.notes(run, "en", {"resume"}) and "<img" not in header.notes(run, "en", {"resume"})
 
