@@ -115,6 +115,8 @@ class ImageSource:
     @functools.cached_property
     def grey(self) -> decode.Range | None:
         """The range of pictures with more than 8 bits, by some of them spread over the set; None where there are none."""
+        if self.kind == "built-in":  # the first page needn't wait for what is known
+            return None
         deep = [i for i in self._spread(SIZES_READ) if self._is_deep(i)]
         step = max(1, len(deep) // RANGES_READ)
         return decode.range_of(self.file(i) for i in deep[::step])
