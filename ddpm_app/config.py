@@ -454,6 +454,8 @@ def _from_pydantic(error: ErrorDetails, values: ConfigValues) -> Problem:
         return Problem(
             "literal_error", field, value=values.get(field), limit=", ".join(map(str, FIELDS[field].choices))
         )
+    if field == "dataset_name" and code == "string_too_short":
+        return Problem("dataset_empty", field)
     limit = next((value for name, value in error.get("ctx", {}).items() if name in LIMITS), "")
     return Problem(code if code in PYDANTIC_CODES else "bad_value", field, value=values.get(field), limit=limit)
 

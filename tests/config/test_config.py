@@ -306,7 +306,7 @@ def test_not_a_text(name, value):
 @pytest.mark.parametrize("name", ["dataset_name", "split", "output_dir"])
 def test_text_is_needed(name):
     problem = refused(**{name: ""})
-    assert (problem.field, problem.code) == (name, "string_too_short")
+    assert (problem.field, problem.code) == (name, "dataset_empty" if name == "dataset_name" else "string_too_short")
 
 
 def test_name_of_a_run_too_long():
