@@ -14,10 +14,11 @@ from PIL import Image
 from ddpm_app import presets
 from ddpm_app.config import ConfigValues, TrainConfig, from_dict
 from ddpm_app.data.image_dataset import ImageDataset
+from ddpm_app.data.preprocess import to_images
 from ddpm_app.device import resolve_device
 from ddpm_app.model import pipeline
 from ddpm_app.model.locate import SHIPPED_VAE
-from ddpm_app.model.reconstruction import UNFIT_PSNR, dataset_psnr
+from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, reconstruct
 from ddpm_app.train.estimate import estimate, machine_speed
 
 FEW, VERY_FEW = 100, 20
@@ -29,6 +30,8 @@ STEPS = {"alike": 700, "various": 3000}
 FEWEST_STEPS = 150
 """A run shorter than this draws noise."""
 LIKENESS_PICTURES = 200
+EXAMPLES = 3
+"""Pictures that are shown before and after the autoencoder."""
 SIZES = (128, 64, 32)
 MOST_MINUTES = 60
 
@@ -37,7 +40,7 @@ MOST_MINUTES = 60
 class Judgement:
     """A set of pictures: ``count`` to learn from, the middle of their shorter ``side``, ``likeness`` (mean correlation of two of them at
     16 px, -1 to 1), the shares that are ``transparent`` and far from square (``oblong``), the numbers of ``labels`` and captions, and the ``psnr``
-    of the built-in autoencoder's reconstructions at ``size`` px in decibels."""
+    of the built-in autoencoder's reconstructions at ``size`` px in decibels, with a few ``examples`` (original, reconstruction)."""
 
     count: int
     side: int
@@ -47,6 +50,7 @@ class Judgement:
     labels: int
     size: int
     psnr: float
+    examples: tuple[tuple[Image.Image, Image.Image], ...] = ()
 
     @property
     def kind(self) -> Literal["alike", "various"]:
@@ -82,7 +86,12 @@ class Recipe:
 def judge(config: TrainConfig, pictures: ImageDataset, sizes: list[tuple[int, int]]) -> Judgement:
     """Judge a set that is open; ``sizes`` are (width, height) of some of its pictures. Takes a few seconds and the device."""
     marks, count = pictures.account, len(pictures)
-    codec = pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config))
+    decibels, examples = 0.0, list[tuple[Image.Image, Image.Image]]()
+    if config.channels == 3:
+        originals, again = reconstruct(pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config)), pictures)
+        rows = np.linspace(0, len(originals) - 1, min(EXAMPLES, len(originals))).round().astype(int)
+        decibels = psnr(originals, again)
+        examples = list(zip(to_images(originals[rows]), to_images(again[rows]), strict=True))
     return Judgement(
         count=len(pictures.train),
         side=round(statistics.median(map(min, sizes))) if sizes else config.image_size,
@@ -91,7 +100,8 @@ def judge(config: TrainConfig, pictures: ImageDataset, sizes: list[tuple[int, in
         oblong=marks[f"squashed_{config.resize_mode}"] / count,
         labels=len(pictures.label_names or ()),
         size=config.image_size,
-        psnr=dataset_psnr(codec, pictures) if config.channels == 3 else 0.0,
+        psnr=decibels,
+        examples=tuple(examples),
     )
 
 

@@ -660,7 +660,7 @@ def test_auto_takes_the_recipe_that_suits_the_pictures(run_cli, work, tmp_path, 
     from ddpm_app.train import recipes
 
     monkeypatch.setattr(recipes, "machine_speed", lambda: 1e12)
-    monkeypatch.setattr(recipes, "dataset_psnr", lambda codec, pictures: 12.0)
+    monkeypatch.setattr(recipes, "psnr", lambda x, y: 12.0)
     folder = folder_of_pictures(tmp_path / "set")
     status, _, lines = run_cli(
         "train", "--preset", "auto", "--dataset_name", str(folder), "--max_train_minutes", "3", "--output_dir", "mine"

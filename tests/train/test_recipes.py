@@ -99,6 +99,7 @@ def test_a_set_is_judged_by_what_lies_there(tmp_path):
     pictures = load(config)
     judgement = recipes.judge(config, pictures, [(48, 24)] * 12)
     assert (judgement.count, judgement.side, judgement.labels, judgement.oblong) == (12, 24, 2, 1.0)
+    assert [pair[0].size for pair in judgement.examples] == [(32, 32)] * 3
     assert 0 < judgement.psnr < recipes.UNFIT_PSNR  # noise is what no autoencoder gives back
     for lang in LANGUAGES:
         assert all(t(f"notice.{code}", lang, **values) for code, values in judgement.notices())

@@ -13,6 +13,7 @@ from ddpm_app.ui.html import join, note
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.config_form import to_form_value
 from ddpm_app.ui.tabs.dataset_gallery import open_entry
+from ddpm_app.ui.tabs.vae_check import pairs_html
 
 if TYPE_CHECKING:
     from ddpm_app.expectations import Expectation
@@ -98,6 +99,10 @@ def judgement_html(expectation: "Expectation", lang: str) -> Markup:
         return Markup()
     words = " ".join(t(f"notice.{code}", lang, **values) for code, values in expectation.judgement.notices())
     doubts = expectation.recipes[0].doubts if expectation.recipes else ()
-    return Markup('<p class="told">{}</p>').format(words) + join(
-        note(t(f"notice.{code}", lang, **values), "warn") for code, values in doubts
+    examples = expectation.judgement.examples
+    pictures = pairs_html(*map(list, zip(*examples, strict=True)), lang) if examples else Markup()
+    return (
+        Markup('<p class="told">{}</p>').format(words)
+        + pictures
+        + join(note(t(f"notice.{code}", lang, **values), "warn") for code, values in doubts)
     )

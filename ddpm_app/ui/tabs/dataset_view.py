@@ -233,7 +233,7 @@ def label_counts(source: "ImageSource", lang: str) -> Markup:
 def facts(entry: OpenDataset, lang: str) -> Markup:
     """How many pictures, labels and captions there are, where they come from, and their licence."""
     source = entry.source
-    lines = [t("ui.dataset.pictures", lang, count=len(source))]
+    lines = [t("ui.dataset.pictures", lang, count=len(source if entry.pictures is None else entry.pictures))]
     if entry.pictures is not None:
         train, held_out = len(entry.pictures.train), len(entry.pictures.held_out)
         lines.append(t("ui.dataset.shares", lang, train=train, held_out=held_out))

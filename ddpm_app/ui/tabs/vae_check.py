@@ -88,7 +88,7 @@ class VaeCheck:
         psnr = reconstruction.psnr(originals, reconstructions)
         n = len(originals)
         rows = [round(k * (n - 1) / max(1, MAX_PICTURES - 1)) for k in range(min(MAX_PICTURES, n))]
-        pairs = _pairs(preprocess.to_images(originals[rows]), preprocess.to_images(reconstructions[rows]), lang)
+        pairs = pairs_html(preprocess.to_images(originals[rows]), preprocess.to_images(reconstructions[rows]), lang)
         yield pairs + self._verdict(psnr, specimens_psnr, reconstruction.UNFIT_PSNR, lang)
 
     def _verdict(self, psnr: float, specimens_psnr: float, limit: float, lang: str) -> Markup:
@@ -116,8 +116,8 @@ def _waiting(lang: str) -> Markup:
     return Markup('<div role="status">{}</div>').format(t("ui.fit.working", lang))
 
 
-def _pairs(originals: list[Image.Image], reconstructions: list[Image.Image], lang: str) -> Markup:
-    """Pictures over their reconstructions."""
+def pairs_html(originals: list[Image.Image], reconstructions: list[Image.Image], lang: str) -> Markup:
+    """Pictures over what an autoencoder makes of them."""
 
     def row(name: str, images: list[Image.Image]) -> Markup:
         caption = t(f"ui.fit.{name}", lang)
