@@ -81,13 +81,12 @@ def snr(alpha_bar: Tensor) -> Tensor:
 
 def loss_weight(weighting: str, prediction_type: str, alpha_bar: Tensor, gamma: float) -> Tensor:
     """Weight of each picture's squared error [B]. "min_snr" caps the weight of the x0 error at gamma (arXiv 2303.09556):
-    min(SNR, gamma) for x0, divided by SNR for epsilon and by SNR + 1 for v."""
+    min(SNR, gamma) for x0, divided by SNR for epsilon (not a number where that is 0) and by SNR + 1 for v."""
     if weighting == "none":
         return torch.ones_like(alpha_bar)
     ratio = snr(alpha_bar)
     divisor = {"epsilon": ratio, "sample": torch.ones_like(ratio), "v_prediction": ratio + 1}[prediction_type]
-    weight = ratio.clamp(max=gamma) / divisor
-    return weight.where(divisor > 0, 1)  # epsilon's limit at SNR 0
+    return ratio.clamp(max=gamma) / divisor
 
 
 def terminal_alpha_bar(config: TrainConfig) -> float:

@@ -66,6 +66,10 @@ class Denoising:
                 value=config.preview_inference_steps,
                 timesteps=trained.num_train_timesteps,
             )
+        if config.loss_weighting == "min_snr" and diffusion.hides_x0(self.model.scheduler):
+            raise Problem(
+                "zero_snr_weight", "loss_weighting", other="init_from", value="min_snr", model=config.init_from
+            )
         self.config = dataclasses.replace(
             config, prediction_type=trained.prediction_type, num_train_timesteps=trained.num_train_timesteps
         )

@@ -126,10 +126,14 @@ def terminal(trained, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("weighting", ["none", "min_snr"])
 @pytest.mark.parametrize(
-    ("kind", "target"),
-    [("pixels", "v_prediction"), ("labels", "sample"), ("words", "v_prediction"), ("labels", "epsilon")],
+    ("kind", "target", "weighting"),
+    [
+        ("pixels", "v_prediction", "none"),
+        ("words", "v_prediction", "min_snr"),
+        ("labels", "sample", "min_snr"),
+        ("labels", "epsilon", "none"),
+    ],
 )
 def test_it_is_trained_with_and_saved(terminal, runs_dir, tiny_of, kind, target, weighting):
     base = terminal(kind, target)
@@ -142,6 +146,13 @@ def test_it_is_trained_with_and_saved(terminal, runs_dir, tiny_of, kind, target,
     assert torch.equal(before.alphas_cumprod, after.alphas_cumprod) and after.alphas_cumprod[-1] == 0
     for name in (*TERMINAL, "prediction_type", "clip_sample", "set_alpha_to_one"):
         assert before.config[name] == after.config[name], name
+
+
+def test_a_weight_that_it_does_not_define_is_refused_at_the_start(terminal, runs_dir, tiny_of):
+    changes = dict(init_from=str(terminal("words", "epsilon")), loss_weighting="min_snr")
+    run = new(runs_dir, tiny_of("words", **changes))
+    assert "none" in problem_text(problem_of("zero_snr_weight", train, run, field="loss_weighting"))
+    assert run.plan is None and not run.checkpoints
 
 
 # ---- pixels ----------------------------------------------------------------------------------------------------------
