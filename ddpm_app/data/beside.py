@@ -95,6 +95,8 @@ def read_columns(folder: str, names: list[str], index: PictureIndex, account: Ac
             rows = []
         inside = posixpath.dirname(table)
         column = _name_column(rows, index, inside)
+        if column is not None and index.meant(column, inside, NAME_COLUMNS[0]):
+            rows, column = _with_header(rows, column), NAME_COLUMNS[0]
         if column is None:
             account.add("lone_tables", [table])
             continue
@@ -110,6 +112,14 @@ def _name_column(rows: list[Row], index: PictureIndex, inside: str) -> str | Non
         if any(index.meant(row.get(column), inside, column) for row in rows[:ROWS_TRIED]):
             return column
     return next((c for c in candidates if any(index.meant(row.get(c), inside, c) for row in rows)), None)
+
+
+def _with_header(rows: list[Row], name_column: str) -> list[Row]:
+    """The rows of a table without a header, whose first row was taken for one: its names under "file_name", what follows under "caption"."""
+    first = {column: column for column in rows[0]}
+    others = [column for column in rows[0] if column != name_column]
+    names = {name_column: NAME_COLUMNS[0], **dict.fromkeys(others[:1], "caption")}
+    return [{names.get(column, column): cell for column, cell in row.items()} for row in (first, *rows)]
 
 
 def _merge(

@@ -12,7 +12,7 @@ from ddpm_app.data.text_files import texts_in
 from ddpm_app.errors import Problem
 
 IMAGE_NAME, LABEL_NAME = "image", "label"
-CAPTION_NAMES = ("caption", "text", "prompt", "description", "captions", "texts", "txt")
+CAPTION_NAMES = ("caption", "text", "prompt", "description", "captions", "texts", "txt", "tags")
 LABEL_NAMES = (LABEL_NAME, "labels", "class", "category", "cls")
 FILE_NAME, FOLDER = "file_name", "folder"
 """Columns that every source of files has, to be named by hand: a caption made of the file's name, a label of its folder."""

@@ -263,16 +263,11 @@ def _open_folder(config: TrainConfig, path: str, progress: Progress | None, canc
         return _open(config, "folder", spec, fingerprint, rows.account, progress, cancelled)
     if "[" in config.split or "+" in config.split:
         rows = rows.take(_sliced(config.split, len(rows.names)))
+    labels = columns.folder_labels(rows, config.label_column)
+    captions = columns.folder_captions(rows, config.caption_column)
+    rows.account.add("lone_columns", [name for name in rows.columns if name not in (labels.origin, captions.column)])
     return ImageSource(
-        config,
-        "folder",
-        fingerprint,
-        "",
-        rows.names,
-        rows.places.__getitem__,
-        columns.folder_labels(rows, config.label_column),
-        columns.folder_captions(rows, config.caption_column),
-        account=rows.account,
+        config, "folder", fingerprint, "", rows.names, rows.places.__getitem__, labels, captions, account=rows.account
     )
 
 

@@ -63,11 +63,20 @@ def test_lines_are_several_captions(tmp_path):
         ("meta.json", '{"sub/a.png": "red", "sub/b.png": ""}'),
         ("windows.csv", "path,text\nsub\\a.png,red\nsub\\b.png,\n"),
         ("flickr.csv", "image|caption\na.png|red\na.png|red\nb.png|\n"),
+        ("no header.csv", "a.png,red\nb.png,\n"),
+        ("no header.tsv", "sub/a.png\tred\nsub/b.png\t\n"),
     ],
 )
 def test_a_table_of_captions(tmp_path, name, text):
     source = opened(write(folder_of(tmp_path, ["sub/a.png", "sub/b.png"]), {name: text}))
     assert (source.captions, source.account["tables"]) == (["red", ""], 1)
+
+
+def test_columns_that_nothing_reads_are_told(tmp_path):
+    folder_of(tmp_path, ["a.png"])
+    metadata(tmp_path, [{"file_name": "a.png", "caption": "red", "label": "x", "photographer": "somebody"}])
+    assert {line.code: line.names for line in opened(tmp_path).account}["lone_columns"] == ("photographer",)
+    assert opened(tmp_path, caption_column="photographer").captions == ["somebody"]
 
 
 def test_a_metadata_table_lists_the_pictures_that_are_meant_and_another_table_does_not(tmp_path):
