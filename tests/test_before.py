@@ -23,7 +23,7 @@ BEFORE = ROOT / "tests" / "before"
 PRESETS = json.loads((BEFORE / "presets.json").read_text(encoding="utf-8"))
 MEMORY = json.loads((BEFORE / "browser.json").read_text(encoding="utf-8"))
 
-NEW = {"subset": None}
+NEW = {"subset": None, "background": "white"}
 """Settings that have come since, with the value that changes nothing."""
 
 
@@ -80,6 +80,6 @@ def test_a_form_that_a_browser_kept_comes_back(runs_dir):
     assert {name for _, name in tab.preset.choices} >= PRESETS.keys()
     restored = tab.restore(MEMORY)
     assert restored[tab.preset] == MEMORY["preset"]
-    assert {name: restored[component] for name, component in tab.form.components.items()} == MEMORY[
-        "values"
-    ] | dict.fromkeys(NEW, "")
+    assert {name: restored[component] for name, component in tab.form.components.items()} == MEMORY["values"] | {
+        name: value or "" for name, value in NEW.items()
+    }

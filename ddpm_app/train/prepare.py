@@ -36,8 +36,10 @@ def prepare(
         config, pictures, run.path.parent, device, control.progress, lambda: yield_device(control)
     )
     _check_parts(config, run, objective)
-    yield from (*check(objective.config, pictures), *objective.notices())
+    notices = [*check(objective.config, pictures), *objective.notices()]
     processes = PartialState(cpu=device == "cpu")
+    if processes.is_main_process:
+        yield from notices
     box: list[Plan | None] = [None]
     try:
         if processes.is_main_process:

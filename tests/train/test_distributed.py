@@ -73,7 +73,8 @@ def test_only_the_main_process_writes_and_tells(two):
     run = registry.find(folder, "whole")
     assert [r["step"] for r in rows(run, "step")] == [1, 2, 3, 4, 5, 6]
     assert [p.name for p in run.checkpoints] == ["step-0000004", "step-0000006"] and run.plan["processes"] == 2
-    assert set(main["whole until None"]) == {"Planned", "Started", "Validated", "Sampled", "Saved", "Stepped", "Ended"}
+    kinds = {"Planned", "Notice", "Started", "Validated", "Sampled", "Saved", "Stepped", "Ended"}
+    assert set(main["whole until None"]) == kinds
     assert set(other["whole until None"]) == {"Started", "Stepped"}
 
 

@@ -38,6 +38,9 @@ def test_story_of_a_run(runs_dir, tiny):
     run = new(runs_dir, tiny(save_image_steps=5, checkpointing_steps=4))
     hand = Hand()
     told = train(run, hand)
+    notices = [event.code for event in told if isinstance(event, events.Notice)]
+    assert "data_pictures" in notices and set(kinds(told)[: len(notices)]) == {"Notice"}  # the account comes first
+    told = told[len(notices) :]
     assert kinds(told)[:5] == ["Planned", "Started", "Validated", "Sampled", "Saved"]
     assert kinds(told)[-4:] == ["Validated", "Sampled", "Saved", "Ended"]
     assert told[-1] == events.Ended(12, "finished")

@@ -20,7 +20,7 @@ from ddpm_app.ui.tabs.config_summary import ConfigSummary
 BASE = from_dict(
     {"unet": "tiny", "norm_num_groups": 8, "attention_levels": [0], "image_size": 64, "mixed_precision": "no"}
 ).to_dict()
-CANDIDATES = [False, True, 1, 2, 7, 8, 64, 0.25, 0.75, "something else", [32, 64], [2]]
+CANDIDATES = [False, True, 1, 2, 7, 8, 64, 0.25, 0.75, "something else", "#102030", [32, 64], [2]]
 
 
 def other(name):
