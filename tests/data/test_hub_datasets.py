@@ -190,9 +190,6 @@ def test_subsets_and_splits(hub, monkeypatch):
 )
 def test_each_refusal_has_words_of_its_own(hub, status, headers, code, words):
     hub.refusal = status, headers
-    monkeypatch.setattr(
-        "huggingface_hub.utils._http.time.sleep", lambda seconds: None
-    )  # the client tries again for 23 s
     with expect_problem(code, "dataset_name") as caught:
         originals(settings("some/set"))
     assert all(word in problem_text(caught.value) for word in (*words, hub.address))
