@@ -39,9 +39,10 @@ class Expectation:
 
 class Expectations:
     """The expectations of data sets that are open, by what decides which pictures they are: at whatever size the form wants them now, they
-    are judged once, and at SIZE."""
+    are judged once, and at SIZE. ``most_minutes``: what a recipe takes at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_minutes: float | None = None):
+        self._limits = {} if most_minutes is None else {"most_minutes": most_minutes}
         self._lock = threading.Lock()
         self._of_source: dict[tuple[object, ...], Expectation] = {}
 
@@ -72,7 +73,7 @@ class Expectations:
             pictures = entry.pictures if entry.config == config else load(config, cancelled=entry.stop.is_set)
             with DEVICE:
                 expectation.judgement = recipes.judge(config, pictures, entry.source.sizes())
-                expectation.recipes = recipes.recipes(expectation.judgement, config.to_dict())
+                expectation.recipes = recipes.recipes(expectation.judgement, config.to_dict(), **self._limits)
         except Stopped:
             expectation.problem = Problem("data_stopped", value=entry.config.dataset_name)
         except Exception as error:

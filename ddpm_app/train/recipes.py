@@ -118,19 +118,31 @@ def likeness(pictures: ImageDataset) -> float:
     return float((np.square(flat.sum(0)).sum() - np.square(flat).sum()) / (count * (count - 1)))
 
 
-def recipes(judgement: Judgement, current: ConfigValues, minutes: float | None = None) -> list[Recipe]:
-    """Recipes for a set, the best first, over the ``current`` settings' pictures, name and seed. ``minutes``: how long they may take; None
-    takes what the set needs."""
+def recipes(
+    judgement: Judgement, current: ConfigValues, minutes: float | None = None, most_minutes: float = MOST_MINUTES
+) -> list[Recipe]:
+    """Recipes for a set, the best first, over the ``current`` settings' pictures, name and seed. ``minutes``: how long they take; None takes
+    what the set needs, up to ``most_minutes``."""
     size = next((size for size in SIZES if size <= max(judgement.side, SIZES[-1])), SIZES[-1])
-    sharp = [_recipe("sharp", "latent-128", judgement, current, minutes, image_size=max(size, 64))]
-    pixels = [_recipe("pixels", "first-butterflies", judgement, current, minutes, image_size=32)]
-    quick = [] if size < 128 else [_recipe("quick", "latent-128", judgement, current, minutes, image_size=64)]
+    sharp = [_recipe("sharp", "latent-128", judgement, current, (minutes, most_minutes), image_size=max(size, 64))]
+    pixels = [_recipe("pixels", "first-butterflies", judgement, current, (minutes, most_minutes), image_size=32)]
+    quick = (
+        []
+        if size < 128
+        else [_recipe("quick", "latent-128", judgement, current, (minutes, most_minutes), image_size=64)]
+    )
     return [*sharp, *quick, *pixels] if judgement.fits and size > 32 else [*pixels, *sharp]
 
 
 def _recipe(
-    name: str, preset: str, judgement: Judgement, current: ConfigValues, minutes: float | None, **changes: Any
+    name: str,
+    preset: str,
+    judgement: Judgement,
+    current: ConfigValues,
+    length: tuple[float | None, float],
+    **changes: Any,
 ) -> Recipe:
+    minutes, most_minutes = length
     values = presets.over(preset, current) | changes
     values |= {"conditioning": "labels" if 2 <= judgement.labels <= judgement.count / 4 else "none"}
     values |= {"resize_mode": current["resize_mode"], "random_flip": current["random_flip"]}
@@ -138,10 +150,10 @@ def _recipe(
     counted = estimate(config, judgement.count, judgement.labels)
     assert counted is not None  # its parts ship with the app
     seconds = counted["flops"] / machine_speed()
-    length = minutes or min(MOST_MINUTES, max(1.0, round(STEPS[judgement.kind] * seconds / 60)))
-    steps = int(length * 60 / seconds)
-    config = from_dict(config.to_dict() | {"max_train_minutes": length, "max_train_steps": None})
-    return Recipe(name, config, steps, length, tuple(_doubts(judgement, config, steps)))
+    chosen = minutes or min(most_minutes, max(1.0, round(STEPS[judgement.kind] * seconds / 60)))
+    steps = int(chosen * 60 / seconds)
+    config = from_dict(config.to_dict() | {"max_train_minutes": chosen, "max_train_steps": None})
+    return Recipe(name, config, steps, chosen, tuple(_doubts(judgement, config, steps)))
 
 
 def _doubts(judgement: Judgement, config: TrainConfig, steps: int) -> Iterator[tuple[str, dict[str, Any]]]:

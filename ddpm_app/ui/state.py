@@ -11,7 +11,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from ddpm_app import i18n, jobs
-from ddpm_app.access import AccessPolicy
+from ddpm_app.access import CAPS, AccessPolicy
 from ddpm_app.data.open_datasets import OpenDatasets
 from ddpm_app.expectations import Expectations
 from ddpm_app.model_choices import ModelChoices
@@ -61,7 +61,7 @@ class App:
             OpenDatasets(self.warm),
         )
         self.access = AccessPolicy(self.runs_dir, self.public)
-        self.expectations = Expectations()
+        self.expectations = Expectations(CAPS["max_train_minutes"] if self.public else None)
         self.models = ModelChoices(self.monitor, self.access)
 
     def warm_up(self, after: float) -> None:

@@ -55,6 +55,11 @@ def test_all_kinds_of_things_take_longer_than_one_kind():
     assert best(0.1).minutes > 2 * best(0.7).minutes and best(0.1).steps > recipes.STEPS["various"] / 2
 
 
+def test_a_public_page_has_its_limit():
+    slow = dataclasses.replace(GOOD, likeness=0.0)
+    assert {recipe.minutes for recipe in recipes.recipes(slow, CURRENT, most_minutes=2)} == {2}
+
+
 def doubts(minutes, **changes):
     recipe = recipes.recipes(dataclasses.replace(GOOD, **changes), CURRENT, minutes)[0]
     for lang in LANGUAGES:

@@ -388,3 +388,28 @@ def test_choosing_fills_the_form_and_shows_what_it_asks_for(tab):
 
 def test_captions_are_no_html():
     assert html.thumbnail(Image.new("RGB", (4, 4)), '"><b>', 64).count("<") == 1
+
+
+# ---- what to expect ----------------------------------------------------------------------------------------------------
+def brought(tab, settings, recipe):
+    """A form that holds these settings, as pictures that somebody has just brought are judged."""
+    card, key = tab.expect, opened(tab, dataset_name=str(tab.drawn))[0]
+    tab.form = tab.form | {name: gr.State() for name in FIELDS if name not in tab.form}
+    values = lambda data: {name: data[component] for name, component in tab.form.items()}  # noqa: E731
+    card.page = types.SimpleNamespace(form=types.SimpleNamespace(components=tab.form, values=values))
+    tab.app.expectations = types.SimpleNamespace(of=lambda entry: types.SimpleNamespace(recipes=[recipe]))
+    fields = {component: to_form_value(FIELDS[name], settings[name]) for name, component in tab.form.items()}
+    return fields | {card.fresh: True, card.key: key, card.untouched: card.untouched.value, card.recipe: "x"}
+
+
+def test_the_best_recipe_is_taken_unless_somebody_has_set_the_rest(tab, drawn):
+    tab.drawn, card = drawn, tab.expect
+    recipe = types.SimpleNamespace(name="x", config=presets.build("first-butterflies", seed=3))
+    untouched = presets.build(presets.FIRST, dataset_name="/mine", output_dir="mine", seed=9).to_dict()
+    answer = card.take_best(brought(tab, untouched, recipe))
+    assert (answer[card.recipe], answer[card.fresh], answer[tab.form["image_size"]]) == ("x", False, "32")
+    assert not {tab.form[name] for name in ("dataset_name", "output_dir", "seed", "resize_mode")} & answer.keys()
+    edited = brought(tab, untouched | {"max_train_minutes": 7.0}, recipe)
+    assert card.take_best(edited) == {card.recipe: None, card.fresh: False}
+    assert card.take(edited)[tab.form["image_size"]] == "32"
+    assert card.take_best(edited | {card.fresh: False}) == gr.skip()

@@ -1,17 +1,17 @@
 """The Dataset tab's card that says what to expect of pictures that somebody brought, and offers recipes for them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from markupsafe import Markup
 
-from ddpm_app.config import FIELDS
+from ddpm_app.config import FIELDS, TrainConfig
 from ddpm_app.i18n import t
-from ddpm_app.presets import OWN
+from ddpm_app.presets import FIRST, OWN, build
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import join, note
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
-from ddpm_app.ui.tabs.config_form import to_form_value
+from ddpm_app.ui.tabs.config_form import FieldValue, to_form_value
 from ddpm_app.ui.tabs.dataset_gallery import open_entry
 from ddpm_app.ui.tabs.vae_check import pairs_html
 
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from ddpm_app.train.recipes import Recipe
 
 
+STAYING = {*OWN, "output_dir", "resize_mode", "random_flip"}
+"""Settings that no recipe touches: whose pictures, how they are cut, the name and the seed."""
+
+
 class ExpectCard:
     """The judgement of the set with the ``key`` on show, and the choice of a recipe. ``judged`` becomes the key once its recipes are there;
-    ``fresh``: somebody has just brought these pictures, so that the best recipe is taken at once."""
+    ``fresh``: somebody has just brought these pictures, so that the best recipe is taken at once - unless somebody has set the rest by hand:
+    ``untouched`` holds the settings that the page itself put into the form."""
 
     def __init__(self, app: App, key: gr.State):
         self.app, self.key = app, key
         self.judged, self.fresh = gr.State(""), gr.State(False)
+        self.untouched = gr.State(self._form_values(build(FIRST)))
         with gr.Column(elem_classes="card", elem_id="expect", visible=False) as self.card:
             gr.Markdown(label("ui.expect.title"), elem_classes="title")
             self.judgement = gr.HTML(elem_id="judgement")
@@ -38,9 +44,12 @@ class ExpectCard:
         page.every_tick(self.follow, [self.card, self.judgement, self.recipe, self.judged], [self.key])
         fields = page.form.inputs
         self.judged.change(
-            self.take_best, {self.fresh, self.key, *fields}, [self.fresh, self.recipe, *fields], **PARALLEL
+            self.take_best,
+            {self.fresh, self.key, self.untouched, *fields},
+            [self.fresh, self.recipe, self.untouched, *fields],
+            **PARALLEL,
         )
-        self.recipe.input(self.take, {self.recipe, self.key, *fields}, fields, **PARALLEL)
+        self.recipe.input(self.take, {self.recipe, self.key}, [self.untouched, *fields], **PARALLEL)
 
     # ---- handlers ----------------------------------------------------------------------------------------------------
     def follow(self, snapshot: RunSnapshot, lang: str, key: str) -> Updates:
@@ -61,29 +70,33 @@ class ExpectCard:
         }
 
     def take_best(self, data: Values) -> Updates:
-        """The best recipe, where the pictures have just been brought."""
+        """The best recipe, where the pictures have just been brought and nobody has set anything else."""
         recipes = self._recipes(data[self.key])
         if not data[self.fresh] or not recipes:
             return gr.skip()
-        return {self.fresh: False, self.recipe: recipes[0].name, **self._settings(recipes[0], data)}
+        values = self.page.form.values(data)
+        if any(values[name] != value for name, value in data[self.untouched].items()):
+            return {self.fresh: False, self.recipe: None}
+        return {self.fresh: False, self.recipe: recipes[0].name, **self._settings(recipes[0])}
 
     def take(self, data: Values) -> Updates:
         """The settings of the recipe that was chosen."""
         recipe = next((r for r in self._recipes(data[self.key]) if r.name == data[self.recipe]), None)
-        return gr.skip() if recipe is None else self._settings(recipe, data)
+        return gr.skip() if recipe is None else self._settings(recipe)
 
     def _recipes(self, key: str) -> "list[Recipe]":
         entry = open_entry(self.app, key)
         return self.app.expectations.of(entry).recipes if entry else []
 
-    def _settings(self, recipe: "Recipe", data: Values) -> Updates:
-        """A recipe's settings; whose pictures, the name and the seed stay as the form has them."""
-        components = self.page.form.components
-        values: dict[str, Any] = recipe.config.to_dict()
-        staying = {*OWN, "output_dir", "resize_mode", "random_flip"}
-        return {
-            components[name]: to_form_value(FIELDS[name], values[name]) for name in components if name not in staying
-        }
+    def _settings(self, recipe: "Recipe") -> Updates:
+        """A recipe's settings, for the form."""
+        values, components = self._form_values(recipe.config), self.page.form.components
+        return {self.untouched: values, **{components[name]: value for name, value in values.items()}}
+
+    def _form_values(self, config: TrainConfig) -> dict[str, FieldValue]:
+        """A config as the form holds it, without what stays."""
+        values = config.to_dict()
+        return {name: to_form_value(info, values[name]) for name, info in FIELDS.items() if name not in STAYING}
 
 
 # ---- HTML --------------------------------------------------------------------------------------------------------------
