@@ -90,6 +90,7 @@ class DatasetTab:
         }
         self.opened.change(**view.showing).then(**view.looking).then(**view.editing)
         gr.on([self.opened.change, self.ended.change], **figures)
+        self.ended.change(**view.looking)
         self._then_open(page.language_changed.then).then(**view.showing).then(**view.looking)
         page.language_changed.then(**figures)
         editor = view.editor

@@ -29,7 +29,6 @@ PICTURE_SIDE = 256
 """Side at which a picture is sent, in pixels."""
 MAX_BARS, MAX_LABELS = 12, 24
 """Bars of the histogram of sizes; labels that are listed."""
-WARM_SECONDS = 60
 
 
 class DatasetView:
@@ -160,9 +159,10 @@ class DatasetView:
     def show_picture(self, key: str, lang: str, row: int, resize_mode: str) -> Markup | Updates:
         """One picture as it is and as the model sees it, once torchvision is loaded."""
         entry = open_entry(self.app, key)
-        if entry is None or not 0 <= row < len(entry.source):
-            return gr.skip()
-        self.app.warm.wait(WARM_SECONDS)
+        if entry is None or not 0 <= row < len(entry.source) or not self.app.warm.is_set():
+            return (
+                gr.skip()
+            )  # looked at again once all are decoded: an answer that waited could come after that of the next set
         try:
             return picture_pair(entry, row, resize_mode, lang)
         except Exception as error:
