@@ -235,11 +235,25 @@ def test_a_ground_for_transparency_and_none_where_all_is_opaque():
     assert decode.read_marked(png(np.full((2, 2, 4), 255, np.uint8)))[1] == set()
 
 
+def swapped_primaries() -> bytes:
+    """The profile of a screen whose red is sRGB's blue and whose blue is its red."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    names = {
+        b"rXYZ": b"????",
+        b"bXYZ": b"rXYZ",
+        b"????": b"bXYZ",
+        "sRGB".encode("utf-16-be"): "test".encode("utf-16-be"),
+    }
+    for name, other in names.items():
+        profile = profile.replace(name, other)
+    return profile
+
+
 def test_a_profile_is_applied_and_srgb_is_left_alone():
-    linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))  # any that isn't sRGB
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert decode.read_marked(png(noise(), icc_profile=srgb))[1] == set()
     assert np.array_equal(pixels(png(noise(), icc_profile=b"nonsense")), noise())
-    lab = Image.new("LAB", (4, 4), (128, 128, 128))
-    picture, marks = decode.read_marked(saved(lab, "TIFF", icc_profile=linear.tobytes()))
-    assert marks == {"profiles"} and max(picture.getpixel((0, 0))) - min(picture.getpixel((0, 0))) < 4
+    red = np.full((4, 4, 3), (200, 10, 10), np.uint8)
+    picture, marks = decode.read_marked(png(red, icc_profile=swapped_primaries()))
+    r, _, b = picture.getpixel((0, 0))
+    assert marks == {"profiles"} and b > 150 > 60 > r
