@@ -356,6 +356,8 @@ def test_a_bad_upload_is_refused_in_words(tab, tmp_path):
         (BUILT_IN_256, "built_in_256"),
         ("huggan/smithsonian", "hub"),
         ("/data/wings", "folder"),
+        ("/wings", "folder"),
+        ("./wings", "folder"),
         ("wings", "folder"),
         ("/runs/.uploads/mine/upload-1", "upload"),
     ],
@@ -384,6 +386,11 @@ def test_choosing_fills_the_form_and_shows_what_it_asks_for(tab):
             ("dataset_name", "subset", "split"), ("someone/pictures", "birds", "train"), strict=True
         )
     } | {tab.expect.fresh: True} == typed
+
+
+def test_a_choice_made_while_the_form_is_filled_stays(tab):
+    assert tab.restore_choice("upload", "/mine", "", "train") == gr.skip()
+    assert tab.restore_choice("built_in", "/mine", "", "train")[tab.kind] == "folder"
 
 
 def test_captions_are_no_html():

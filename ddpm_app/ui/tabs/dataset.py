@@ -118,10 +118,11 @@ class DatasetTab:
         """Each way of choosing puts a name into the form's dataset_name, then opens it."""
         name, subset, split = (self.form[field] for field in ("dataset_name", "subset", "split"))
         rows = [self.by_name, self.by_upload, self.subset, self.split]
-        for event in (page.form_restored.then, page.tab_items["dataset"].select):
-            self._then_open(event).then(
-                self.show_choice, [name, subset, split], [self.kind, *rows, self.name], **PARALLEL
-            )
+        outputs, stated = [self.kind, *rows, self.name], [name, subset, split]
+        restored = self._then_open(page.form_restored.then)
+        restored.then(self.restore_choice, [self.kind, *stated], outputs, **PARALLEL)
+        selected = self._then_open(page.tab_items["dataset"].select)
+        selected.then(self.show_choice, stated, outputs, **PARALLEL)
         chosen = self.kind.input(self.choose_kind, [self.kind, self.last_names], [*rows, self.name, name], **PARALLEL)
         self._then_open(chosen.then, retry=True)
         typed = gr.on(
@@ -208,6 +209,10 @@ class DatasetTab:
             entry.stop.set()
 
     # ---- choosing ----------------------------------------------------------------------------------------------------
+    def restore_choice(self, kind: str, name: str, subset: str, split: str) -> Updates:
+        """As ``show_choice``, unless the viewer was quicker and has chosen another way while the form was filled."""
+        return self.show_choice(name, subset, split) if kind == "built_in" else gr.skip()
+
     def show_choice(self, name: str, subset: str, split: str) -> Updates:
         """How the form's data set was chosen."""
         kind = kind_of(name)
@@ -311,4 +316,5 @@ def kind_of(name: str) -> str:
             return kind
     if os.path.basename(name).startswith("upload-"):
         return "upload"
-    return "hub" if name.count("/") == 1 and not os.path.isdir(name) else "folder"
+    is_path = name.startswith((".", "~", "/")) or os.path.exists(name)
+    return "hub" if name.count("/") == 1 and not is_path else "folder"
