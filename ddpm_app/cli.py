@@ -251,7 +251,7 @@ def _best_recipe(changes: ConfigValues) -> TrainConfig:
     """The settings of the recipe that suits the pictures best, with ``changes`` put in; says what it is and why."""
     config = presets.build(presets.FIRST, **changes)
     from ddpm_app.data.image_dataset import load
-    from ddpm_app.data.image_source import originals
+    from ddpm_app.data.open_source import originals
     from ddpm_app.train import recipes
 
     screen = Screen()

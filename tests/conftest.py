@@ -62,11 +62,11 @@ def _begin_at_once(patch):
     from kits import engine as engine_kit
     from kits import pictures as data_kit
 
-    from ddpm_app.data import image_source
+    from ddpm_app.data import open_source
     from ddpm_app.train import prepare
 
     patch.setattr(prepare, "rehearse", lambda *args, **options: dict(engine_kit.MEASURED))
-    patch.setattr(image_source, "_run", data_kit.prepare_here)
+    patch.setattr(open_source, "_run", data_kit.prepare_here)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import torch
 from ddpm_app.config import TrainConfig
 from ddpm_app.data import alike, cache, decode, preprocess
 from ddpm_app.data.account import Account
-from ddpm_app.data.image_source import Cancelled, ImageSource, Progress, originals
+from ddpm_app.data.image_source import ImageSource
+from ddpm_app.data.open_source import Cancelled, Progress, originals
 from ddpm_app.errors import Problem, Stopped
 
 CACHE_VERSION = 2

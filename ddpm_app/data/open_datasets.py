@@ -97,7 +97,7 @@ class OpenDatasets:
         return min(count, config.max_train_samples or count)
 
     def _open(self, entry: OpenDataset) -> None:
-        from ddpm_app.data.image_source import originals
+        from ddpm_app.data.open_source import originals
 
         try:
             entry.source = originals(entry.config, entry.follow, entry.stop.is_set)

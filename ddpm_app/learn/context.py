@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ddpm_app import diffusion, presets
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig
-from ddpm_app.data import image_dataset, image_source, preprocess
+from ddpm_app.data import image_dataset, preprocess
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.data.image_source import ImageSource
 from ddpm_app.data.open_datasets import FIELDS, SOURCE
+from ddpm_app.data.open_source import originals
 from ddpm_app.errors import Problem
 from ddpm_app.model import loaded, locate
 from ddpm_app.model.pipeline import Model
@@ -203,7 +204,7 @@ _Opened = TypeVar("_Opened", ImageSource, ImageDataset)
 
 def open_source(config: TrainConfig) -> ImageSource:
     """The pictures of a model's data set. Raises Problem."""
-    return _open_once(tuple(getattr(config, name) for name in SOURCE), lambda: image_source.originals(config))
+    return _open_once(tuple(getattr(config, name) for name in SOURCE), lambda: originals(config))
 
 
 def _open_once(key: tuple, load: Callable[[], _Opened]) -> _Opened:

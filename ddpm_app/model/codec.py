@@ -13,7 +13,7 @@ from torch import Tensor
 from ddpm_app.config import nearest_multiple
 from ddpm_app.data import cache
 from ddpm_app.data.image_dataset import ImageDataset
-from ddpm_app.data.image_source import Cancelled, Progress
+from ddpm_app.data.open_source import Cancelled, Progress
 from ddpm_app.errors import Problem, Stopped
 
 BATCH = 16

@@ -15,7 +15,8 @@ from transformers import CLIPTextModel, PreTrainedTokenizerBase
 from ddpm_app.config import TrainConfig
 from ddpm_app.data import cache
 from ddpm_app.data.image_dataset import ImageDataset
-from ddpm_app.data.image_source import Cancelled, ImageSource, Progress
+from ddpm_app.data.image_source import ImageSource
+from ddpm_app.data.open_source import Cancelled, Progress
 from ddpm_app.errors import Problem, Stopped
 
 BATCH = 64

@@ -17,7 +17,7 @@ from pyarrow import Table, parquet
 
 from ddpm_app.data import account, beside, decode
 from ddpm_app.data.image_dataset import load
-from ddpm_app.data.image_source import originals
+from ddpm_app.data.open_source import originals
 from ddpm_app.data.rows import folder_labels
 from ddpm_app.data.upload import import_upload
 from ddpm_app.i18n import LANGUAGES, problem_text, text_table

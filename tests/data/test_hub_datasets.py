@@ -14,12 +14,12 @@ from kits.hub_server import HubHandler, serving
 from kits.pictures import cache_dir, folder_of, noise, png, prepare_here, settings, specimens  # noqa: F401
 from kits.problems import expect_problem
 
-from ddpm_app.data import image_source, prepare
-from ddpm_app.data.image_source import originals
+from ddpm_app.data import open_source, prepare
+from ddpm_app.data.open_source import originals
 from ddpm_app.errors import Stopped
 from ddpm_app.i18n import problem_text
 
-RUN = image_source._run
+RUN = open_source._run
 COMMIT = "a" * 40
 
 
@@ -93,7 +93,7 @@ class DatasetHub(HubHandler):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    monkeypatch.setattr(image_source, "_run", RUN)
+    monkeypatch.setattr(open_source, "_run", RUN)
     events = dict(hanging=threading.Event(), release=threading.Event())
     with serving(DatasetHub, files=repository(), pair=PAIR, refusal=None, **events) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
@@ -229,14 +229,14 @@ def test_no_network_is_told_calmly_and_names_the_way_out(hub, monkeypatch):
 
 def test_stop_ends_a_hanging_download(hub):
     children = []
-    popen = image_source.subprocess.Popen
+    popen = open_source.subprocess.Popen
 
     def remember(*args, **kwargs):
         children.append(popen(*args, **kwargs))
         return children[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_source.subprocess, "Popen", remember)
+        patch.setattr(open_source.subprocess, "Popen", remember)
         with pytest.raises(Stopped):
             originals(settings("hanging/set"), cancelled=hub.hanging.is_set)
     assert children[0].returncode not in (None, 0)
@@ -244,8 +244,8 @@ def test_stop_ends_a_hanging_download(hub):
 
 def test_a_child_ends_when_its_parent_is_gone(hub):
     spec = json.dumps({"path": "hanging/set", "split": "train"})
-    child = image_source.subprocess.Popen(
-        [image_source.sys.executable, "-m", prepare.__name__, spec], stdin=image_source.subprocess.PIPE
+    child = open_source.subprocess.Popen(
+        [open_source.sys.executable, "-m", prepare.__name__, spec], stdin=open_source.subprocess.PIPE
     )
     assert hub.hanging.wait(30)
     child.stdin.close()
@@ -253,21 +253,21 @@ def test_a_child_ends_when_its_parent_is_gone(hub):
 
 
 def test_a_child_that_dies_is_one_clear_line(monkeypatch, tmp_path):
-    monkeypatch.setattr(image_source, "_run", RUN)
-    monkeypatch.setattr(image_source.sys, "executable", "/bin/false")
+    monkeypatch.setattr(open_source, "_run", RUN)
+    monkeypatch.setattr(open_source.sys, "executable", "/bin/false")
     with expect_problem("prepare_died"):
         originals(settings(specimens(tmp_path / "train.parquet").parent))
 
 
 def test_a_table_through_the_real_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_source, "_run", RUN)
+    monkeypatch.setattr(open_source, "_run", RUN)
     monkeypatch.chdir(specimens(tmp_path / "train.parquet").parent)
     (tmp_path / "json.py").write_text("raise SystemExit('a file of the working folder was imported')")
     assert len(originals(settings("."))) == 12
 
 
 def test_stop_ends_the_preparing_of_a_folder(tmp_path, monkeypatch, cache_dir):  # noqa: F811
-    monkeypatch.setattr(image_source, "_run", RUN)
+    monkeypatch.setattr(open_source, "_run", RUN)
     with pytest.raises(Stopped):
         originals(settings(folder_of(tmp_path, ["a.png"])), cancelled=lambda: True)
     assert not [path for path in cache_dir.glob("sources/*") if path.is_dir()]

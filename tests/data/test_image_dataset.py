@@ -15,7 +15,7 @@ from kits.pictures import cache_dir, folder_of, noise, png, settings, specimens 
 from kits.problems import expect_problem
 from PIL import Image
 
-from ddpm_app.data import cache, decode, image_dataset, image_source
+from ddpm_app.data import cache, decode, image_dataset, open_source
 from ddpm_app.data.image_dataset import load
 from ddpm_app.errors import Problem, Stopped
 from ddpm_app.i18n import problem_text
@@ -186,7 +186,7 @@ def test_stop_works_while_another_builds(tmp_path):
 def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path):
     resource = pytest.importorskip("resource", reason="needs Unix limits")
     config = settings(many(tmp_path), image_size=128)
-    image_source.originals(config)
+    open_source.originals(config)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
@@ -279,7 +279,7 @@ def test_only_some_training_pictures(tmp_path, samples, left):
 
 @pytest.mark.parametrize(("share", "held"), [(0.05, [0, 1, 2]), (0.0, [])])
 def test_the_built_in_sets_own_rows_are_never_trained_on(tmp_path, monkeypatch, share, held):
-    monkeypatch.setattr(image_source, "BUILT_IN_FILE", specimens(tmp_path / "butterflies.parquet"))
+    monkeypatch.setattr(open_source, "BUILT_IN_FILE", specimens(tmp_path / "butterflies.parquet"))
     pictures = load(settings("butterflies", validation_share=share))
     assert pictures.train.tolist() == list(range(3, 12)) and pictures.held_out.tolist() == held
     assert pictures.held_out.dtype.kind == "i" and pictures.tensors(pictures.held_out).shape == (len(held), 3, 16, 16)

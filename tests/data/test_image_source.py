@@ -11,8 +11,8 @@ from kits.problems import expect_problem
 from PIL import Image
 from pyarrow import parquet
 
-from ddpm_app.data import cache, folder, image_source
-from ddpm_app.data.image_source import originals
+from ddpm_app.data import cache, folder, image_source, open_source
+from ddpm_app.data.open_source import originals
 from ddpm_app.errors import Stopped
 from ddpm_app.i18n import problem_text
 from ddpm_app.specimens import collection
@@ -148,7 +148,7 @@ def test_a_folder_of_parquet_files(tmp_path):
 
 
 def test_the_built_in_set_keeps_its_own_rows_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_source, "BUILT_IN_FILE", specimens(tmp_path / "x [1].parquet"))
+    monkeypatch.setattr(open_source, "BUILT_IN_FILE", specimens(tmp_path / "x [1].parquet"))
     source = originals(settings("butterflies"))
     assert (source.kind, source.held_out, source.label_names) == ("built-in", [0, 1, 2], ("a", "b"))
 
@@ -190,7 +190,7 @@ def test_the_large_set_has_the_specimens_of_the_small_one(tmp_path):
     collection.write_parquet(tmp_path / "drawn.parquet", 24, lambda done, count: None, count=20)
     drawn, shipped = (
         parquet.read_table(file, columns=["species", "split", "caption"]).slice(0, 20).to_pydict()
-        for file in (tmp_path / "drawn.parquet", image_source.BUILT_IN_FILE)
+        for file in (tmp_path / "drawn.parquet", open_source.BUILT_IN_FILE)
     )
     assert (drawn["species"], drawn["split"]) == (shipped["species"], shipped["split"])
     assert sum(a == b for a, b in zip(drawn["caption"], shipped["caption"], strict=True)) >= 19
@@ -303,7 +303,7 @@ def test_the_page_needs_no_torch_to_browse(tmp_path):
     folder_of(tmp_path / "pics", ["a.png"])
     code = (
         "import sys; from ddpm_app.data import cache, upload; assert not {'torch', 'datasets'} & sys.modules.keys();"
-        "from ddpm_app.config import from_dict; from ddpm_app.data.image_source import originals;"
+        "from ddpm_app.config import from_dict; from ddpm_app.data.open_source import originals;"
         "print(len(originals(from_dict({'dataset_name': sys.argv[1]})))); assert 'torch' not in sys.modules"
     )
     done = subprocess.run(

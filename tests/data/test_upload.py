@@ -14,7 +14,7 @@ from kits.problems import expect_problem
 
 from ddpm_app.data import upload
 from ddpm_app.data.image_dataset import load
-from ddpm_app.data.image_source import originals
+from ddpm_app.data.open_source import originals
 from ddpm_app.data.upload import annotate, import_upload
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ddpm_app.config import TrainConfig, from_dict
-from ddpm_app.data import image_source, prepare
+from ddpm_app.data import open_source, prepare
 from ddpm_app.errors import Problem
 
 
@@ -78,5 +78,5 @@ def specimens(path, held=3, **extra):
 def cache_dir(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("DDPM_CACHE", str(folder))
-    monkeypatch.setattr(image_source, "_run", prepare_here)
+    monkeypatch.setattr(open_source, "_run", prepare_here)
     return folder

@@ -5,7 +5,7 @@ from kits import learn as learn_kit
 
 from ddpm_app import jobs, presets, sample
 from ddpm_app.config import from_dict
-from ddpm_app.data import image_dataset, image_source
+from ddpm_app.data import image_dataset, open_source
 from ddpm_app.learn.probes import memorization
 from ddpm_app.model import locate
 from ddpm_app.runs import registry
@@ -23,7 +23,7 @@ def specimens():
 @pytest.fixture
 def overfitted(tmp_path, runs_dir, specimens, no_rehearsal):
     """A run that has seen one specimen of each of eight kinds, and nothing else, 110 times."""
-    drawers = image_source.originals(presets.build("first-butterflies"))
+    drawers = open_source.originals(presets.build("first-butterflies"))
     for label in range(8):
         chosen = next(i for i in specimens.train if specimens.labels[i] == label)
         (tmp_path / "eight" / specimens.label_names[label]).mkdir(parents=True)

@@ -16,7 +16,7 @@ from kits.problems import problem_of
 from PIL import Image
 
 from ddpm_app import cli, jobs
-from ddpm_app.data import image_source
+from ddpm_app.data import open_source
 from ddpm_app.errors import Problem
 from ddpm_app.model import codec, conditioning, loaded
 from ddpm_app.runs import registry
@@ -122,7 +122,7 @@ def doomed(path: str, where: str, cache: str) -> None:
     """Runs in a process of its own, which kills itself at the point ``where``: nothing of Python ends orderly."""
     os.environ["DDPM_CACHE"] = cache
     prepare.rehearse = lambda *args, **options: dict(MEASURED)
-    image_source._run = data_kit.prepare_here
+    open_source._run = data_kit.prepare_here
 
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)

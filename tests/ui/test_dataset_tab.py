@@ -205,7 +205,7 @@ def test_an_upload_becomes_a_data_set(tab, drawn, tmp_path):
 @pytest.fixture
 def quickly(monkeypatch):
     """`datasets` works in this process: seconds faster."""
-    monkeypatch.setattr("ddpm_app.data.image_source._run", data_kit.prepare_here)
+    monkeypatch.setattr("ddpm_app.data.open_source._run", data_kit.prepare_here)
 
 
 @pytest.fixture
