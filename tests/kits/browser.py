@@ -2,12 +2,12 @@
 
 import contextlib
 import os
+import queue
 import socket
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
-import urllib.request
 
 from playwright.sync_api import expect
 
@@ -38,29 +38,31 @@ def free_port():
 
 @contextlib.contextmanager
 def start_app(runs_dir, *options):
-    """The app as a process of its own: its address once the page answers."""
+    """The app as a process of its own: its address, which it prints once the page answers."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     command = [sys.executable, "app.py", "--port", str(port), "--runs_dir", str(runs_dir), *options]
-    app = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    app = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "2"}, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read():  # to its end, so that the app never waits for somebody to read
+        for line in app.stdout:
+            lines.put(line)
+        lines.put("")
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     try:
-        give_up = time.monotonic() + STARTING_SECONDS
-        while not answers(url):
-            if app.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError("the app didn't start")
-            time.sleep(0.1)
+        while url not in (line := lines.get(timeout=STARTING_SECONDS)):
+            assert line, "the app ended before its page came up"
         yield url
     finally:
         app.terminate()
         app.wait(30)
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.read())
-    except (urllib.error.URLError, OSError):
-        return False
+        reader.join(30)
+        app.stdout.close()
 
 
 @contextlib.contextmanager
