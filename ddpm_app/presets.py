@@ -50,13 +50,18 @@ OWN = ("dataset_name", "subset", "split", "image_column", "label_column", "capti
 """Settings that say whose pictures, and which draw of chance: a preset that is chosen afterwards leaves them."""
 
 
+def is_preset_name(name: str) -> bool:
+    """Whether a run's name is a preset's, numbered or not: nobody chose it."""
+    return re.fullmatch(f"({'|'.join(map(re.escape, PRESETS))})(-\\d+)?", name) is not None
+
+
 def over(preset: str, current: ConfigValues) -> ConfigValues:
     """The settings of a preset for a form that holds ``current``: pictures that aren't built in, the seed, and a name that is no preset's
     stay as they are."""
     values = build(preset).to_dict()
     is_own = current.get("dataset_name") not in (BUILT_IN, BUILT_IN_256, None, "")
     staying = OWN if is_own else ("seed",)
-    if not re.fullmatch(f"({'|'.join(map(re.escape, PRESETS))})(-\\d+)?", str(current.get("output_dir", preset))):
+    if not is_preset_name(str(current.get("output_dir", preset))):
         staying += ("output_dir",)
     return values | {name: current[name] for name in staying if name in current}
 

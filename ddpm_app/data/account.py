@@ -30,7 +30,10 @@ NOT_USED = (
 )
 """Why files are not used, beside decode.REASONS: each file of a folder stands in one line of USED, NOT_USED or REASONS."""
 
-INFORMATION = (*USED, "rows", "pictures_in_shards", "labels", "captions")
+COUNTS = ("pictures", "rows", "pictures_in_shards")
+"""How many pictures there are, which a run says anyway."""
+
+INFORMATION = (*USED, *COUNTS, "labels", "captions")
 """Lines that say what is used; all others say what is changed, missing or not used."""
 
 
@@ -83,6 +86,11 @@ class Account:
         self._lines[code] = Line(
             code, before.count + count, (before.names + names)[:EXAMPLES], {**before.values, **values}
         )
+
+    def recount(self, code: str, names: Iterable[str]) -> None:
+        """Count ``names`` under ``code`` instead of what stands there."""
+        self._lines.pop(code, None)
+        self.add(code, names)
 
     def take(self, code: str, count: int) -> None:
         """Count ``count`` things fewer under ``code``, where it has a line."""

@@ -200,6 +200,11 @@ def _account(
     account, marks, count = Account([*source.account, *_rejected(rejected)]), meta["marks"], len(meta["rows"])
     for code in ("pictures", "pictures_in_shards", "rows"):
         account.take(code, len(rejected))
+    rows = meta["rows"]
+    if source.caption_choices is not None:  # of those that can't be used nobody misses a caption
+        account.recount("caption_gaps", [source.names[i] for i in rows if not source.caption_choices[i]])
+    if source.labels is not None:
+        account.recount("label_gaps", [source.names[i] for i in rows if source.labels[i] < 0])
     values: dict[str, Any] = {"of": count, "size": config.image_size, "mode": config.resize_mode}
     for mark in ("frames", "profiles", "small"):
         account.add(mark, marks.get(mark, 0), **values)
@@ -209,7 +214,7 @@ def _account(
     if marks.get("squashed"):
         account.add(f"squashed_{config.resize_mode}", marks["squashed"], **values)
     account.add("equal", marks["equal"])
-    account.add("alike", [name for group in meta["alike"] for name in group], groups=len(meta["alike"]))
+    account.add("alike", [name for group in meta["alike"] for name in group])
     if source.kind != "built-in" and config.random_flip:
         account.add("mirrored", count)
     return account

@@ -6,6 +6,7 @@ import torch
 
 from ddpm_app import diffusion
 from ddpm_app.config import PLACEHOLDER_HUB_ID, TrainConfig
+from ddpm_app.data.account import COUNTS
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.device import resolve_device
 from ddpm_app.errors import Problem
@@ -56,4 +57,4 @@ def _data(config: TrainConfig, pictures: ImageDataset) -> Iterator[Notice]:
     if batch_size(config, len(pictures.train)) < config.train_batch_size:
         yield Notice("batch_reduced", {"value": config.train_batch_size, "pictures": len(pictures.train)})
     if pictures.source["kind"] != "built-in":
-        yield from (Notice(*line.notice) for line in pictures.account)
+        yield from (Notice(*line.notice) for line in pictures.account if line.code not in COUNTS)

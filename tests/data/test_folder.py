@@ -46,6 +46,13 @@ def test_a_text_beside_a_picture_is_its_caption(tmp_path, name):
     )
 
 
+def test_of_pictures_that_cannot_be_used_nobody_misses_a_caption_or_label(tmp_path):
+    write(folder_of(tmp_path, ["x/a.png", "y/b.png"]), {"x/a.txt": "red", "y/b.txt": "blue", "broken.png": "junk"})
+    source, account_of_all = opened(tmp_path), load(settings(tmp_path)).account
+    gaps = "caption_gaps", "label_gaps"
+    assert [source.account[code] for code in gaps] == [1, 1] and [account_of_all[code] for code in gaps] == [0, 0]
+
+
 def test_lines_are_several_captions(tmp_path):
     source = opened(write(folder_of(tmp_path, ["a.png"]), {"a.txt": "red\n\na red moth\n"}))
     assert (source.caption_choices, source.captions) == ([("red", "a red moth")], ["red"])

@@ -39,7 +39,7 @@ def test_story_of_a_run(runs_dir, tiny):
     hand = Hand()
     told = train(run, hand)
     notices = [event.code for event in told if isinstance(event, events.Notice)]
-    assert "data_pictures" in notices and set(kinds(told)[: len(notices)]) == {"Notice"}  # the account comes first
+    assert "data_mirrored" in notices and set(kinds(told)[: len(notices)]) == {"Notice"}  # the account comes first
     told = told[len(notices) :]
     assert kinds(told)[:5] == ["Planned", "Started", "Validated", "Sampled", "Saved"]
     assert kinds(told)[-4:] == ["Validated", "Sampled", "Saved", "Ended"]

@@ -406,7 +406,7 @@ def brought(tab, settings, recipe):
     card.page = types.SimpleNamespace(form=types.SimpleNamespace(components=tab.form, values=values))
     tab.app.expectations = types.SimpleNamespace(of=lambda entry: types.SimpleNamespace(recipes=[recipe]))
     fields = {component: to_form_value(FIELDS[name], settings[name]) for name, component in tab.form.items()}
-    return fields | {card.fresh: True, card.key: key, card.untouched: card.untouched.value, card.recipe: "x"}
+    return fields | {card.fresh: True, card.key: key, card.untouched: card.untouched.default_value, card.recipe: "x"}
 
 
 def test_the_best_recipe_is_taken_unless_somebody_has_set_the_rest(tab, drawn):
@@ -419,4 +419,12 @@ def test_the_best_recipe_is_taken_unless_somebody_has_set_the_rest(tab, drawn):
     edited = brought(tab, untouched | {"max_train_minutes": 7.0}, recipe)
     assert card.take_best(edited) == {card.recipe: None, card.fresh: False}
     assert card.take(edited)[tab.form["image_size"]] == "32"
-    assert card.take_best(edited | {card.fresh: False}) == gr.skip()
+    reloaded = brought(tab, recipe.config.to_dict(), recipe) | {card.fresh: False}
+    assert card.take_best(reloaded) == {card.recipe: "x", card.fresh: False}
+
+
+def test_a_run_is_named_after_the_pictures_where_nobody_named_it(tab, drawn):
+    tab.drawn, card = drawn, tab.expect
+    recipe = types.SimpleNamespace(name="x", config=presets.build("first-butterflies"))
+    answer = card.take_best(brought(tab, presets.build(presets.FIRST).to_dict(), recipe))
+    assert answer[tab.form["output_dir"]] == drawn.name

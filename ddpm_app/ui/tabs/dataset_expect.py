@@ -1,16 +1,20 @@
 """The Dataset tab's card that says what to expect of pictures that somebody brought, and offers recipes for them."""
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import gradio as gr
 from markupsafe import Markup
 
 from ddpm_app.config import FIELDS, TrainConfig
+from ddpm_app.data.upload import display_name
 from ddpm_app.i18n import t
-from ddpm_app.presets import FIRST, OWN, build
+from ddpm_app.presets import FIRST, OWN, build, is_preset_name
+from ddpm_app.runs import registry
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.html import join, note
-from ddpm_app.ui.state import PARALLEL, App, Page, Updates, Values, label
+from ddpm_app.ui.state import BROWSER_KEY, PARALLEL, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.config_form import FieldValue, to_form_value
 from ddpm_app.ui.tabs.dataset_gallery import open_entry
 from ddpm_app.ui.tabs.vae_check import pairs_html
@@ -32,7 +36,9 @@ class ExpectCard:
     def __init__(self, app: App, key: gr.State):
         self.app, self.key = app, key
         self.judged, self.fresh = gr.State(""), gr.State(False)
-        self.untouched = gr.State(self._form_values(build(FIRST)))
+        self.untouched = gr.BrowserState(
+            self._form_values(build(FIRST)), storage_key="ddpm-studio-untouched", **BROWSER_KEY
+        )
         with gr.Column(elem_classes="card", elem_id="expect", visible=False) as self.card:
             gr.Markdown(label("ui.expect.title"), elem_classes="title")
             self.judgement = gr.HTML(elem_id="judgement")
@@ -70,14 +76,27 @@ class ExpectCard:
         }
 
     def take_best(self, data: Values) -> Updates:
-        """The best recipe, where the pictures have just been brought and nobody has set anything else."""
+        """The best recipe, where the pictures have just been brought and nobody has set anything else; else the one that the form holds."""
         recipes = self._recipes(data[self.key])
-        if not data[self.fresh] or not recipes:
+        if not recipes:
             return gr.skip()
         values = self.page.form.values(data)
-        if any(values[name] != value for name, value in data[self.untouched].items()):
-            return {self.fresh: False, self.recipe: None}
-        return {self.fresh: False, self.recipe: recipes[0].name, **self._settings(recipes[0])}
+        if data[self.fresh] and not self._differs(values, data[self.untouched]):
+            name = self._name(values["output_dir"], data[self.key])
+            return {self.fresh: False, self.recipe: recipes[0].name, **name, **self._settings(recipes[0])}
+        same = next((r.name for r in recipes if not self._differs(values, self._form_values(r.config))), None)
+        return {self.fresh: False, self.recipe: same}
+
+    def _differs(self, values: Mapping[str, object], others: Mapping[str, object]) -> bool:
+        return any(values[name] != value for name, value in others.items() if name in values)
+
+    def _name(self, name: object, key: str) -> Updates:
+        """The run's name: after the pictures, where it is a preset's."""
+        entry = open_entry(self.app, key)
+        slug = re.sub(r"[^\w-]+", "-", display_name(entry.source.name)).strip("-") if entry and entry.source else ""
+        if not is_preset_name(str(name)) or not slug:
+            return {}
+        return {self.page.form.components["output_dir"]: registry.free_name(self.app.runs_dir, slug[:60])}
 
     def take(self, data: Values) -> Updates:
         """The settings of the recipe that was chosen."""
