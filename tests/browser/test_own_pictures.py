@@ -76,5 +76,5 @@ def test_a_zip_of_anything_from_drop_to_pictures(page, tmp_path):
     page.locator("#button-start").click()
     expect(page.locator("#status")).to_contain_text("Finished")
     record = json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())
-    assert "attic" in record["config"]["dataset_name"] and record["config"]["output_dir"] == "quick-check"
+    assert "attic" in record["config"]["dataset_name"] and record["config"]["output_dir"] == "attic"
     assert {line["code"] for line in record["data"]["account"]} >= {"pictures", "others"}
