@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ddpm_app.config import BUILT_IN, BUILT_IN_256, ConfigValues, TrainConfig, from_dict
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
 
 # fmt: off
 _QUICK: ConfigValues = dict(
@@ -11,7 +11,7 @@ _QUICK: ConfigValues = dict(
     lr_warmup_steps=15, preview_inference_steps=12, mixed_precision="auto", push_to_hub=False,
 )
 
-_LATENT = _QUICK | dict(vae="butterflies-vae", unet="latent", preview_inference_steps=20,
+_LATENT = _QUICK | dict(vae=SHIPPED_VAE, unet="latent", preview_inference_steps=20,
                         save_image_epochs=2, save_model_epochs=4)
 
 PRESETS: dict[str, ConfigValues] = {
@@ -21,8 +21,8 @@ PRESETS: dict[str, ConfigValues] = {
     "species-64": _QUICK | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_image_epochs=1, save_model_epochs=2),
     "words-128": _LATENT | dict(image_size=128, conditioning="text", max_train_minutes=3),
     "latent-256": _LATENT | dict(dataset_name=BUILT_IN_256, image_size=256, max_train_minutes=5),
-    "autoencoder-128": _QUICK | dict(objective="autoencoder", image_size=128, train_batch_size=8, kl_weight=1e-3, max_train_minutes=15,
-                                     lr_warmup_steps=30, save_image_epochs=2, save_model_epochs=4),
+    "autoencoder-128": _QUICK | dict(objective="autoencoder", init_from=SHIPPED_VAE, image_size=128, train_batch_size=8, learning_rate=5e-4,
+                                     max_train_minutes=5, save_image_epochs=2, save_model_epochs=4),
     "fine-tune": _QUICK | dict(init_from="butterflies-64", image_size=64, optimizer="adamw", learning_rate=1e-4, max_train_minutes=2,
                                save_image_epochs=1, save_model_epochs=2),
     "overfit-8": _QUICK | dict(image_size=32, max_train_samples=8, random_flip=False, train_batch_size=8, max_train_minutes=3, preview_images=8,

@@ -44,10 +44,12 @@ CONFIG = TrainConfig(
     learning_rate=1e-3,
     mixed_precision="no",
 )
-SMALL, FULL = (64, 16), (128, 6)
-"""(side in pixels, pictures of a batch) of the first SMALL_SHARE of the steps, and of the rest."""
-SMALL_SHARE = 0.5
-WARM_UP, KL, SQUARED = 60, 2e-4, 2.0
+STAGES = ((900, 64, 16, True), (2000, 64, 12, False), (2000, 128, 6, False))
+"""(steps, side in pixels, pictures of a batch, whether all that is changed is decoded besides), one after the other."""
+SMALL = (64, 24)
+"""(side, pictures) of every fourth batch of the last stage, so that small pictures stay good."""
+WARM_UP, HELD, KL, SQUARED = 60, 0.35, 2e-4, 2.0
+"""Steps to the full rate, share of the steps for which it is held, and weights in the loss."""
 SPECIMENS = 8
 """One picture in so many is a specimen."""
 REPORT_EVERY, SAVE_EVERY = 25, 100
@@ -94,23 +96,25 @@ def batch(images: np.ndarray, side: int, count: int, draw: np.random.Generator) 
     return torch.stack(squares)
 
 
-def loss_of(vae: AutoencoderKL, x: Tensor, draw: np.random.Generator) -> tuple[Tensor, float]:
-    """The loss of pictures ``x``, and the PSNR of their reconstructions in dB."""
+def loss_of(vae: AutoencoderKL, x: Tensor, draw: np.random.Generator, besides: bool) -> tuple[Tensor, float]:
+    """The loss of pictures ``x``, and the PSNR of their reconstructions in dB. The latents of a part of them are changed, turned, mirrored
+    or shrunk, and decoded for the picture changed alike: instead of the latents as they are, or ``besides``."""
     posterior = vae.encode(x).latent_dist
     z = posterior.sample()
-    y = vae.decode(z).sample
     kl = 0.5 * (posterior.mean.square() + posterior.logvar.exp() - 1 - posterior.logvar).mean()
     turns, mirror, shrink = int(draw.integers(4)), draw.random() < 0.5, draw.random() < 0.7
-    few = max(1, len(x) // (2 if shrink else 6))
+    part = max(1, len(x) // (2 if shrink and besides else 6 if besides else 3))
 
-    def changed(maps: Tensor, **how) -> Tensor:
-        maps = torch.rot90(maps[:few], turns, (-2, -1))
+    def changed(maps: Tensor) -> Tensor:
+        maps = torch.rot90(maps[:part], turns, (-2, -1))
         maps = maps.flip(-1) if mirror else maps
         return functional.interpolate(maps, scale_factor=0.5, mode="bilinear", antialias=True) if shrink else maps
 
+    plain = slice(0 if besides else part, None)
+    y = vae.decode(z[plain]).sample
     equivariance = pixel_losses(changed(x), vae.decode(changed(z)).sample)
-    mse = functional.mse_loss(y.detach(), x).item()
-    return pixel_losses(x, y) + 0.25 * equivariance + KL * kl, 10 * math.log10(4 / mse)
+    mse = functional.mse_loss(y.detach(), x[plain]).item()
+    return pixel_losses(x[plain], y) + 0.25 * equivariance + KL * kl, 10 * math.log10(4 / mse)
 
 
 def pixel_losses(x: Tensor, y: Tensor) -> Tensor:
@@ -118,8 +122,19 @@ def pixel_losses(x: Tensor, y: Tensor) -> Tensor:
     return (reconstruction_losses(x, y).mean() + functional.l1_loss(x, y)) / 2 + SQUARED * functional.mse_loss(x, y)
 
 
-def train(work: pathlib.Path, images: np.ndarray, steps: int) -> AutoencoderKL:
-    """Train for ``steps`` in all, keeping an average of the weights; returns the averaged model."""
+def stage(step: int) -> tuple[int, int, bool]:
+    """(side, pictures of the batch, whether the changed is decoded besides) of a step."""
+    last = len(STAGES) - 1
+    for k, (steps, side, count, besides) in enumerate(STAGES):
+        if step < steps or k == last:
+            return (*SMALL, besides) if k == last and step % 4 == 3 else (side, count, besides)
+        step -= steps
+    raise AssertionError("no stage")
+
+
+def train(work: pathlib.Path, images: np.ndarray) -> AutoencoderKL:
+    """Train through all stages, keeping an average of the weights; returns the averaged model."""
+    steps = sum(part[0] for part in STAGES)
     torch.manual_seed(0)
     vae = vae_of(CONFIG).train()
     average = vae_of(CONFIG).eval().requires_grad_(False)
@@ -135,11 +150,9 @@ def train(work: pathlib.Path, images: np.ndarray, steps: int) -> AutoencoderKL:
     began, recent = time.monotonic(), list[float]()
     for step in range(first, steps):
         draw, share = np.random.default_rng([0, step]), step / steps
-        side, count = SMALL if share < SMALL_SHARE else FULL
-        # held, then down a half cosine over the last 60 % of the steps
-        factor = 0.5 + 0.5 * math.cos(math.pi * max(0.0, (share - 0.4) / 0.6))
-        set_lr_factor(optimizers, min(1, (step + 1) / WARM_UP) * max(factor, 0.02))
-        loss, psnr = loss_of(vae, batch(images, side, count, draw), draw)
+        side, count, besides = stage(step)
+        set_lr_factor(optimizers, min(1, (step + 1) / WARM_UP, (1 - share) / (1 - HELD)))
+        loss, psnr = loss_of(vae, batch(images, side, count, draw), draw, besides)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for optimizer in optimizers:
@@ -166,7 +179,7 @@ def train(work: pathlib.Path, images: np.ndarray, steps: int) -> AutoencoderKL:
 def write(vae: AutoencoderKL, images: np.ndarray, folder: pathlib.Path) -> None:
     """Write ``vae`` with its latents brought to one scale, in half precision."""
     draw = np.random.default_rng(1)
-    squares = torch.cat([batch(images, *FULL, draw) for _ in range(32)])
+    squares = torch.cat([batch(images, 128, 6, draw) for _ in range(32)])
     vae = scaled(vae, torch.cat([vae.encode(x).latent_dist.mean for x in squares.split(8)]))
     shutil.rmtree(folder, ignore_errors=True)
     vae.half().save_pretrained(folder)
@@ -174,14 +187,13 @@ def write(vae: AutoencoderKL, images: np.ndarray, folder: pathlib.Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="the folder of its pictures and its state")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "assets" / "models" / NAME)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     images = pictures(args.work, args.pictures)
-    write(train(args.work, images, args.steps), images, args.out)
+    write(train(args.work, images), images, args.out)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from ddpm_app.model.describe import pipeline_folder, run_of_checkpoint
 from ddpm_app.network import UNUSABLE_PROXY, proxy_problem, refusal, unreachable
 
 SHIPPED = ASSETS / "models"
-SHIPPED_VAE = "butterflies-vae"
-"""The autoencoder that is tried on pictures somebody brings."""
 DOWNLOADED = ["*.json", "*/*.json", "*/merges.txt", "merges.txt", "*/*model*.safetensors", "*model*.safetensors"]
 IGNORED = ["*fp16*", "*non_ema*", "*nonema*", "safety_checker/*", "*pruned*", "*.bin*"]
 """Of a repository: settings, vocabulary and the plain weights; never code, pickles, or the same weights in other formats."""

@@ -23,7 +23,7 @@ from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Control, Event, yield_device
 from ddpm_app.train.hub_transfers import check_rights, fetch_models, publish
 from ddpm_app.train.objective import Objective, accumulate
-from ddpm_app.train.prepare import prepare
+from ddpm_app.train.prepare import prepare, with_own_autoencoder
 from ddpm_app.train.state import TrainState, make_accelerator
 
 RATE_FACTOR = 0.5
@@ -39,6 +39,7 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
     """
     yield from check_rights(config)
     pictures = load(config, control.progress, control.stopping)
+    config = with_own_autoencoder(config, run)
     fetch_models(config, run, control)
     with control.device():
         objective, plan = yield from prepare(config, run, control, pictures)

@@ -1,5 +1,6 @@
 """What comes before the loop: the parts are loaded and checked, the run is rehearsed and planned, and a person agrees to a long one."""
 
+import dataclasses
 from collections.abc import Generator, Iterator
 
 from accelerate.state import PartialState
@@ -9,6 +10,7 @@ from ddpm_app.config import TrainConfig
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.device import resolve_device
 from ddpm_app.errors import Problem, Stopped
+from ddpm_app.model import locate
 from ddpm_app.model.pipeline import CLIP
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import Plan
@@ -56,6 +58,14 @@ def prepare(
             command = registry.continue_command(run, device="auto")
             raise Problem("plan_changed", "device", what=field, value=value, planned=planned, command=command)
     return objective, plan
+
+
+def with_own_autoencoder(config: TrainConfig, run: Run) -> TrainConfig:
+    """``config`` with the autoencoder that a run saved beside its UNet where the one it names is on this machine no more: a run that
+    was deleted, or one that shipped with an earlier version."""
+    if not config.vae or locate.HUB_ID.fullmatch(config.vae) or locate.find_local(config.vae, run.path.parent):
+        return config
+    return dataclasses.replace(config, vae=str(run.pipeline)) if run.pipeline.is_dir() else config
 
 
 def _ways_on(config: TrainConfig, run: Run) -> dict[str, str]:

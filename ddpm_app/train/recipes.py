@@ -12,12 +12,11 @@ import numpy as np
 from PIL import Image
 
 from ddpm_app import presets
-from ddpm_app.config import ConfigValues, TrainConfig, from_dict
+from ddpm_app.config import SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
 from ddpm_app.data.image_dataset import ImageDataset
 from ddpm_app.data.preprocess import to_images
 from ddpm_app.device import resolve_device
 from ddpm_app.model import pipeline
-from ddpm_app.model.locate import SHIPPED_VAE
 from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, reconstruct
 from ddpm_app.train.estimate import estimate, machine_speed
 

@@ -381,6 +381,15 @@ def test_other_parts_are_refused(runs_dir, tiny_of, parts, tmp_path):
     assert train(run)[-1] == events.Ended(12, "finished")
 
 
+def test_a_run_goes_on_with_its_own_copy_of_an_autoencoder_that_is_gone(trained, runs_dir, tiny_of, parts, tmp_path):
+    shutil.copytree(parts / "vae", tmp_path / "vae")
+    run = new(runs_dir, tiny_of("latents", vae=str(tmp_path / "vae")))
+    stop_at(run, 4)
+    shutil.rmtree(tmp_path / "vae")
+    train(run)
+    assert outcome(run) == outcome(trained("latents"))
+
+
 @pytest.mark.parametrize(("kind", "column"), [("labels", "kind"), ("words", "caption"), ("labels", None)])
 def test_other_labels_or_captions_are_refused(trained, runs_dir, tiny_of, told, tmp_path, kind, column):
     folder = tmp_path / "mine"
