@@ -250,14 +250,13 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 def _best_recipe(changes: ConfigValues) -> TrainConfig:
     """The settings of the recipe that suits the pictures best, with ``changes`` put in; says what it is and why."""
     config = presets.build(presets.FIRST, **changes)
-    from ddpm_app.data.image_dataset import load
     from ddpm_app.data.open_source import originals
     from ddpm_app.train import recipes
 
     screen = Screen()
-    pictures = load(config, screen.progress)
+    source = originals(config, screen.progress)
     screen.close()
-    judgement = recipes.judge(config, pictures, originals(config).sizes())
+    judgement = recipes.judge(config, source)
     minutes = config.max_train_minutes if "max_train_minutes" in changes else None
     best = recipes.recipes(judgement, config.to_dict(), minutes)[0]
     for code, values in (*judgement.notices(), *best.doubts):

@@ -29,7 +29,8 @@ MOST_KEPT = 16
 
 @dataclasses.dataclass
 class Expectation:
-    """The judgement of a set and its recipes, the best first; or the ``problem`` in their way. Empty until ``ended`` is set."""
+    """The judgement of a set, and soon after it its recipes, the best first; or the ``problem`` in their way. ``ended`` is set when no more
+    will come."""
 
     judgement: "Judgement | None" = None
     recipes: "list[Recipe]" = dataclasses.field(default_factory=list)
@@ -62,17 +63,13 @@ class Expectations:
 
     def _judge(self, entry: OpenDataset, expectation: Expectation) -> None:
         try:
-            entry.ended.wait()
-            if entry.pictures is None or entry.source is None:
-                return
+            assert entry.source is not None
             jobs.engine()
-            from ddpm_app.data.image_dataset import load
             from ddpm_app.train import recipes
 
             config = dataclasses.replace(entry.config, image_size=SIZE)
-            pictures = entry.pictures if entry.config == config else load(config, cancelled=entry.stop.is_set)
             with DEVICE:
-                expectation.judgement = recipes.judge(config, pictures, entry.source.sizes())
+                expectation.judgement = recipes.judge(config, entry.source, entry.stop.is_set)
                 expectation.recipes = recipes.recipes(expectation.judgement, config.to_dict(), **self._limits)
         except Stopped:
             expectation.problem = Problem("data_stopped", value=entry.config.dataset_name)

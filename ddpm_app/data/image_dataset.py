@@ -135,14 +135,7 @@ def _build(
         assert file.tell() == start
         file.flush()
         os.fsync(file.fileno())
-    if not rows:
-        raise Problem(
-            "all_left_out",
-            "dataset_name",
-            value=config.dataset_name,
-            count=len(rejected),
-            lines=[line.notice for line in _rejected(rejected)],
-        )
+    _require_some(config, rows, rejected)
     what = f"{config.dataset_name}: {len(rows)} x {size} px, {config.resize_mode}, {channels}"
     same = sum(count - 1 for count in equal.values())
     return {
@@ -155,6 +148,39 @@ def _build(
     }
 
 
+def _require_some(config: TrainConfig, usable: Sequence[Any], rejected: list[tuple[str, str]]) -> None:
+    """Raises Problem("all_left_out") where no picture can be used."""
+    if not usable:
+        lines = [line.notice for line in _rejected(rejected)]
+        values = {"value": config.dataset_name, "count": len(rejected), "lines": lines}
+        raise Problem("all_left_out", "dataset_name", **values)
+
+
+class Sample(NamedTuple):
+    """Some pictures of a set, uint8 [N, size, size, channels], and how many of them bear each of decode.MARKS."""
+
+    pixels: np.ndarray
+    marks: collections.Counter[str]
+
+
+def sample(config: TrainConfig, source: ImageSource, count: int, cancelled: Cancelled | None = None) -> Sample:
+    """At most ``count`` pictures spread over a set, without decoding the rest. Raises Problem("all_left_out") and Stopped."""
+    rejected, usable = list[tuple[str, str]](), list[_Decoded]()
+    for i, result in _decode_all(config, source, None, cancelled, source.spread(count)):
+        if isinstance(result, decode.UnusableImage):
+            rejected.append((source.names[i], result.reason))
+        else:
+            usable.append(result)
+    _require_some(config, usable, rejected)
+    marks = collections.Counter(mark for picture in usable for mark in picture.marks)
+    return Sample(np.stack([picture.pixels for picture in usable]), marks)
+
+
+def training_rows(config: TrainConfig, source: ImageSource) -> np.ndarray:
+    """The rows a training would learn from if every picture can be used."""
+    return _limit(config, _split(config, list(range(len(source))), source.held_out)[0])
+
+
 class _Decoded(NamedTuple):
     """A picture as the model will see it, what was changed on the way, and its hash (see alike)."""
 
@@ -164,16 +190,22 @@ class _Decoded(NamedTuple):
 
 
 def _decode_all(
-    config: TrainConfig, source: ImageSource, progress: Progress | None, cancelled: Cancelled | None
+    config: TrainConfig,
+    source: ImageSource,
+    progress: Progress | None,
+    cancelled: Cancelled | None,
+    chosen: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, _Decoded | decode.UnusableImage]]:
-    """(row, picture or why it can't be used) of each row in order, a few decoded ahead by threads. Raises Stopped."""
+    """(row, picture or why it can't be used) of each row in order, or of those ``chosen``, a few decoded ahead by threads. Raises Stopped."""
+    order = range(len(source)) if chosen is None else chosen
+    draft = None if chosen is None else config.image_size  # quick is good enough for a sample
     source.grey  # noqa: B018 - found once, before threads ask for it
 
     def decode_row(i: int) -> _Decoded | decode.UnusableImage:
         try:
             if cancelled and cancelled():
                 raise Stopped
-            picture, marks = source.marked_picture(i)
+            picture, marks = source.marked_picture(i, draft)
             short, long = sorted(picture.size)
             marks |= {"small"} if short < config.image_size else set()
             marks |= {"squashed"} if long > SQUARE_ENOUGH * short else set()
@@ -186,11 +218,11 @@ def _decode_all(
 
     ahead = 4 * DECODERS
     with ThreadPoolExecutor(DECODERS) as pool:
-        for first in range(0, len(source), ahead):
-            rows = range(first, min(first + ahead, len(source)))
+        for first in range(0, len(order), ahead):
+            rows = order[first : first + ahead]
             yield from zip(rows, pool.map(decode_row, rows), strict=True)
             if progress:
-                progress("decode", rows.stop, len(source))
+                progress("decode", first + len(rows), len(order))
 
 
 def _account(

@@ -90,7 +90,7 @@ class ImageSource:
         """The range of pictures with more than 8 bits, by some of them spread over the set; None where there are none."""
         if self.kind == "built-in":  # the first page needn't wait for what is known
             return None
-        deep = [i for i in self._spread(SIZES_READ) if self._is_deep(i)]
+        deep = [i for i in self.spread(SIZES_READ) if self._is_deep(i)]
         step = max(1, len(deep) // RANGES_READ)
         return decode.range_of(self.file(i) for i in deep[::step])
 
@@ -100,7 +100,7 @@ class ImageSource:
         except decode.UnusableImage:
             return False
 
-    def _spread(self, count: int) -> list[int]:
+    def spread(self, count: int) -> list[int]:
         """At most ``count`` rows spread evenly."""
         step = max(1, -(-len(self) // count))
         return list(range(0, len(self), step))
@@ -125,7 +125,7 @@ class ImageSource:
     def sizes(self) -> list[tuple[int, int]]:
         """(width, height) of at most SIZES_READ pictures spread over the set, from their headers; those that can't be used are passed over."""
         sizes = []
-        for i in self._spread(SIZES_READ):
+        for i in self.spread(SIZES_READ):
             try:
                 sizes.append(decode.size(self.file(i)))
             except decode.UnusableImage:

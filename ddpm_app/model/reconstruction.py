@@ -17,8 +17,13 @@ def reconstruct(codec: Codec, pictures: ImageDataset, held_out: bool = False) ->
     """COUNT of the training pictures, or of the held-out ones, and their reconstructions, both [N, C, H, W]."""
     indices = pictures.held_out if held_out else pictures.train
     x = pictures.tensors(indices[np.linspace(0, len(indices) - 1, min(COUNT, len(indices))).round().astype(int)])
+    return x, there_and_back(codec, x)
+
+
+def there_and_back(codec: Codec, x: Tensor) -> Tensor:
+    """The reconstructions of pictures ``x`` [N, C, H, W]."""
     device = codec.vae.device if codec.vae is not None else "cpu"
-    return x, codec.decode(codec.encode(x.to(device))).float().cpu()
+    return codec.decode(codec.encode(x.to(device))).float().cpu()
 
 
 def psnr(x: Tensor, y: Tensor) -> float:

@@ -13,11 +13,13 @@ from PIL import Image
 
 from ddpm_app import presets
 from ddpm_app.config import SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
-from ddpm_app.data.image_dataset import ImageDataset
-from ddpm_app.data.preprocess import to_images
+from ddpm_app.data.image_dataset import sample, training_rows
+from ddpm_app.data.image_source import ImageSource
+from ddpm_app.data.open_source import Cancelled
+from ddpm_app.data.preprocess import to_images, to_tensors
 from ddpm_app.device import resolve_device
 from ddpm_app.model import pipeline
-from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, reconstruct
+from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, there_and_back
 from ddpm_app.train.estimate import estimate, machine_speed
 
 FEW, VERY_FEW = 100, 20
@@ -28,7 +30,8 @@ STEPS = {"alike": 700, "various": 3000}
 """Steps after which pictures of a set of each kind are plain to see (tests/benchmarks/real.md)."""
 FEWEST_STEPS = 150
 """A run shorter than this draws noise."""
-LIKENESS_PICTURES = 200
+SAMPLE_PICTURES, ENCODED_PICTURES = 48, 12
+"""Pictures of a set that are looked at, and those of them that go through the autoencoder."""
 EXAMPLES = 3
 """Pictures that are shown before and after the autoencoder."""
 SIZES = (128, 64, 32)
@@ -82,32 +85,38 @@ class Recipe:
     doubts: tuple[tuple[str, dict[str, Any]], ...]
 
 
-def judge(config: TrainConfig, pictures: ImageDataset, sizes: list[tuple[int, int]]) -> Judgement:
-    """Judge a set that is open; ``sizes`` are (width, height) of some of its pictures. Takes a few seconds and the device."""
-    marks, count = pictures.account, len(pictures)
+def judge(config: TrainConfig, source: ImageSource, cancelled: Cancelled | None = None) -> Judgement:
+    """Judge a set by a sample of it, at the config's size. Takes a few seconds and the device. Raises Problem("all_left_out") and Stopped."""
+    pixels, marks = sample(config, source, SAMPLE_PICTURES, cancelled)
+    sizes, count = source.sizes(), len(pixels)
     decibels, examples = 0.0, list[tuple[Image.Image, Image.Image]]()
     if config.channels == 3:
-        originals, again = reconstruct(pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config)), pictures)
-        rows = np.linspace(0, len(originals) - 1, min(EXAMPLES, len(originals))).round().astype(int)
+        originals = to_tensors(pixels[_spread(count, ENCODED_PICTURES)])
+        again = there_and_back(pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config)), originals)
+        rows = _spread(len(originals), EXAMPLES)
         decibels = psnr(originals, again)
         examples = list(zip(to_images(originals[rows]), to_images(again[rows]), strict=True))
     return Judgement(
-        count=len(pictures.train),
-        side=round(statistics.median(map(min, sizes))) if sizes else config.image_size,
-        likeness=likeness(pictures),
+        count=len(training_rows(config, source)),
+        side=round(statistics.median(map(min, sizes))),
+        likeness=likeness(pixels),
         transparent=marks["transparent"] / count,
-        oblong=marks[f"squashed_{config.resize_mode}"] / count,
-        labels=len(pictures.label_names or ()),
+        oblong=marks["squashed"] / count,
+        labels=len(source.label_names or ()),
         size=config.image_size,
         psnr=decibels,
         examples=tuple(examples),
     )
 
 
-def likeness(pictures: ImageDataset) -> float:
-    """Mean correlation of two pictures in grey at 16 x 16 pixels, over a sample: near 1 for one thing in one pose, near 0 for anything."""
-    rows = np.linspace(0, len(pictures) - 1, min(LIKENESS_PICTURES, len(pictures))).round().astype(int)
-    small = [Image.fromarray(pictures.images[i].mean(-1).astype(np.uint8)).resize((16, 16)) for i in rows]
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most ``most`` of ``count`` places, spread evenly."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
+
+
+def likeness(pixels: np.ndarray) -> float:
+    """Mean correlation of two of the pictures [N, H, W, C] in grey at 16 x 16 pixels: near 1 for one thing in one pose, near 0 for anything."""
+    small = [Image.fromarray(picture.mean(-1).astype(np.uint8)).resize((16, 16)) for picture in pixels]
     flat = np.stack([np.asarray(image, np.float64).ravel() for image in small])
     flat -= flat.mean(1, keepdims=True)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9

@@ -13,6 +13,7 @@ from gradio.components import Component
 from ddpm_app import i18n, jobs
 from ddpm_app.access import CAPS, AccessPolicy
 from ddpm_app.data.open_datasets import OpenDatasets
+from ddpm_app.device_lock import DEVICE
 from ddpm_app.expectations import Expectations
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs.monitor import RunMonitor
@@ -75,6 +76,10 @@ class App:
         import matplotlib  # noqa: F401  the colour maps of the Learn tab
 
         self.warm.set()
+        from ddpm_app.train.estimate import machine_speed
+
+        with DEVICE:  # measured now, while nobody waits for it
+            machine_speed()
 
 
 @dataclasses.dataclass(frozen=True)

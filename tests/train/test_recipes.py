@@ -9,6 +9,7 @@ from PIL import Image
 
 from ddpm_app import presets
 from ddpm_app.data.image_dataset import load
+from ddpm_app.data.open_source import originals
 from ddpm_app.i18n import LANGUAGES, t
 from ddpm_app.train import recipes
 from ddpm_app.train.recipes import Judgement
@@ -94,15 +95,14 @@ def test_pictures_of_one_thing_are_more_alike_than_any(tmp_path):
     for k in range(12):
         shaken = np.clip(one.astype(int) + draw.integers(-30, 30, one.shape), 0, 255).astype(np.uint8)
         Image.fromarray(shaken).save(tmp_path / f"one/{k}.png")
-    alike, various = (recipes.likeness(load(settings(tmp_path / name))) for name in ("one", "any"))
+    alike, various = (recipes.likeness(load(settings(tmp_path / name)).images) for name in ("one", "any"))
     assert alike > recipes.VARIOUS > various
 
 
 def test_a_set_is_judged_by_what_lies_there(tmp_path):
     folder_of(tmp_path, [f"{label}/{k}.png" for label in ("a", "b") for k in range(6)], width=48, height=24)
     config = settings(tmp_path, image_size=32, channels=3)
-    pictures = load(config)
-    judgement = recipes.judge(config, pictures, [(48, 24)] * 12)
+    judgement = recipes.judge(config, originals(config))
     assert (judgement.count, judgement.side, judgement.labels, judgement.oblong) == (12, 24, 2, 1.0)
     assert [pair[0].size for pair in judgement.examples] == [(32, 32)] * 3
     assert 0 < judgement.psnr < recipes.UNFIT_PSNR  # noise is what no autoencoder gives back

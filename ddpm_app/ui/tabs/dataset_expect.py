@@ -64,7 +64,8 @@ class ExpectCard:
         if entry is None or entry.source.kind == "built-in":
             return {self.card: gr.update(visible=False), self.judged: ""}
         expectation = self.app.expectations.of(entry)
-        if not expectation.ended.is_set():
+        ended = expectation.ended.is_set()
+        if expectation.judgement is None and not ended:
             waiting = Markup('<div role="status">{}</div>').format(t("ui.expect.working", lang))
             return {self.card: gr.update(visible=True), self.judgement: waiting, self.judged: ""}
         choices = [(recipe_line(recipe, lang), recipe.name) for recipe in expectation.recipes]
@@ -72,7 +73,7 @@ class ExpectCard:
             self.card: gr.update(visible=expectation.judgement is not None),
             self.judgement: judgement_html(expectation, lang),
             self.recipe: gr.update(choices=choices, visible=bool(choices)),
-            self.judged: key,
+            self.judged: key if ended else "",
         }
 
     def take_best(self, data: Values) -> Updates:
