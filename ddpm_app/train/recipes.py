@@ -16,9 +16,10 @@ from ddpm_app.config import SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
 from ddpm_app.data.image_dataset import sample, training_rows
 from ddpm_app.data.image_source import ImageSource
 from ddpm_app.data.open_source import Cancelled
-from ddpm_app.data.preprocess import to_images, to_tensors
+from ddpm_app.data.preprocess import square, to_images, to_tensors
 from ddpm_app.device import resolve_device
 from ddpm_app.model import pipeline
+from ddpm_app.model.codec import Codec
 from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, there_and_back
 from ddpm_app.train.estimate import estimate, machine_speed
 
@@ -42,7 +43,7 @@ MOST_MINUTES = 60
 class Judgement:
     """A set of pictures: ``count`` to learn from, the middle of their shorter ``side``, ``likeness`` (mean correlation of two of them at
     16 px, -1 to 1), the shares that are ``transparent`` and far from square (``oblong``), the numbers of ``labels`` and captions, and the ``psnr``
-    of the built-in autoencoder's reconstructions at ``size`` px in decibels, with a few ``examples`` (original, reconstruction)."""
+    of the built-in autoencoder's reconstructions at ``size`` px in decibels, with a few ``examples`` of the pictures."""
 
     count: int
     side: int
@@ -52,7 +53,7 @@ class Judgement:
     labels: int
     size: int
     psnr: float
-    examples: tuple[tuple[Image.Image, Image.Image], ...] = ()
+    examples: tuple[Image.Image, ...] = ()
 
     @property
     def kind(self) -> Literal["alike", "various"]:
@@ -76,26 +77,23 @@ class Judgement:
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """Settings for a set of pictures, with what they cost here. ``name``: "sharp", "quick" or "pixels" (texts: ui.recipe.<name>). ``doubts``:
-    what may go wrong, as (code, values) under ``notice.``."""
+    what may go wrong, as (code, values) under ``notice.``. ``at_best``: the judgement's examples as a model of these settings gives them back
+    when it has learnt all that it can."""
 
     name: str
     config: TrainConfig
     steps: int
     minutes: float
     doubts: tuple[tuple[str, dict[str, Any]], ...]
+    at_best: tuple[Image.Image, ...]
 
 
 def judge(config: TrainConfig, source: ImageSource, cancelled: Cancelled | None = None) -> Judgement:
     """Judge a set by a sample of it, at the config's size. Takes a few seconds and the device. Raises Problem("all_left_out") and Stopped."""
     pixels, marks = sample(config, source, SAMPLE_PICTURES, cancelled)
     sizes, count = source.sizes(), len(pixels)
-    decibels, examples = 0.0, list[tuple[Image.Image, Image.Image]]()
-    if config.channels == 3:
-        originals = to_tensors(pixels[_spread(count, ENCODED_PICTURES)])
-        again = there_and_back(pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config)), originals)
-        rows = _spread(len(originals), EXAMPLES)
-        decibels = psnr(originals, again)
-        examples = list(zip(to_images(originals[rows]), to_images(again[rows]), strict=True))
+    encoded = to_tensors(pixels[_spread(count, ENCODED_PICTURES)])
+    decibels = psnr(encoded, there_and_back(_vae(config), encoded)) if config.channels == 3 else 0.0
     return Judgement(
         count=len(training_rows(config, source)),
         side=round(statistics.median(map(min, sizes))),
@@ -105,8 +103,20 @@ def judge(config: TrainConfig, source: ImageSource, cancelled: Cancelled | None 
         labels=len(source.label_names or ()),
         size=config.image_size,
         psnr=decibels,
-        examples=tuple(examples),
+        examples=tuple(to_images(to_tensors(pixels[_spread(count, EXAMPLES)]))),
     )
+
+
+def _vae(config: TrainConfig) -> Codec:
+    return pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config))
+
+
+def _at_best(config: TrainConfig, examples: tuple[Image.Image, ...]) -> tuple[Image.Image, ...]:
+    """Pictures at the config's size, and through its autoencoder where it has one."""
+    if not examples:
+        return ()
+    x = to_tensors(np.stack([square(image, config.image_size, "squash", config.channels) for image in examples]))
+    return tuple(to_images(there_and_back(_vae(config), x) if config.vae else x))
 
 
 def _spread(count: int, most: int) -> np.ndarray:
@@ -161,7 +171,8 @@ def _recipe(
     chosen = minutes or min(most_minutes, max(1.0, round(STEPS[judgement.kind] * seconds / 60)))
     steps = int(chosen * 60 / seconds)
     config = from_dict(config.to_dict() | {"max_train_minutes": chosen, "max_train_steps": None})
-    return Recipe(name, config, steps, chosen, tuple(_doubts(judgement, config, steps)))
+    doubts = tuple(_doubts(judgement, config, steps))
+    return Recipe(name, config, steps, chosen, doubts, _at_best(config, judgement.examples))
 
 
 def _doubts(judgement: Judgement, config: TrainConfig, steps: int) -> Iterator[tuple[str, dict[str, Any]]]:

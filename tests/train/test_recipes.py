@@ -104,7 +104,12 @@ def test_a_set_is_judged_by_what_lies_there(tmp_path):
     config = settings(tmp_path, image_size=32, channels=3)
     judgement = recipes.judge(config, originals(config))
     assert (judgement.count, judgement.side, judgement.labels, judgement.oblong) == (12, 24, 2, 1.0)
-    assert [pair[0].size for pair in judgement.examples] == [(32, 32)] * 3
+    assert [image.size for image in judgement.examples] == [(32, 32)] * 3
+    by_name = {recipe.name: recipe for recipe in recipes.recipes(judgement, CURRENT)}
+    assert [image.size for image in by_name["sharp"].at_best] == [(64, 64)] * 3
+    plain, coded = (np.stack([np.asarray(i, float) for i in by_name[n].at_best]) for n in ("pixels", "sharp"))
+    examples = np.stack([np.asarray(image, float) for image in judgement.examples])
+    assert np.abs(plain - examples).max() == 0 < np.abs(coded[:, ::2, ::2] - examples).mean()
     assert 0 < judgement.psnr < recipes.UNFIT_PSNR  # noise is what no autoencoder gives back
     for lang in LANGUAGES:
         assert all(t(f"notice.{code}", lang, **values) for code, values in judgement.notices())

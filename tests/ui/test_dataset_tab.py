@@ -14,11 +14,13 @@ from ddpm_app import access, presets
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, FIELDS, from_dict
 from ddpm_app.data import cache, open_datasets
 from ddpm_app.runs import registry
+from ddpm_app.train.recipes import Recipe
 from ddpm_app.ui import html
 from ddpm_app.ui.state import App
 from ddpm_app.ui.tabs import dataset_gallery, dataset_view
 from ddpm_app.ui.tabs.config_form import to_form_value
 from ddpm_app.ui.tabs.dataset import DatasetTab, kind_of
+from ddpm_app.ui.tabs.dataset_expect import doubt_lines
 from ddpm_app.ui.tabs.dataset_gallery import PAGE_SIZE
 
 
@@ -428,3 +430,13 @@ def test_a_run_is_named_after_the_pictures_where_nobody_named_it(tab, drawn):
     recipe = types.SimpleNamespace(name="x", config=presets.build("first-butterflies"))
     answer = card.take_best(brought(tab, presets.build(presets.FIRST).to_dict(), recipe))
     assert answer[tab.form["output_dir"]] == drawn.name
+
+
+def test_doubts_about_one_recipe_stand_under_its_line():
+    few, unfit = ("expect_few", {"count": 60, "wanted": 100}), ("expect_unfit", {"psnr": "17.0", "wanted": 22.0})
+    sharp, pixels = (
+        Recipe(name, presets.build(preset), 100, 3, doubts, ())
+        for name, preset, doubts in (("sharp", "latent-128", (few, unfit)), ("pixels", "first-butterflies", (few,)))
+    )
+    first, second = doubt_lines([pixels, sharp], "en")
+    assert "60 pictures are few" in first and second.startswith("Sharp: 128 px, 3 min: ") and "17.0 dB" in second

@@ -127,15 +127,19 @@ def recipe_line(recipe: "Recipe", lang: str) -> str:
 
 
 def judgement_html(expectation: "Expectation", lang: str) -> Markup:
-    """What the pictures are like, and what may go wrong with the best recipe."""
+    """What the pictures are like, what each recipe makes of them at best, and what may go wrong."""
     if expectation.judgement is None:
         return Markup()
     words = " ".join(t(f"notice.{code}", lang, **values) for code, values in expectation.judgement.notices())
-    doubts = expectation.recipes[0].doubts if expectation.recipes else ()
-    examples = expectation.judgement.examples
-    pictures = pairs_html(*map(list, zip(*examples, strict=True)), lang) if examples else Markup()
-    return (
-        Markup('<p class="told">{}</p>').format(words)
-        + pictures
-        + join(note(t(f"notice.{code}", lang, **values), "warn") for code, values in doubts)
-    )
+    rows = {t("ui.fit.original", lang): expectation.judgement.examples}
+    rows |= {t("ui.expect.at_best", lang, recipe=recipe_line(r, lang)): r.at_best for r in expectation.recipes}
+    doubts = (note(text, "warn") for text in doubt_lines(expectation.recipes, lang))
+    return Markup('<p class="told">{}</p>').format(words) + pairs_html(rows) + join(doubts)
+
+
+def doubt_lines(recipes: "list[Recipe]", lang: str) -> list[str]:
+    """What may go wrong: first what goes for every recipe, then what goes for some, each under the recipe's line."""
+    texts = {r.name: [t(f"notice.{code}", lang, **values) for code, values in r.doubts] for r in recipes}
+    common = [text for text in dict.fromkeys(sum(texts.values(), [])) if all(text in own for own in texts.values())]
+    own = (f"{recipe_line(r, lang)}: {text}" for r in recipes for text in texts[r.name] if text not in common)
+    return [*common, *own]

@@ -1,7 +1,7 @@
 """Does the autoencoder fit the pictures? What it makes of some of them, and its error beside that on the held-out specimens."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -88,8 +88,11 @@ class VaeCheck:
         psnr = reconstruction.psnr(originals, reconstructions)
         n = len(originals)
         rows = [round(k * (n - 1) / max(1, MAX_PICTURES - 1)) for k in range(min(MAX_PICTURES, n))]
-        pairs = pairs_html(preprocess.to_images(originals[rows]), preprocess.to_images(reconstructions[rows]), lang)
-        yield pairs + self._verdict(psnr, specimens_psnr, reconstruction.UNFIT_PSNR, lang)
+        pairs = {
+            t("ui.fit.original", lang): preprocess.to_images(originals[rows]),
+            t("ui.fit.again", lang): preprocess.to_images(reconstructions[rows]),
+        }
+        yield pairs_html(pairs) + self._verdict(psnr, specimens_psnr, reconstruction.UNFIT_PSNR, lang)
 
     def _verdict(self, psnr: float, specimens_psnr: float, limit: float, lang: str) -> Markup:
         """The error in decibels, beside that on the specimens, and what to do about it."""
@@ -116,12 +119,12 @@ def _waiting(lang: str) -> Markup:
     return Markup('<div role="status">{}</div>').format(t("ui.fit.working", lang))
 
 
-def pairs_html(originals: list[Image.Image], reconstructions: list[Image.Image], lang: str) -> Markup:
-    """Pictures over what an autoencoder makes of them."""
-
-    def row(name: str, images: list[Image.Image]) -> Markup:
-        caption = t(f"ui.fit.{name}", lang)
-        pictures = join(thumbnail(image, caption, SIDE) for image in images)
-        return Markup("<figure><figcaption>{}</figcaption><div>{}</div></figure>").format(caption, pictures)
-
-    return Markup('<div class="fit-pairs">{}{}</div>').format(row("original", originals), row("again", reconstructions))
+def pairs_html(rows: Mapping[str, Sequence[Image.Image]]) -> Markup:
+    """The same pictures as they fare in different ways, each row under its caption."""
+    figures = (
+        Markup("<figure><figcaption>{}</figcaption><div>{}</div></figure>").format(
+            caption, join(thumbnail(image, caption, SIDE) for image in images)
+        )
+        for caption, images in rows.items()
+    )
+    return Markup('<div class="fit-pairs">{}</div>').format(join(figures))
