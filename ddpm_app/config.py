@@ -160,8 +160,8 @@ class TrainConfig:
     max_train_steps: MaybeInt = setting(None, "training", "Number of steps; replaces num_epochs.", ge=1, le=100_000_000)
     max_train_minutes: MaybeFloat = setting(None, "training", "Minutes of training; a rehearsal turns them into steps on this machine. Replaces num_epochs.", gt=0, le=100_000)
     optimizer: Literal["adamw", "muon"] = setting("adamw", "training", "adamw as the tutorial, or muon for the convolutions (and adamw for the rest): far fewer steps from scratch.")
-    learning_rate: float = setting(1e-4, "training", "Peak learning rate of AdamW.", gt=0, le=1)
-    muon_learning_rate: float = setting(0.02, "training", "Peak learning rate of Muon.", advanced=True, gt=0, le=1)
+    learning_rate: float = setting(1e-4, "training", "Peak learning rate of AdamW; with the optimizer muon that of all but the convolutions.", gt=0, le=1)
+    muon_learning_rate: float = setting(0.02, "training", "Peak learning rate of Muon: that of the convolutions.", gt=0, le=1)
     lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = setting("cosine", "training", "Course of the learning rate after the warm-up.", advanced=True)
     lr_warmup_steps: int = setting(500, "training", "Steps over which the learning rate rises from 0.", ge=0, le=1_000_000)
     gradient_accumulation_steps: int = setting(1, "training", "Batches whose gradients are averaged into one step.", ge=1, le=1024, advanced=True)
@@ -293,7 +293,11 @@ VAE_NORM_GROUPS = 8
 
 
 def irrelevant_fields(values: Mapping[str, object]) -> set[str]:
-    """Fields that change nothing, given ``objective``, ``conditioning`` and ``init_from`` in ``values``."""
+    """Fields that change nothing, given ``objective``, ``conditioning``, ``init_from`` and ``optimizer`` in ``values``."""
+    return _irrelevant_kinds(values) | ({"muon_learning_rate"} if values.get("optimizer") == "adamw" else set())
+
+
+def _irrelevant_kinds(values: Mapping[str, object]) -> set[str]:
     groups = {group: {field.name for field in FIELDS.values() if field.group == group} for group in GROUPS}
     if values.get("objective") == "autoencoder":
         return {

@@ -30,10 +30,10 @@ def answer(page, field, value):
 def test_an_answer_and_back_keeps_everything(config):
     config.locator(".presets").get_by_text("first-butterflies").click()
     expect(config.locator("#meaning")).not_to_contain_text(
-        "16 x 16 x 4", timeout=SLOW
+        "16 x 16 x 8", timeout=SLOW
     )  # so that what follows waits for the other preset
     config.get_by_label("latent-128").first.click()
-    expect(config.locator("#meaning")).to_contain_text("128 x 128 x 3 \u2192 16 x 16 x 4", timeout=SLOW)
+    expect(config.locator("#meaning")).to_contain_text("128 x 128 x 3 \u2192 16 x 16 x 8", timeout=SLOW)
     expect(config.locator("#fit")).to_be_visible()
     expect(config.locator("#group-autoencoder")).to_be_hidden()
     answer(config, "vae", "somebody/something")
@@ -66,6 +66,22 @@ def test_the_last_click_counts(config):
     config.locator("#field-trainable input[name=all]").uncheck()
     expect(config.locator("#meaning")).to_contain_text("learn", timeout=SLOW)
     expect(config.locator("#anatomy .sections .no")).to_contain_text("ends", timeout=SLOW)
+
+
+def test_a_setting_is_found_and_a_link_leads_to_it(config):
+    finder = config.locator("#finder")
+    finder.get_by_role("searchbox").fill("beta2")
+    expect(config.locator("#field-adam_beta2 input, #field-adam_beta2 textarea").first).to_be_visible(timeout=SLOW)
+    expect(config.locator("#field-image_size")).to_be_hidden()
+    expect(config.locator("#group-hub")).to_be_hidden()
+    config.locator("#field-adam_beta2 input, #field-adam_beta2 textarea").first.fill("7")
+    finder.get_by_role("searchbox").fill("")
+    config.locator("#meaning").get_by_role("link", name="adam_beta2 is 7").click(timeout=SLOW)
+    expect(config.locator("#field-adam_beta2 input, #field-adam_beta2 textarea").first).to_be_focused(timeout=SLOW)
+    expect(finder.get_by_role("link", name="Adam's beta2")).to_be_visible(timeout=SLOW)
+    config.get_by_role("button", name="Back to the preset").click()
+    expect(finder).to_contain_text("As in the preset", timeout=SLOW)
+    assert config.complaints == []
 
 
 def test_the_autoencoder_is_looked_through(config):

@@ -107,6 +107,25 @@ def test_only_fields_whose_message_changed_are_sent(tab):
     assert split["info"].key == "field.split" and "wrong" not in split["elem_classes"]
 
 
+def test_what_differs_from_the_preset_is_named_with_links(tab):
+    base = presets.build("first-butterflies")
+    same = edit(tab, base)
+    assert same[tab.finder]["links"] == [] and not same[tab.reset]["visible"]
+    changes = {
+        "image_size": "64",
+        "train_batch_size": "",
+        "adam_beta2": "0.9",
+        "seed": "5",
+        "muon_learning_rate": "0.1",
+    }
+    update = edit(tab, base, trainable=["up"], output_dir="mine", **changes)
+    names = ["trainable", "image_size", "train_batch_size", "muon_learning_rate", "adam_beta2"]
+    assert [name for name, _ in update[tab.finder]["links"]] == names  # the seed and the name stay with any preset
+    assert update[tab.reset]["visible"] and all(f"#field-{name}" in update[tab.style_sheet] for name in names)
+    pixels = edit(tab, base, optimizer="adamw", muon_learning_rate="0.1", caption_template="x")
+    assert [name for name, _ in pixels[tab.finder]["links"]] == ["optimizer"]  # the others change nothing there
+
+
 def test_an_edit_is_parsed_once(tab, monkeypatch):
     calls = []
     monkeypatch.setattr(config, "parse", lambda values: calls.append(values) or parse(values))

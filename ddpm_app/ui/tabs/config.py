@@ -10,10 +10,11 @@ from gradio.components import Component
 from markupsafe import Markup
 
 from ddpm_app import presets
-from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, parse
+from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, irrelevant_fields, parse
 from ddpm_app.doctor import report
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import problem_text, t
+from ddpm_app.ui.components.setting_finder import Differences, SettingFinder
 from ddpm_app.ui.html import join, notice
 from ddpm_app.ui.state import PARALLEL, QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs import config_form
@@ -62,6 +63,9 @@ class ConfigTab:
             label=label("ui.config.preset"),
             elem_classes="presets",
         )
+        with gr.Row(elem_classes="card", elem_id="finder-row"):
+            self.finder = SettingFinder(self.differences(opening, [], "en"), elem_id="finder")
+            self.reset = gr.Button(label("ui.config.reset"), size="md", visible=False, elem_id="reset", min_width=120)
         components: dict[str, Component] = {}
         for group in GROUPS:
             visible = not (self.app.public and group in ("hub", "machine"))
@@ -123,6 +127,8 @@ class ConfigTab:
                 self.command,
                 self.summary.panel,
                 self.style_sheet,
+                self.finder,
+                self.reset,
                 *form.inputs,
             ],
             **PARALLEL,
@@ -141,8 +147,8 @@ class ConfigTab:
             "outputs": [form.components["vae"], form.components["init_from"]],
             **PARALLEL,
         }
-        picked = self.preset.input(self.pick_preset, {self.preset, *form.inputs}, form.inputs, **PARALLEL)
-        picked.then(**edit).then(**count)
+        for choice in (self.preset.input, self.reset.click):
+            choice(self.pick_preset, {self.preset, *form.inputs}, form.inputs, **PARALLEL).then(**edit).then(**count)
         page.form_restored.then(**edit).then(**offer).then(**count)
         page.language_changed.then(**edit).then(**offer).then(**count)
         gr.on([part.change for part in form.inputs], trigger_mode="always_last", **edit).then(**count)
@@ -164,10 +170,13 @@ class ConfigTab:
         config = parse(values)
         problems = config if isinstance(config, list) else self._forbidden(config, visitor)
         messages = {problem.field: problem_text(problem, lang) for problem in reversed(problems)}
+        different = self.different(preset, values)
         updates: Updates = {
+            self.finder: self.differences(preset, different, lang),
+            self.reset: gr.update(visible=bool(different)),
             self.messages: messages,
             self.page.form_memory: {"preset": preset, "values": values},
-            self.style_sheet: config_form.style_sheet(app, values, messages),
+            self.style_sheet: config_form.style_sheet(app, values, messages, different),
             **self.message_updates(messages, data[self.messages]),
         }
         if not problems:
@@ -175,6 +184,20 @@ class ConfigTab:
         if problems or not app.warm.is_set():  # once torch is there the whole panel comes in a moment
             updates |= {self.summary.panel: self.summary.html(config, visitor, lang, count=False)}
         return updates
+
+    def different(self, preset: str, values: dict[str, FieldValue]) -> list[str]:
+        """The settings that matter and differ from what choosing the preset again would give."""
+        again, skipped = presets.over(preset, values), irrelevant_fields(values) | {"output_dir"}
+        names = (name for name in FIELDS if name not in skipped)
+        return [name for name in names if to_form_value(FIELDS[name], again[name]) != values[name]]
+
+    def differences(self, preset: str, different: list[str], lang: str) -> Differences:
+        """What the finder shows."""
+        links = [(name, t(config_form.label_key(name), lang).split("\n")[0]) for name in different]
+        before, after = t("ui.config.differs", lang, preset=preset, links="\0").split("\0")
+        if not different:
+            before, after = t("ui.config.same", lang, preset=preset), ""
+        return {"before": before, "links": links, "after": after, "find": t("ui.config.find", lang)}
 
     def _forbidden(self, config: TrainConfig, visitor: str) -> list[Problem]:
         """What a public page refuses of settings that would otherwise do."""

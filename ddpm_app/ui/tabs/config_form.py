@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -54,11 +55,17 @@ def classes(name: str) -> list[str]:
     return ["field", *(["wide"] if name in WIDE else []), *(["question"] if name in QUESTIONS else [])]
 
 
+def label_key(name: str) -> str:
+    """The text that is a field's label: a question, or its name in words over that in Python."""
+    asks = name in QUESTIONS or FIELDS[name].kind == "choices"
+    return f"ui.ask.{name}" if asks else f"ui.name.{name}"
+
+
 def draw_field(info: FieldInfo, first: TrainConfig) -> Component:
     """The component of a field. Numbers are text boxes: gr.Number turns an empty value into 0 and hides what was typed wrong."""
     question = info.name in QUESTIONS
     shared: dict[str, Any] = {
-        "label": label(f"ui.ask.{info.name}") if question or info.kind == "choices" else info.name,
+        "label": label(label_key(info.name)),
         "info": label(f"field.{info.name}"),
         "value": to_form_value(info, getattr(first, info.name)),
         "elem_id": f"field-{info.name}",
@@ -111,8 +118,10 @@ def _options(kind: str, shipped: list[str], runs: list[str], lang: str) -> list[
 
 
 # ---- what matters -------------------------------------------------------------------------------------------------------
-def style_sheet(app: App, values: dict[str, FieldValue], messages: dict[str, str]) -> str:
-    """A style sheet that hides what changes nothing with these answers. What is hidden keeps its value; a field with a message is
+def style_sheet(
+    app: App, values: dict[str, FieldValue], messages: dict[str, str], differences: Iterable[str] = ()
+) -> str:
+    """A style sheet that marks what differs from the preset and hides what changes nothing with these answers. What is hidden keeps its value; a field with a message is
     never hidden."""
     is_autoencoder, origin = values.get("objective") == "autoencoder", _origin(app, values)
     irrelevant = irrelevant_fields(values)
@@ -133,7 +142,12 @@ def style_sheet(app: App, values: dict[str, FieldValue], messages: dict[str, str
         has_vae = bool(values.get("vae")) and not is_autoencoder
     if not has_vae:
         hidden.append("#fit")
-    return f"<style>{','.join(hidden)}{{display:none!important}}</style>"
+    return f"<style>{','.join(hidden)}{{display:none!important}}{_marks(differences)}</style>"
+
+
+def _marks(names: Iterable[str]) -> str:
+    marked = ",".join(f"#field-{name}" for name in names)
+    return f"{marked}{{box-shadow:-12px 0 0 -9px var(--accent)!important}}" if marked else ""
 
 
 def _empty_cards(irrelevant: set[str]) -> list[str]:

@@ -47,7 +47,10 @@ class ConfigSummary:
         """The panel for the form's settings, or for what is wrong with them. ``count``: wait until torch is imported, and count the
         network and the texts too."""
         if isinstance(config, list):
-            lines = join(Markup("<li>{}</li>").format(problem_text(problem, lang)) for problem in config)
+            lines = join(
+                Markup('<li><a href="#field-{}">{}</a></li>').format(problem.field, problem_text(problem, lang))
+                for problem in config
+            )
             head = Markup("<b>{}</b><ul>{}</ul>").format(t("ui.config.wrong", lang, count=len(config)), lines)
             return note(head, "bad")
         app = self.app
