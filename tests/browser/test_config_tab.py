@@ -30,10 +30,10 @@ def answer(page, field, value):
 def test_an_answer_and_back_keeps_everything(config):
     config.locator(".presets").get_by_text("first-butterflies").click()
     expect(config.locator("#meaning")).not_to_contain_text(
-        "16 x 16 x 8", timeout=SLOW
+        "16 x 16 x 4", timeout=SLOW
     )  # so that what follows waits for the other preset
     config.get_by_label("latent-128").first.click()
-    expect(config.locator("#meaning")).to_contain_text("128 x 128 x 3 \u2192 16 x 16 x 8", timeout=SLOW)
+    expect(config.locator("#meaning")).to_contain_text("128 x 128 x 3 \u2192 16 x 16 x 4", timeout=SLOW)
     expect(config.locator("#fit")).to_be_visible()
     expect(config.locator("#group-autoencoder")).to_be_hidden()
     answer(config, "vae", "somebody/something")
