@@ -14,7 +14,7 @@ from kits import ROOT
 PACKAGE = ROOT / "ddpm_app"
 ROOMS = """
     errors i18n files images console network device_lock config presets device specimens runs data diffusion model sample hub train status jobs access
-    plots film drawing model_choices expectations snippet learn doctor ui launch terminal cli __main__
+    plots film drawing model_choices live_drawing expectations snippet learn doctor ui launch terminal cli __main__
 """.split()
 """From the ground up: a room imports only rooms before it."""
 LIGHT = """
