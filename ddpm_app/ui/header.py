@@ -83,7 +83,7 @@ class Header:
                 **PARALLEL,
             )
         page.live(self.draw, ["status", "notes", "can"], [page.visitor])
-        page.every_tick(self.draw_menu, [self.menu])
+        page.every_tick(self.draw_words, [self.menu, self.buttons["start"]])
 
     def draw(self, snapshot: RunSnapshot, lang: str, visitor: str) -> dict[str, str | dict[str, str]]:
         """The live parts: the status line, the notes, and which buttons are shown ("can")."""
@@ -92,9 +92,13 @@ class Header:
         buttons = buttons_for(run, mine) - ({"pause"} if self.app.public else set())
         return {"status": status(run, lang), "notes": notes(run, lang, buttons), "can": " ".join(sorted(buttons))}
 
-    def draw_menu(self, snapshot: RunSnapshot, lang: str) -> Updates:
-        """The words of the menu."""
-        return {self.menu: {"words": {name: t(f"ui.menu.{name}", lang) for name in MENU}}}
+    def draw_words(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """The words of the menu, and of Start: where a run has ended it trains again."""
+        has_ended = snapshot.get("state") == "finished" and not snapshot.get("active")
+        return {
+            self.menu: {"words": {name: t(f"ui.menu.{name}", lang) for name in MENU}},
+            self.buttons["start"]: gr.update(value=t("ui.header.again" if has_ended else "ui.header.start", lang)),
+        }
 
     def start(self, data: Values) -> Updates:
         """Begin a run with the settings in the form, and go to the Train tab."""

@@ -107,6 +107,7 @@ class Page:
     browser. ``form_memory``: the edited form, kept by the browser. ``lang``: the visitor's language.
     ``feed`` brings the live parts; ``live_version`` names what of them the browser has: a handler that sets ``feed`` itself empties it,
     so that the next poll sends everything. ``message``: a line in the header for the outcome of a click (see html.notice).
+    ``lightbox``: pictures over the page, with "click" to draw one again and "select" to see it in Learn.
     ``tabs``: the gr.Tabs, ``tab_items``: each gr.Tab by its id, ``parts``: each tab's own object by the same id, ``form``: the Config tab's.
     Events to hang listeners on: ``language_ready`` once ``lang`` holds the visitor's language, ``language_changed`` when another is
     chosen, ``form_restored`` once the form holds what the browser kept.
@@ -121,6 +122,7 @@ class Page:
         self.feed: gr.HTML
         self.live_version: gr.Textbox
         self.message: gr.HTML
+        self.lightbox: gr.HTML
         self.tabs: gr.Tabs
         self.tab_items: dict[str, gr.Tab] = {}
         self.parts: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ddpm_app.i18n import format_duration, t
+from ddpm_app.i18n import t
 from ddpm_app.model_choices import EXAMPLE_PROMPTS
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.components.home import Home
@@ -30,10 +30,10 @@ class HomeTab:
 
     def draw(self, snapshot: RunSnapshot, lang: str) -> Updates:
         """The texts in the visitor's language, with the time that the first run takes here."""
-        time = format_duration(self.app.first_run_seconds, lang)
+        minutes = max(1, round(self.app.first_run_seconds / 60))
         words = {name: t(f"ui.home.{name}", lang) for name in WORDS}
         words["unknown"] = t("ui.home.unknown", lang, words="{}")
-        words["train_note"] = t("ui.home.train_note", lang, time=time)
+        words["train_note"] = t("ui.home.train_note", lang, minutes=minutes)
         return {self.view: {"words": words, "prompts": EXAMPLE_PROMPTS}}
 
     def leave(self, event: gr.EventData) -> Updates:

@@ -22,8 +22,10 @@ from ddpm_app.ui.tabs.sample_handlers import MAX_PROMPT, SHEETS, SampleHandlers
 
 STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 1000}
 """Steps that a sampler usually wants."""
-SHOW_STAGE = "() => document.getElementById('sample-stage').scrollIntoView({block: 'start', behavior: 'smooth'})"
+SHOW_STAGE = "() => document.getElementById('sample-stage').scrollIntoView({block: innerWidth < 721 ? 'start' : 'nearest', behavior: 'smooth'})"
 """What was requested comes into view where the settings are long."""
+PRESS_DRAW = "() => document.getElementById('sample-draw').click()"
+LIGHTBOX = "before after close download again learn".split()
 
 
 class SampleTab:
@@ -64,6 +66,8 @@ class SampleTab:
             padding=False,
             elem_id="sample-examples",
         )
+        self.draw = gr.Button(label("ui.sample.draw"), variant="primary", elem_id="sample-draw")
+        self.cancel = gr.Button(label("ui.sample.cancel"), visible=False, elem_id="sample-cancel")
         self.source = gr.Dropdown(
             models.options("en"), value=source, label=label("ui.sample.source"), elem_id="sample-source"
         )
@@ -97,8 +101,6 @@ class SampleTab:
             elem_id="sample-guidance",
         )
         self._draw_sampling()
-        self.draw = gr.Button(label("ui.sample.draw"), variant="primary", elem_id="sample-draw")
-        self.cancel = gr.Button(label("ui.sample.cancel"), visible=False, elem_id="sample-cancel")
         with gr.Row(elem_classes="sheets"):
             self.sheets = {
                 sheet: gr.Button(
@@ -175,6 +177,11 @@ class SampleTab:
         for event in (page.language_ready, page.language_changed):
             event.then(self.translate_empty, [page.lang, self.status], self.status, **QUICK)
         page.every_tick(self.follow, [self.source, self.followed], [self.source, self.followed, page.visitor])
+        page.every_tick(self.draw_lightbox, [page.lightbox])
+        changed = [self.seed, self.locked, self.num_images, self.prompt, self.labels]
+        again = page.lightbox.click(self.take_picture, [self.source, self.other], [page.tabs, *changed], **QUICK)
+        again.then(None, None, None, js=PRESS_DRAW)
+        page.lightbox.select(lambda: gr.Tabs(selected="learn"), None, page.tabs, **QUICK)
         self.examples.click(self.take_example, None, self.prompt, **QUICK)
         for event in (self.prompt.change, self.source.change, self.other.change, page.language_changed.then):
             inputs = [self.source, self.other, self.prompt, page.lang]
@@ -237,6 +244,26 @@ class SampleTab:
         default = models.default(visitor)
         value = {} if default == source else {"value": default}
         return {self.source: gr.update(choices=options, **value), self.followed: default}
+
+    def draw_lightbox(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """The words of the lightbox."""
+        return {self.page.lightbox: {"words": {name: t(f"ui.lightbox.{name}", lang) for name in LIGHTBOX}}}
+
+    def take_picture(self, source: str | None, other: str | None, event: gr.EventData) -> Updates:
+        """What draws one picture again: its seed, and the text or label of its caption, where it has one of its own."""
+        values = event._data or {}
+        condition, labels = (
+            str(values.get("caption", "")).rpartition(" · ")[0],
+            self.app.models.info(source, other).labels,
+        )
+        return {
+            self.page.tabs: gr.Tabs(selected="sample"),
+            self.seed: int(values.get("seed", 0)),
+            self.locked: True,
+            self.num_images: 1,
+            self.prompt: condition if condition and not labels else gr.skip(),
+            self.labels: [labels.index(condition)] if condition in labels else gr.skip(),
+        }
 
     def take_example(self, event: gr.EventData) -> str:
         """The prompt of a chip."""
