@@ -473,7 +473,9 @@ def test_another_visitor_s_run_is_not_drawn_with(tmp_path):
 def test_the_words_of_a_prompt_are_told_apart(studio):
     tab = open_tab(studio)
     text = tab.show_words(f"shipped:{WORDS_MODEL}", "", "a purple cat, with white spots", "en")
-    assert ("It knows:</b> a, purple, with, white, spots" in text) and ("doesn&#39;t know:</b> cat" in text or "know:</b> cat" in text)
+    assert ("It knows:</b> a, purple, with, white, spots" in text) and (
+        "doesn&#39;t know:</b> cat" in text or "know:</b> cat" in text
+    )
     assert tab.show_words("shipped:butterflies-64", "", "a purple cat", "en") == ""
     assert not any(prompt_words(locate.SHIPPED / WORDS_MODEL, text).unknown_words for text in EXAMPLE_PROMPTS)
 

@@ -8,14 +8,14 @@ async function draw() {
   if (id === drawn) return;
   drawn = id;
   const box = Object.assign(document.createElement("div"), { className: "end-pictures" });
-  for (const [k, src] of (await server.pictures({ name })).entries()) {
-    const image = Object.assign(new Image(), { src, alt: `${words.alt} ${k + 1}` });
-    if (k === 0) { await image.decode(); box.classList.toggle("pixelated", image.naturalWidth <= 96); }
-    box.append(image);
-  }
-  if (drawn !== id) return;
+  box.append(...Array.from({ length: props.value.count }, () => document.createElement("span"))); // their places, until they come
   element.querySelector(".end-pictures")?.remove();
   element.prepend(box);
+  const images = (await server.pictures({ name })).map((src, k) => Object.assign(new Image(), { src, alt: `${words.alt} ${k + 1}` }));
+  if (drawn !== id) return;
+  await images[0]?.decode();
+  box.classList.toggle("pixelated", images[0]?.naturalWidth <= 96);
+  box.replaceChildren(...images);
 }
 function drawTell(words, name) {
   element.querySelector(".end-tell")?.remove();

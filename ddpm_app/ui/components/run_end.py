@@ -7,7 +7,7 @@ from ddpm_app.ui.components.base import ScriptedHTML
 
 
 class RunEndPictures(ScriptedHTML):
-    """Takes {"name", "made", "words"}; ``pictures({"name"})`` gives a run's newest previews, each as a data URI. With "name" "" it shows none,
+    """Takes {"name", "made", "count", "words"}; ``pictures({"name"})`` gives a run's newest previews, each as a data URI. With "name" "" it shows none,
     and watches the run in the header for its end."""
 
     def __init__(self, pictures: Callable[[dict[str, str]], list[str]], **options: Any):

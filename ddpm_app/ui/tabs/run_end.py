@@ -83,6 +83,7 @@ class RunEnd:
         value = {
             "name": snapshot["name"] if is_done else "",
             "made": str(snapshot.get("samples", [])[-1:]),
+            "count": snapshot["config"].get("preview_images", 0),
             "words": words,
         }
         return {
