@@ -440,6 +440,7 @@ def test_only_what_matters_is_seen(studio, kind, visible):
     tab = open_tab(studio)
     updates = tab.condition_updates(kind, [1, 7])
     components = [getattr(tab, name, None) or tab.sheets[name.removeprefix("by_")] for name in visible]
+    components += [tab.words] if "prompt" in visible else []  # what of the prompt it knows
     assert {component for component, update in updates.items() if update["visible"]} == set(components)
     labels = updates[tab.labels]
     assert labels["value"] == ([1] if kind.labels else [])
