@@ -23,12 +23,12 @@ def test_the_first_view_moves_and_its_doors_open(page):
 
 def test_a_problem_goes_when_it_may_be_mended(page):
     page.open_tab("Config")
-    page.field("image_size").fill("33")
-    expect(page.locator("#field-image_size")).to_contain_text("divisible by")
+    page.field("learning_rate").fill("E-4")
+    expect(page.locator("#field-learning_rate")).to_contain_text("must be a number")
     page.button("Start").click()
     expect(page.locator("#message .bad")).to_be_visible()
     page.wait_for_timeout(1600)  # what comes together with a message doesn't end it
-    page.field("image_size").fill("64")
+    page.field("learning_rate").fill("2e-4")
     expect(page.locator("#message .bad")).to_have_count(0)
 
 
