@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> None:
         print(t("launch.without_proxy", problem=problem_text(proxy)), file=sys.stderr, flush=True)
     # Gradio makes a client of its own as it is imported, and asks its own page: neither must meet a proxy that can't be used
     with network.without_proxies() if proxy else contextlib.nullcontext():
-        from ddpm_app.ui import language, page, theme
+        from ddpm_app.ui import first_paint, page, theme
 
         demo, app = page.build(args.runs_dir, args.public)
         demo.launch(
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> None:
             auth=tuple(args.auth.split(":", 1)) if args.auth else None,
             root_path=args.root_path,
             max_file_size=UPLOAD_MB[args.public] * 2**20,
-            app_kwargs={"middleware": [*host_check(args.open_to_others), language.middleware()]},
+            app_kwargs={"middleware": [*host_check(args.open_to_others), first_paint.middleware(app.is_training)]},
             run_history=False,
             ssr_mode=False,
             show_error=True,

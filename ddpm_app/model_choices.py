@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from ddpm_app import presets
 from ddpm_app.access import AccessPolicy
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import t
@@ -13,6 +14,17 @@ from ddpm_app.runs.monitor import RunMonitor
 from ddpm_app.runs.records import RunSnapshot, RunSummary
 from ddpm_app.runs.run import Run
 
+WORDS_MODEL = "butterflies-words"
+"""The shipped model that draws by words."""
+EXAMPLE_PROMPTS = (
+    "a large blue morpho butterfly with black margins",
+    "an orange butterfly with black veins and white spots",
+    "a green luna moth with long tails",
+    "a yellow tiger swallowtail with black stripes",
+    "a purple butterfly with four large eyespots",
+    "a zebra longwing with white stripes",
+)
+"""What it can be asked for: each word is one that it knows."""
 OTHER = "other"
 """The choice of what is typed beside it: a folder or a Hub id."""
 
@@ -25,21 +37,33 @@ class ModelChoices:
     access: AccessPolicy
 
     def options(self, lang: str) -> list[tuple[str, str]]:
-        """(label, choice) of everything one can draw with."""
-        shipped = [(t("ui.sample.shipped", lang, name=name), f"shipped:{name}") for name in locate.shipped_pipelines()]
+        """(label, choice) of everything one can draw with: the best that ships, then runs, then what else there is."""
+        names = sorted(locate.shipped_pipelines(), key=lambda name: name != WORDS_MODEL)
+        shipped = [(t("ui.sample.shipped", lang, name=name), f"shipped:{name}") for name in names]
         saved = []
         for run in self.monitor.summaries():
             if makes_pictures(run) and (run["saved"] or run["active"]):
                 name, size = run["name"], run["config"].get("image_size", "?")
                 saved.append((t("ui.sample.run", lang, name=name, size=size), f"run:{name}"))
-        return [*saved, *shipped, *([] if self.access.public else [(t("ui.sample.another", lang), OTHER)])]
+        return [
+            *shipped[:1],
+            *saved,
+            *shipped[1:],
+            *([] if self.access.public else [(t("ui.sample.another", lang), OTHER)]),
+        ]
 
-    def default(self, run: str) -> str | None:
-        """The run on show once it has saved something, else a shipped model, else the first there is."""
-        if run:
-            return f"run:{run}"
+    def default(self, visitor: str) -> str | None:
+        """The newest finished run of this visitor with enough steps, else the best that ships, else the first there is."""
+        for run in self.monitor.summaries():
+            is_done = run["state"] == "finished" and run["saved"] and run.get("step", 0) >= presets.FEWEST_STEPS
+            if (
+                is_done
+                and makes_pictures(run)
+                and self.access.may_stop(Run(self.access.runs_dir / run["name"]), visitor)
+            ):
+                return f"run:{run['name']}"
         choices = [choice for _, choice in self.options("en")]
-        return next((choice for choice in choices if choice.startswith("shipped:")), choices[0] if choices else None)
+        return choices[0] if choices else None
 
     def location(self, choice: str | None, other: str | None) -> pathlib.Path | str:
         """Where the choice lies: a folder, or a Hub id. Raises Problem: "no_source", "run_missing", "model_missing", "public_off",

@@ -39,6 +39,8 @@ PRESETS: dict[str, ConfigValues] = {
 # fmt: on
 FIRST = "latent-128"
 """The preset the page opens on."""
+FEWEST_STEPS = 150
+"""A run shorter than this draws noise."""
 
 
 def build(preset: str, **changes: Any) -> TrainConfig:

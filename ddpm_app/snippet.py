@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Sequence
 
 from ddpm_app.access import AccessPolicy
 from ddpm_app.model import describe, locate
@@ -51,11 +52,16 @@ def diffusers_snippet(settings: DrawSettings, models: ModelChoices, access: Acce
     same (to rounding) where the sampler adds no noise on the way; with the solver, whose timesteps diffusers rounds otherwise,
     nearly the same."""
     info = models.info(settings.source, settings.other)
+    lines = snippet(settings, info, str(_shown_location(settings, access)), _checkpoint_weights(settings, access))
+    return lines + '\nimages[0].save("0000.png")'
+
+
+def snippet(settings: DrawSettings, info: ModelInfo, location: str, weights: Sequence[str] = ()) -> str:
+    """The lines that make ``images`` with the pipeline that lies at ``location``; ``weights``: lines that put others into it."""
     pipeline, scheduler = _pipeline_class(info, settings), _scheduler_class(info, settings.sampler)
     imports = ", ".join(sorted({pipeline, *([scheduler] if scheduler else [])}))
-    weights = _checkpoint_weights(settings, access)
     lines = ["import torch", f"from diffusers import {imports}", *([LOAD_FILE] if weights else []), ""]
-    lines += _loading(pipeline, info, str(_shown_location(settings, access))) + weights
+    lines += [*_loading(pipeline, info, location), *weights]
     if scheduler:
         arguments = SOLVER if settings.sampler == "dpmpp_2m" else "(pipeline.scheduler.config)"
         lines.append(f"pipeline.scheduler = {scheduler}.from_config{arguments}")
@@ -67,7 +73,7 @@ def diffusers_snippet(settings: DrawSettings, models: ModelChoices, access: Acce
     if settings.sampler == "ddim" and not info.own:
         options["eta"] = str(settings.eta)
     options |= {"latents": "noise"} if info.own else {"generator": "generators"}
-    return "\n".join([*lines, f"images = pipeline({_arguments(options)}).images", 'images[0].save("0000.png")'])
+    return "\n".join([*lines, f"images = pipeline({_arguments(options)}).images"])
 
 
 def _takes_text(info: ModelInfo, settings: DrawSettings) -> bool:

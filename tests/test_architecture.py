@@ -14,7 +14,7 @@ from kits import ROOT
 PACKAGE = ROOT / "ddpm_app"
 ROOMS = """
     errors i18n files images console network device_lock config presets device specimens runs data diffusion model sample hub train status jobs access
-    plots film drawing model_choices expectations snippet learn doctor ui launch terminal cli __main__
+    plots film drawing model_choices live_drawing expectations snippet archive learn doctor ui launch terminal cli __main__
 """.split()
 """From the ground up: a room imports only rooms before it."""
 LIGHT = """
@@ -23,7 +23,7 @@ LIGHT = """
 """.split()
 """What the page and the terminal import before anybody trains."""
 HEAVY = {"torch", "torchvision", "datasets", "diffusers", "accelerate", "transformers"}
-WITHOUT_GRADIO = {"html.py", "theme.py", "__init__.py"}
+WITHOUT_GRADIO = {"html.py", "theme.py", "first_paint.py", "__init__.py"}
 """Files of ui/ that need no Gradio."""
 NO_NAMES = set("asked found told known given shown kept seen wanted said one some here there".split())
 """Participles say when a value came to be, not what it is; the others say nothing."""

@@ -48,6 +48,14 @@ def estimate(
     }
 
 
+def seconds_needed(config: TrainConfig, images: int) -> float:
+    """How long a run with these settings takes on this machine: the minutes that they say, or as long as the fewest steps take that draw
+    more than noise."""
+    counted = estimate(config, images)
+    assert counted is not None  # its parts ship with the app
+    return max(60 * (config.max_train_minutes or 0), presets.FEWEST_STEPS * counted["flops"] / machine_speed())
+
+
 @functools.cache
 def machine_speed() -> float:
     """Operations per second of a training step on this machine: a first guess from one small network, in about two seconds."""

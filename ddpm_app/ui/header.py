@@ -12,16 +12,13 @@ from ddpm_app.runs import registry
 from ddpm_app.runs.records import Coded, RunSnapshot
 from ddpm_app.runs.run import Run
 from ddpm_app.ui.components.base import LiveHTML, follow_poll, run_named_in
-from ddpm_app.ui.html import bar, join, note, notice
+from ddpm_app.ui.components.menu import Menu
+from ddpm_app.ui.components.message import Message
+from ddpm_app.ui.html import bar, brand, join, note, notice
 from ddpm_app.ui.state import FOLLOW, PARALLEL, QUICK, App, Page, Updates, Values, label
 
-LOGO = (
-    '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
-    '<path fill="currentColor" opacity=".75" d="M17 16C20 5 28 3 30 6s-2 11-9 11c5 1 7 5 5 8s-7 2-9-6z"/></svg>'
-)
 STATUS = (
-    f'<div class="studio-bar"><div class="studio-brand">{LOGO}<span>DDPM Studio</span></div>'
-    '<div class="studio-now" role="status">${value.line}</div></div>${value.bar}'
+    f'<div class="studio-bar">{brand()}<div class="studio-now" role="status">${{value.line}}</div></div>${{value.bar}}'
 )
 RESUMABLE = ("stopped", "interrupted", "failed")
 BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
@@ -30,6 +27,9 @@ REQUESTS = {"go": {"go": True}, "pause": {"pause": True}, "unpause": {"pause": F
 START_BAR = "() => document.querySelector('#status .bar')?.classList.add('starting')"
 """Start moves the bar in the browser, before the server answers."""
 END_BAR = "() => document.querySelector('#status .bar')?.classList.remove('starting')"
+
+
+MENU = "menu language theme light dark system presenting on off".split()
 
 
 def new_visitor() -> str:
@@ -54,7 +54,8 @@ class Header:
                 )
                 with gr.Row(elem_id="buttons"):
                     self.buttons = {name: self._button(name) for name in BUTTONS}
-            self.message = gr.HTML(elem_id="message")
+                self.menu = Menu(elem_id="menu", min_width=0)
+            self.message = Message(label=label("ui.message.close"), elem_id="message")
             LiveHTML(elem_id="notes")
 
     def _button(self, name: str) -> gr.Button:
@@ -82,6 +83,7 @@ class Header:
                 **PARALLEL,
             )
         page.live(self.draw, ["status", "notes", "can"], [page.visitor])
+        page.every_tick(self.draw_words, [self.menu, self.buttons["start"]])
 
     def draw(self, snapshot: RunSnapshot, lang: str, visitor: str) -> dict[str, str | dict[str, str]]:
         """The live parts: the status line, the notes, and which buttons are shown ("can")."""
@@ -89,6 +91,14 @@ class Header:
         mine = not run.get("name") or self.app.access.may_stop(Run(self.app.runs_dir / run["name"]), visitor)
         buttons = buttons_for(run, mine) - ({"pause"} if self.app.public else set())
         return {"status": status(run, lang), "notes": notes(run, lang, buttons), "can": " ".join(sorted(buttons))}
+
+    def draw_words(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """The words of the menu, and of Start: where a run has ended it trains again."""
+        has_ended = snapshot.get("state") == "finished" and not snapshot.get("active")
+        return {
+            self.menu: {"words": {name: t(f"ui.menu.{name}", lang) for name in MENU}},
+            self.buttons["start"]: gr.update(value=t("ui.header.again" if has_ended else "ui.header.start", lang)),
+        }
 
     def start(self, data: Values) -> Updates:
         """Begin a run with the settings in the form, and go to the Train tab."""

@@ -9,6 +9,16 @@ from ddpm_app.errors import Problem
 from ddpm_app.i18n import problem_text
 from ddpm_app.images import data_uri
 
+LOGO = Markup(
+    '<svg viewBox="0 0 32 32" aria-hidden="true"><path fill="currentColor" d="M15 16C12 5 4 3 2 6s2 11 9 11c-5 1-7 5-5 8s7 2 9-6z"/>'
+    '<path fill="currentColor" opacity=".75" d="M17 16C20 5 28 3 30 6s-2 11-9 11c5 1 7 5 5 8s-7 2-9-6z"/></svg>'
+)
+
+
+def brand() -> Markup:
+    """The app's sign and name."""
+    return Markup('<div class="studio-brand">{}<span>DDPM Studio</span></div>').format(LOGO)
+
 
 def notice(outcome: Problem | str, lang: str = "en") -> Markup:
     """The outcome of a click: a problem in red, a sentence plain, nothing for ""."""

@@ -33,7 +33,8 @@ DIRECT = PARALLEL | {"queue": False, "preprocess": False, "postprocess": False}
 
 
 class Feed(ScriptedHTML):
-    """Takes {"news", "stale"}: hands the news to the live parts, and clicks itself when others are stale (see polling.js)."""
+    """Takes {"news", "stale", "loaded"}: hands the news to the live parts, clicks itself when others are stale, and says when the page has
+    all it opens with (see polling.js)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Poller:
         """Everything, for a page that was opened or whose language changed, and an id for a visitor who has none."""
         redrawn = self.redraw({**data, self.version: ""})
         polled = self.poll({**data, self.live_version: "", self.version: redrawn[self.version]})
+        polled[self.feed]["loaded"] = True
         return {self.page.visitor: data[self.page.visitor] or header.new_visitor(), **polled, **redrawn}
 
     def poll(self, data: Values) -> Updates:

@@ -10,11 +10,12 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from ddpm_app import i18n, jobs
+from ddpm_app import i18n, jobs, presets
 from ddpm_app.access import CAPS, AccessPolicy
 from ddpm_app.data.open_datasets import OpenDatasets
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.expectations import Expectations
+from ddpm_app.live_drawing import LiveDrawings
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs.monitor import RunMonitor
 
@@ -49,7 +50,7 @@ BROWSER_KEY = {"secret": "ddpm-studio"}
 @dataclasses.dataclass
 class App:
     """One per process. ``public``: strangers use the page, so that the rules of ``access`` hold. ``warm`` is set once torch and
-    diffusers are imported."""
+    diffusers are imported. ``first_run_seconds``: how long the first preset takes here, as it says until it is measured."""
 
     runs_dir: pathlib.Path
     public: bool = False
@@ -64,6 +65,12 @@ class App:
         self.access = AccessPolicy(self.runs_dir, self.public)
         self.expectations = Expectations(CAPS["max_train_minutes"] if self.public else None)
         self.models = ModelChoices(self.monitor, self.access)
+        self.live_drawings = LiveDrawings(self.monitor, self.warm)
+        self.first_run_seconds = 60 * (presets.build(presets.FIRST).max_train_minutes or 0)
+
+    def is_training(self) -> bool:
+        """Whether a run is at work."""
+        return bool(self.monitor.snapshot("").get("active"))
 
     def warm_up(self, after: float) -> None:
         """Import torch and diffusers in a thread of their own, ``after`` seconds from now."""
@@ -76,10 +83,11 @@ class App:
         import matplotlib  # noqa: F401  the colour maps of the Learn tab
 
         self.warm.set()
-        from ddpm_app.train.estimate import machine_speed
+        from ddpm_app.specimens import collection
+        from ddpm_app.train.estimate import seconds_needed
 
         with DEVICE:  # measured now, while nobody waits for it
-            machine_speed()
+            self.first_run_seconds = seconds_needed(presets.build(presets.FIRST), collection.COUNT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Page:
     browser. ``form_memory``: the edited form, kept by the browser. ``lang``: the visitor's language.
     ``feed`` brings the live parts; ``live_version`` names what of them the browser has: a handler that sets ``feed`` itself empties it,
     so that the next poll sends everything. ``message``: a line in the header for the outcome of a click (see html.notice).
+    ``lightbox``: pictures over the page, with "click" to draw one again and "select" to see it in Learn.
     ``tabs``: the gr.Tabs, ``tab_items``: each gr.Tab by its id, ``parts``: each tab's own object by the same id, ``form``: the Config tab's.
     Events to hang listeners on: ``language_ready`` once ``lang`` holds the visitor's language, ``language_changed`` when another is
     chosen, ``form_restored`` once the form holds what the browser kept.
@@ -113,6 +122,7 @@ class Page:
         self.feed: gr.HTML
         self.live_version: gr.Textbox
         self.message: gr.HTML
+        self.lightbox: gr.HTML
         self.tabs: gr.Tabs
         self.tab_items: dict[str, gr.Tab] = {}
         self.parts: dict[str, Any] = {}

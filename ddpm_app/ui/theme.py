@@ -157,5 +157,5 @@ def look() -> dict[str, Any]:
         "css": plots.css() + "\n".join(sheet.read_text(encoding="utf-8") for sheet in style_sheets()),
         "head": HEAD,
         "i18n": label,
-        "footer_links": ["settings"],
+        "footer_links": [],
     }

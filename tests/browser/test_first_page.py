@@ -5,8 +5,43 @@ import json
 from kits.browser import StudioPage
 from playwright.sync_api import expect
 
+from ddpm_app.i18n import t
+from ddpm_app.model_choices import EXAMPLE_PROMPTS
+
+
+def test_the_first_view_moves_and_its_doors_open(page):
+    expect(page.locator(".home h1")).to_have_text(t("ui.home.title"))
+    expect(page.locator(".home-screen img").last).to_have_js_property("complete", True)
+    expect(page.locator("#first-paint")).to_have_count(0)  # gone when the page is ready
+    page.locator(".home-chip").nth(4).click()
+    expect(page.locator(".home-screen canvas")).to_be_visible()
+    expect(page.locator(".home-caption")).to_contain_text(EXAMPLE_PROMPTS[4])
+    page.locator("[data-door=pictures]").click()
+    expect(page.get_by_role("tab", name="Dataset", exact=True)).to_have_attribute("aria-selected", "true")
+    assert page.complaints == []
+
+
+def test_a_problem_goes_when_it_may_be_mended(page):
+    page.open_tab("Config")
+    page.field("learning_rate").fill("E-4")
+    expect(page.locator("#field-learning_rate")).to_contain_text("must be a number")
+    page.button("Start").click()
+    expect(page.locator("#message .bad")).to_be_visible()
+    page.wait_for_timeout(1600)  # what comes together with a message doesn't end it
+    page.field("learning_rate").fill("2e-4")
+    expect(page.locator("#message .bad")).to_have_count(0)
+
+
+def test_the_menu_sets_the_theme(page):
+    page.locator("#menu summary").click()
+    page.button("Dark").click()
+    expect(page.locator("body.dark")).to_have_count(1)
+    page.reload()
+    expect(page.locator("body.dark")).to_have_count(1)
+
 
 def test_the_butterflies_are_there(page):
+    page.open_tab("Dataset")
     expect(page.locator("#preview img")).to_be_visible()
     expect(page.locator("#gallery img")).to_have_count(24)
     expect(page.locator("#one img")).to_have_count(2)
@@ -44,6 +79,7 @@ def test_a_wrong_value_says_so_under_its_field_and_is_kept(page):
 
 
 def test_settings_go_out_as_a_file_and_come_back(page, tmp_path):
+    page.open_tab("Dataset")
     expect(page.locator("#preview img")).to_be_visible()
     page.open_tab("Config")
     page.field("train_batch_size").fill("24")

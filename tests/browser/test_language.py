@@ -1,4 +1,4 @@
-"""The page in Chinese: by a link, by the browser's language, by Gradio's settings; labels and what the server tells always agree."""
+"""The page in Chinese: by a link, by the browser's language, by the page's menu; labels and what the server tells always agree."""
 
 import pytest
 from kits.browser import StudioPage
@@ -29,14 +29,13 @@ def speaks(page, lang):
     expect(page.get_by_role("tab", name=i18n.t("ui.runs.tab", lang), exact=True)).to_be_visible()
     expect(page.locator("#button-start")).to_have_text(i18n.t("ui.header.start", lang))
     page.expect_status(i18n.t("ui.header.idle", lang))
-    expect(page.locator("#facts")).to_contain_text(i18n.t("ui.dataset.pictures", lang, count=1024))
+    expect(page.locator(".home h1")).to_have_text(i18n.t("ui.home.title", lang))
     assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-CN"}[lang]
 
 
-def choose_in_settings(page, name):
-    page.locator("footer .settings").click()
-    page.get_by_label("Language").click()
-    page.get_by_role("option", name=name, exact=True).click()
+def choose_in_menu(page, name):
+    page.locator("#menu summary").click()
+    page.button(name).click()
 
 
 @pytest.mark.parametrize("locale, query, lang", [
@@ -58,7 +57,7 @@ def test_what_is_wrong_is_told_in_chinese(opened):
     expect(page.locator("#message .bad")).to_have_text(message)
 
 
-def test_the_settings_switch_everything_and_keep_the_form(opened, studio):
+def test_the_menu_switches_everything_and_keep_the_form(opened, studio):
     page = opened("en-US", "?lang=en")
     speaks(page, "en")
     page.open_tab("Sample")
@@ -67,12 +66,12 @@ def test_the_settings_switch_everything_and_keep_the_form(opened, studio):
     page.field("image_size").fill("abc")
     wrong = {lang: i18n.t("problem.int_parsing", lang, field="image_size", value="abc") for lang in i18n.LANGUAGES}
     expect(page.locator("#field-image_size")).to_contain_text(wrong["en"])
-    choose_in_settings(page, "简体中文")
+    choose_in_menu(page, "中文")
     speaks(page, "zh")
     expect(page.locator("#field-image_size")).to_contain_text(wrong["zh"])
     expect(page.locator("#meaning")).to_contain_text(wrong["zh"])
     expect(page.field("image_size")).to_have_value("abc")
-    expect(page.locator("#where")).to_contain_text("页")
+    page.open_tab(i18n.t("ui.sample.tab", "zh"))
     expect(page.locator("#sample-status")).to_contain_text(i18n.t("ui.sample.empty", "zh"))
     for query, lang in (("", "zh"), ("?lang=en", "en")):  # chosen once, this browser keeps it; but a link wins
         speaks(StudioPage(page.context, studio[0] + query), lang)

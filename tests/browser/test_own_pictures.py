@@ -51,6 +51,7 @@ def test_a_zip_of_anything_from_drop_to_pictures(page, tmp_path):
         for k in range(60):
             file.writestr(f"{k:02}.png", varied(k))
         file.writestr("readme.md", "x")
+    open_tab(page, "Dataset")
     expect(page.locator("#gallery img").first).to_be_visible()
     page.get_by_label("Upload", exact=True).check()
     expect(page.locator("#stage")).to_be_hidden()  # nothing is chosen: no butterflies either

@@ -136,6 +136,29 @@ def test_a_new_run_of_the_same_name_shows_its_own_previews(visit, server):
     registry.discard(run)
 
 
+def test_the_end_of_a_run_shows_its_pictures_and_hands_them_out(visit, tmp_path):
+    page = visit("Train")
+    page.choose("train-run", "finished-run")
+    expect(page.locator("#run-end h2")).to_be_visible()
+    pictures = page.locator(".end-pictures img")
+    expect(pictures).to_have_count(8)
+    pictures.nth(2).click()
+    large = page.locator("dialog.lightbox img")
+    expect(large).to_have_attribute("src", pictures.nth(2).get_attribute("src"))
+    page.keyboard.press("ArrowRight")
+    expect(large).to_have_attribute("src", pictures.nth(3).get_attribute("src"))
+    page.keyboard.press("Escape")
+    expect(large).to_be_hidden()
+    with page.expect_download() as download:
+        page.locator("#run-end-download").click()
+    download.value.save_as(tmp_path / "model.zip")
+    assert {"README.md", "grid.png", "use.py", "pipeline/model_index.json"} <= set(
+        zipfile.ZipFile(tmp_path / "model.zip").namelist()
+    )
+    page.locator("#run-end-draw").click()
+    expect(page.locator("#sample-source input")).to_have_value("finished-run (run, 16 px)")
+
+
 def test_draw_scrub_and_download(visit, tmp_path):
     page = visit("Sample")
     page.locator("#sample-source input").click()

@@ -11,7 +11,7 @@ import time
 
 from playwright.sync_api import expect
 
-from ddpm_app.ui import theme
+from ddpm_app.ui import first_paint, theme
 from kits import ROOT
 from kits import page as ui_kit
 
@@ -69,7 +69,9 @@ def start_app(runs_dir, *options):
 def launch(runs_dir):
     """The app in this process: its address and the App behind it."""
     demo, app = ui_kit.build(runs_dir)
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, **theme.look())
+    middleware = [first_paint.middleware(app.is_training)]
+    options = {"prevent_thread_lock": True, "quiet": True, "ssr_mode": False, "app_kwargs": {"middleware": middleware}}
+    demo.launch(server_name="127.0.0.1", **options, **theme.look())
     yield demo.local_url, app
     demo.close()
 

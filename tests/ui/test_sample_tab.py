@@ -23,6 +23,8 @@ from ddpm_app.errors import Problem
 from ddpm_app.images import captioned_grid, data_uri, rows_grid
 from ddpm_app.model import describe, loaded, locate
 from ddpm_app.model.describe import ModelInfo
+from ddpm_app.model.vocabulary import prompt_words
+from ddpm_app.model_choices import EXAMPLE_PROMPTS, WORDS_MODEL
 from ddpm_app.runs import registry
 from ddpm_app.runs.run import Run
 from ddpm_app.snippet import DrawSettings, diffusers_snippet
@@ -438,20 +440,52 @@ def test_only_what_matters_is_seen(studio, kind, visible):
     tab = open_tab(studio)
     updates = tab.condition_updates(kind, [1, 7])
     components = [getattr(tab, name, None) or tab.sheets[name.removeprefix("by_")] for name in visible]
+    components += [tab.words] if "prompt" in visible else []  # what of the prompt it knows
     assert {component for component, update in updates.items() if update["visible"]} == set(components)
     labels = updates[tab.labels]
     assert labels["value"] == ([1] if kind.labels else [])
     assert [k for _, k in labels["choices"]] == [0, 1][: len(kind.labels)]
 
 
-def test_the_source_follows_the_run_on_show_until_another_is_chosen(studio):
+def test_the_source_is_the_newest_finished_run_until_another_is_chosen(tmp_path):
+    make_run(tmp_path, "short", steps=5, previews=0, pipeline=True)
+    make_run(tmp_path, "stopped", state="stopped", previews=0, pipeline=True)
+    studio = App(tmp_path)
     tab = open_tab(studio)
-    run = {"name": "tiny", "saved": True, "config": {}}
     first = tab.source.value
-    updates = tab.follow(run, "en", first, first)
-    assert (updates[tab.source]["value"], updates[tab.followed]) == ("run:tiny", "run:tiny")
-    updates = tab.follow(run, "en", first, "run:tiny")
+    assert first == f"shipped:{WORDS_MODEL}"
+    snapshot = {"name": "stopped", "saved": True, "config": {}}
+    assert "value" not in tab.follow(snapshot, "en", first, first, "")[tab.source]
+    make_run(tmp_path, "long", previews=0, pipeline=True)
+    studio.monitor.refresh()
+    updates = tab.follow(snapshot, "en", first, first, "")
+    assert (updates[tab.source]["value"], updates[tab.followed]) == ("run:long", "run:long")
+    updates = tab.follow(snapshot, "en", first, "run:long", "")
     assert "value" not in updates[tab.source] and tab.followed not in updates
+
+
+def test_another_visitor_s_run_is_not_drawn_with(tmp_path):
+    run = make_run(tmp_path, "theirs", previews=0, pipeline=True)
+    run.request(owner="them")
+    models = App(tmp_path, public=True).models
+    assert (models.default("me"), models.default("them")) == (f"shipped:{WORDS_MODEL}", "run:theirs")
+
+
+def test_the_words_of_a_prompt_are_told_apart(studio):
+    tab = open_tab(studio)
+    text = tab.show_words(f"shipped:{WORDS_MODEL}", "", "a purple cat, with white spots", "en")
+    assert ("It knows:</b> a, purple, with, white, spots" in text) and (
+        "doesn&#39;t know:</b> cat" in text or "know:</b> cat" in text
+    )
+    assert tab.show_words("shipped:butterflies-64", "", "a purple cat", "en") == ""
+    assert not any(prompt_words(locate.SHIPPED / WORDS_MODEL, text).unknown_words for text in EXAMPLE_PROMPTS)
+
+
+def test_a_picture_is_drawn_again(studio_with):
+    tab = open_tab(studio_with("words"))
+    event = types.SimpleNamespace(_data={"seed": 7, "caption": "a red bug · seed 7"})
+    updates = tab.take_picture("run:words", "", event)
+    assert [updates[part] for part in (tab.seed, tab.locked, tab.num_images, tab.prompt)] == [7, True, 1, "a red bug"]
 
 
 # ---- sheets ----------------------------------------------------------------------------------------------------------

@@ -255,3 +255,4 @@ async function draw() {
 }
 watch("value", draw);
 draw();
+addEventListener("learn", (event) => catalog && set(event.detail)); // from a picture elsewhere on the page

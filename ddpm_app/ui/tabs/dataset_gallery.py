@@ -107,7 +107,7 @@ def open_entry(app: App, key: str) -> OpenDataset | None:
 
 def matching_rows(source: "ImageSource", search: str) -> list[int]:
     """Rows whose label, caption or name holds all words of ``search``."""
-    words = search.lower().split()
+    words = (search or "").lower().split()  # a tab that was never opened has none
     if not words:
         return list(range(len(source)))
 

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import functools
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -13,7 +12,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 from markupsafe import Markup
 
-from ddpm_app import access, hub, plots
+from ddpm_app import access, archive, hub, plots
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import format_bytes, t
 from ddpm_app.runs import registry
@@ -176,14 +175,13 @@ class RunDetail:
         return self._outcome("runs.copied", data, name=run.name) | in_form
 
     def zip(self, data: Values) -> Iterator[Updates]:
-        """Make the pipeline folder a zip; Gradio keeps its own copy until its cache is cleared."""
+        """Make the model a zip (see archive.write_model); Gradio keeps its own copy until its cache is cleared."""
         try:
             run = registry.find(self.app.runs_dir, data[self.chosen])
-            if not run.pipeline.is_dir():
-                raise Problem("no_snapshot", value=run.name)
             with tempfile.TemporaryDirectory() as folder:
-                archive = shutil.make_archive(str(pathlib.Path(folder, run.name)), "zip", run.path, "pipeline")
-                yield {self.page.message: "", self.archive: archive}
+                file = pathlib.Path(folder, f"{run.name}.zip")
+                archive.write_model(run, file)
+                yield {self.page.message: "", self.archive: str(file)}
         except Problem as problem:
             yield {self.page.message: notice(problem, data[self.page.lang])}
 

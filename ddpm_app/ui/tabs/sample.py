@@ -1,25 +1,31 @@
 """The Sample tab: draw pictures with any run, a shipped model or a diffusers pipeline, and see how they come out of noise."""
 
 import dataclasses
+import pathlib
 
 import gradio as gr
 from markupsafe import Markup
 
 from ddpm_app import access, i18n
+from ddpm_app.errors import Problem
 from ddpm_app.i18n import t
 from ddpm_app.model.describe import ModelInfo
-from ddpm_app.model_choices import OTHER, makes_pictures
+from ddpm_app.model.vocabulary import PromptWords, prompt_words
+from ddpm_app.model_choices import EXAMPLE_PROMPTS, OTHER, WORDS_MODEL
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.snippet import DrawSettings, diffusers_snippet
 from ddpm_app.ui import html
+from ddpm_app.ui.components.chips import Chips
 from ddpm_app.ui.components.film import Film
 from ddpm_app.ui.state import QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.sample_handlers import MAX_PROMPT, SHEETS, SampleHandlers
 
 STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 1000}
 """Steps that a sampler usually wants."""
-SHOW_STATUS = "() => document.getElementById('sample-status').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-"""On a phone the pictures are below the settings."""
+SHOW_STAGE = "() => document.getElementById('sample-stage').scrollIntoView({block: innerWidth < 721 ? 'start' : 'nearest', behavior: 'smooth'})"
+"""What was requested comes into view where the settings are long."""
+PRESS_DRAW = "() => document.getElementById('sample-draw').click()"
+LIGHTBOX = "before after close download again learn".split()
 
 
 class SampleTab:
@@ -32,23 +38,17 @@ class SampleTab:
         with gr.Row(elem_classes="sample-row"):
             with gr.Column(scale=2, min_width=300):
                 self._draw_settings()
-            with gr.Column(scale=3, min_width=300):
+            with gr.Column(scale=3, min_width=300, elem_id="sample-stage"):
                 self._draw_results()
         self.followed = gr.State(self.source.value)
         self.handlers = SampleHandlers(app, self)
 
     def _draw_settings(self) -> None:
-        """What to draw with, what, how many, how."""
+        """What to draw, with what, how many, how."""
         models = self.app.models
         source = models.default("")
         info = models.info(source, "")
         visible = visible_settings(info)
-        self.source = gr.Dropdown(
-            models.options("en"), value=source, label=label("ui.sample.source"), elem_id="sample-source"
-        )
-        self.other = gr.Textbox(
-            label=label("ui.sample.other"), info=label("ui.sample.other_help"), visible=False, elem_id="sample-other"
-        )
         self.prompt = gr.Textbox(
             label=label("ui.sample.prompt"),
             info=label("ui.sample.prompt_help"),
@@ -58,6 +58,21 @@ class SampleTab:
             max_length=MAX_PROMPT,
             visible=visible["prompt"],
             elem_id="sample-prompt",
+        )
+        self.words = gr.HTML(visible=visible["prompt"], padding=False, elem_id="sample-words")
+        self.examples = Chips(
+            {"texts": EXAMPLE_PROMPTS, "label": ""},
+            visible=takes_examples(source),
+            padding=False,
+            elem_id="sample-examples",
+        )
+        self.draw = gr.Button(label("ui.sample.draw"), variant="primary", elem_id="sample-draw")
+        self.cancel = gr.Button(label("ui.sample.cancel"), visible=False, elem_id="sample-cancel")
+        self.source = gr.Dropdown(
+            models.options("en"), value=source, label=label("ui.sample.source"), elem_id="sample-source"
+        )
+        self.other = gr.Textbox(
+            label=label("ui.sample.other"), info=label("ui.sample.other_help"), visible=False, elem_id="sample-other"
         )
         self.negative_prompt = gr.Textbox(
             label=label("ui.sample.negative_prompt"),
@@ -86,8 +101,6 @@ class SampleTab:
             elem_id="sample-guidance",
         )
         self._draw_sampling()
-        self.draw = gr.Button(label("ui.sample.draw"), variant="primary", elem_id="sample-draw")
-        self.cancel = gr.Button(label("ui.sample.cancel"), visible=False, elem_id="sample-cancel")
         with gr.Row(elem_classes="sheets"):
             self.sheets = {
                 sheet: gr.Button(
@@ -132,7 +145,7 @@ class SampleTab:
             type="filepath",
             visible=False,
             interactive=False,
-            buttons=["fullscreen"],
+            buttons=[],
             elem_id="sample-sheet",
         )
         self.pictures = gr.Gallery(
@@ -143,7 +156,8 @@ class SampleTab:
             object_fit="contain",
             height="auto",
             visible=False,
-            buttons=["download", "fullscreen"],
+            buttons=[],
+            allow_preview=False,
             elem_id="sample-pictures",
             elem_classes="pixelated",
         )
@@ -162,7 +176,16 @@ class SampleTab:
         self.page = page
         for event in (page.language_ready, page.language_changed):
             event.then(self.translate_empty, [page.lang, self.status], self.status, **QUICK)
-        page.every_tick(self.follow, [self.source, self.followed], [self.source, self.followed])
+        page.every_tick(self.follow, [self.source, self.followed], [self.source, self.followed, page.visitor])
+        page.every_tick(self.draw_lightbox, [page.lightbox])
+        changed = [self.seed, self.locked, self.num_images, self.prompt, self.labels]
+        again = page.lightbox.click(self.take_picture, [self.source, self.other], [page.tabs, *changed], **QUICK)
+        again.then(None, None, None, js=PRESS_DRAW)
+        page.lightbox.select(lambda: gr.Tabs(selected="learn"), None, page.tabs, **QUICK)
+        self.examples.click(self.take_example, None, self.prompt, **QUICK)
+        for event in (self.prompt.change, self.source.change, self.other.change, page.language_changed.then):
+            inputs = [self.source, self.other, self.prompt, page.lang]
+            event(self.show_words, inputs, self.words, trigger_mode="always_last", **QUICK)
         self.sampler.input(self.usual_steps, self.sampler, self.num_inference_steps, **QUICK)
         settings = self.setting_components()
         gr.on(
@@ -173,7 +196,8 @@ class SampleTab:
             trigger_mode="always_last",
             **QUICK,
         )
-        conditions = [self.prompt, self.negative_prompt, self.labels, self.guidance_scale, *self.sheets.values()]
+        conditions = [self.prompt, self.words, self.examples, self.negative_prompt, self.labels, self.guidance_scale]
+        conditions += self.sheets.values()
         for part in (self.source, self.other):
             part.change(self.fit_to_model, [self.source, self.other], conditions, **QUICK)
         inputs = {page.visitor, page.lang, self.locked, *settings}
@@ -184,7 +208,7 @@ class SampleTab:
             done = button.click(handler, inputs, outputs, **QUICK | {"concurrency_limit": 4, "concurrency_id": "draw"})
             # what was fetched or saved only while drawing can be described now
             done.then(self.fit_to_model, [self.source, self.other, self.labels], conditions, **QUICK)
-            button.click(None, None, None, js=SHOW_STATUS)
+            button.click(None, None, None, js=SHOW_STAGE)
         self.cancel.click(self.handlers.cancel, None, None, **QUICK)
 
     def setting_components(self) -> list[gr.components.Component]:
@@ -209,15 +233,50 @@ class SampleTab:
         )
 
     # ---- handlers ----------------------------------------------------------------------------------------------------
-    def follow(self, snapshot: RunSnapshot, lang: str, source: str | None, followed: str | None) -> Updates:
-        """The tick: the source follows the run on show until the visitor chooses another."""
+    def follow(
+        self, snapshot: RunSnapshot, lang: str, source: str | None, followed: str | None, visitor: str
+    ) -> Updates:
+        """The tick: what to draw with is the default (see ModelChoices) until the visitor chooses another, which then stays."""
         models = self.app.models
         options = models.options(lang)
         if source != followed and source in dict(options).values():
             return {self.source: gr.update(choices=options)}
-        default = models.default(snapshot["name"] if snapshot["saved"] and makes_pictures(snapshot) else "")
+        default = models.default(visitor)
         value = {} if default == source else {"value": default}
         return {self.source: gr.update(choices=options, **value), self.followed: default}
+
+    def draw_lightbox(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """The words of the lightbox."""
+        return {self.page.lightbox: {"words": {name: t(f"ui.lightbox.{name}", lang) for name in LIGHTBOX}}}
+
+    def take_picture(self, source: str | None, other: str | None, event: gr.EventData) -> Updates:
+        """What draws one picture again: its seed, and the text or label of its caption, where it has one of its own."""
+        values = event._data or {}
+        condition, labels = (
+            str(values.get("caption", "")).rpartition(" · ")[0],
+            self.app.models.info(source, other).labels,
+        )
+        return {
+            self.page.tabs: gr.Tabs(selected="sample"),
+            self.seed: int(values.get("seed", 0)),
+            self.locked: True,
+            self.num_images: 1,
+            self.prompt: condition if condition and not labels else gr.skip(),
+            self.labels: [labels.index(condition)] if condition in labels else gr.skip(),
+        }
+
+    def take_example(self, event: gr.EventData) -> str:
+        """The prompt of a chip."""
+        return str((event._data or {}).get("text", ""))
+
+    def show_words(self, source: str | None, other: str | None, prompt: str | None, lang: str) -> Markup:
+        """Which words of the prompt the model knows, and which it doesn't."""
+        try:
+            place = self.app.models.location(source, other)
+        except Problem:
+            return Markup()
+        words = prompt_words(place, prompt or "") if isinstance(place, pathlib.Path) else None
+        return words_note(words, lang) if words else Markup()
 
     def translate_empty(self, lang: str, status: str) -> Markup | Updates:
         """In the visitor's language what stands where the pictures will be."""
@@ -239,7 +298,8 @@ class SampleTab:
 
     def fit_to_model(self, source: str | None, other: str | None, labels: list[int] | None = None) -> Updates:
         """What the model takes, with those of the chosen ``labels`` that it has."""
-        return self.condition_updates(self.app.models.info(source, other), labels or [])
+        updates = self.condition_updates(self.app.models.info(source, other), labels or [])
+        return updates | {self.examples: gr.update(visible=takes_examples(source))}
 
     def condition_updates(self, info: ModelInfo, labels: list[int]) -> Updates:
         """As ``fit_to_model``, for a model described by ``info``."""
@@ -247,6 +307,7 @@ class SampleTab:
         names = [(name, k) for k, name in enumerate(info.labels)]
         return {
             self.prompt: gr.update(visible=visible["prompt"]),
+            self.words: gr.update(visible=visible["prompt"]),
             self.negative_prompt: gr.update(visible=visible["negative_prompt"]),
             self.labels: gr.update(
                 visible=visible["labels"], choices=names, value=[k for k in labels if k < len(names)]
@@ -266,6 +327,21 @@ def visible_settings(info: ModelInfo) -> dict[str, bool]:
         "guidance_scale": info.conditioning != "none",
         **{f"by_{sheet}": info.conditioning in conditionings for sheet, conditionings in SHEETS.items()},
     }
+
+
+def takes_examples(source: str | None) -> bool:
+    """Whether the example prompts are for this model."""
+    return source == f"shipped:{WORDS_MODEL}"
+
+
+def words_note(words: PromptWords, lang: str) -> Markup:
+    """The words of a prompt that the model knows, and those that it doesn't."""
+    rows = [("knows", words.known_words), ("knows_not", words.unknown_words)]
+    return html.join(
+        Markup('<p class="words {}"><b>{}</b> {}</p>').format(name, t(f"ui.sample.{name}", lang), ", ".join(part))
+        for name, part in rows
+        if part
+    )
 
 
 def empty_state(lang: str) -> Markup:

@@ -137,7 +137,9 @@ class SampleHandlers:
             lines = [" · ".join(filter(None, pair)) for pair in zip(conditions, seeds, strict=True)]
             captioned.append((caption, [(next(rest), line) for line in lines]))
         done = t("ui.sample.done", lang, count=len(images), time=f"{seconds:.1f}", seed=settings.seed)
-        heading = Markup('{}<div class="part-heading"><span role="status">{}</span></div>').format(remarks, done)
+        heading = Markup('{}<div class="part-heading" data-source="{}"><span role="status">{}</span></div>').format(
+            remarks, settings.source, done
+        )
         for updates in self._hand_over(f"{settings.source.rpartition(':')[2]}-seed{settings.seed}", captioned):
             yield {status: heading, self.tab.film: film} | updates | self.idle
 

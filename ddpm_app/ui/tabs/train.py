@@ -23,6 +23,7 @@ from ddpm_app.ui.header import error_text, notice_texts
 from ddpm_app.ui.html import empty_state, join, notice, remark, tiles
 from ddpm_app.ui.state import FOLLOW, QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.model_parts import ModelPartsPanel
+from ddpm_app.ui.tabs.run_end import RunEnd
 
 TIMELINE_FRAMES = 60
 GREATEST_SIDE = 1024
@@ -36,6 +37,7 @@ class TrainTab:
     def __init__(self, app: App):
         self.app = app
         self.empty = gr.HTML(visible=False, padding=False, elem_id="train-empty")
+        self.end = RunEnd(app)
         with gr.Column(visible=False) as self.board:
             with gr.Row(equal_height=True, elem_classes="run-bar"):
                 self.chooser = gr.Dropdown(
@@ -78,6 +80,7 @@ class TrainTab:
             self.draw, [self.empty, self.board, self.chooser, self.sample_now, self.save_now], [page.selected]
         )
         self.parts.wire(page)
+        self.end.wire(page)
         self.chooser.input(lambda name: name or FOLLOW, self.chooser, page.selected, **QUICK)
         for request, button in (("sample", self.sample_now), ("save", self.save_now)):
             button.click(

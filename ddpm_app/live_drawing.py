@@ -1,0 +1,76 @@
+"""Drawings on the first view: the words model draws one picture from noise, and every step of it goes out as one strip."""
+
+import threading
+from collections.abc import Mapping
+from typing import TypedDict
+
+from ddpm_app import jobs
+from ddpm_app.device_lock import DEVICE
+from ddpm_app.errors import as_problem
+from ddpm_app.i18n import problem_text
+from ddpm_app.images import data_uri, rows_grid
+from ddpm_app.model import locate
+from ddpm_app.model_choices import WORDS_MODEL
+from ddpm_app.runs.monitor import RunMonitor
+
+STEPS = 20
+MAX_PROMPT = 300
+"""Characters of a prompt that are read."""
+SEEDS = 2**32
+
+
+class LiveDrawing(TypedDict, total=False):
+    """``strip``: the picture after each of ``steps`` steps, side by side in one data URI; ``unknown``: words of the prompt that the model
+    doesn't know. Or why there is none: ``later`` (ask again soon), ``training`` (a run is at work), ``error`` in words."""
+
+    strip: str
+    steps: int
+    prompt: str
+    seed: int
+    unknown: list[str]
+    later: bool
+    training: bool
+    error: str
+
+
+class LiveDrawings:
+    """One drawing at a time for all viewers together, and none that nobody requested while a run is at work."""
+
+    def __init__(self, monitor: RunMonitor, warm: threading.Event):
+        self._monitor, self._warm = monitor, warm
+        self._drawing = threading.Lock()
+
+    def draw(self, query: Mapping[str, object]) -> LiveDrawing:
+        """The picture of ``prompt`` from ``seed``. ``idle``: nobody requested it, the view draws by itself."""
+        if not self._warm.is_set() or not self._drawing.acquire(blocking=False):
+            return {"later": True}
+        try:
+            if query.get("idle") and self._monitor.snapshot("").get("active"):
+                return {"training": True}
+            return self._draw(str(query.get("prompt", ""))[:MAX_PROMPT], _number(query.get("seed")) % SEEDS)
+        except Exception as error:
+            return {"error": problem_text(as_problem(error), str(query.get("lang", "en")))}
+        finally:
+            self._drawing.release()
+
+    def _draw(self, prompt: str, seed: int) -> LiveDrawing:
+        jobs.engine()
+        from ddpm_app import sample
+        from ddpm_app.data.preprocess import to_images
+        from ddpm_app.model import loaded
+
+        model = loaded.load(locate.SHIPPED / WORDS_MODEL, "ema")
+        request = sample.Request(num_images=1, num_inference_steps=STEPS, seed=seed, prompt=(prompt,))
+        frames = (to_images(model.codec.decode(frame.x))[0] for frame in sample.sample(model, request))
+        images = list(DEVICE.slices(frames))
+        return {
+            "strip": data_uri(rows_grid([images], gap=0).convert("RGB"), small=True),
+            "steps": len(images),
+            "prompt": prompt,
+            "seed": seed,
+            "unknown": model.conditioning.unknown_words([prompt])[0] if model.conditioning.kind == "text" else [],
+        }
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
