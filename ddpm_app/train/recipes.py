@@ -21,6 +21,7 @@ from ddpm_app.device import resolve_device
 from ddpm_app.model import pipeline
 from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, there_and_back
 from ddpm_app.train.estimate import estimate, machine_speed
+from ddpm_app.train.plan import FEWEST_STEPS
 
 FEW, VERY_FEW = 100, 20
 """Pictures below which a model learns many of them by heart, and below which it learns nothing else."""
@@ -28,8 +29,6 @@ VARIOUS = 0.35
 """Of the pictures' likeness: sets below it hold all kinds of things, and a model of them takes several times the steps."""
 STEPS = {"alike": 700, "various": 3000}
 """Steps after which pictures of a set of each kind are plain to see (tests/benchmarks/real.md)."""
-FEWEST_STEPS = 150
-"""A run shorter than this draws noise."""
 SAMPLE_PICTURES, ENCODED_PICTURES = 48, 12
 """Pictures of a set that are looked at, and those of them that go through the autoencoder."""
 EXAMPLES = 3
