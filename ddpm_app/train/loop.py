@@ -15,7 +15,7 @@ from PIL import Image
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.image_dataset import ImageDataset, load
 from ddpm_app.errors import Problem
-from ddpm_app.images import image_grid
+from ddpm_app.images import PREVIEW_COLUMNS, image_grid
 from ddpm_app.runs.metrics import MetricsWriter
 from ddpm_app.runs.records import Plan, Requests
 from ddpm_app.runs.run import NO_REQUESTS, Run
@@ -29,8 +29,6 @@ from ddpm_app.train.plan import FEWEST_TIMED_STEPS, has_preview, has_validation,
 from ddpm_app.train.prepare import prepare, with_own_autoencoder
 from ddpm_app.train.state import TrainState, make_accelerator
 
-PREVIEW_COLUMNS = 4
-"""Of quick previews."""
 RATE_FACTOR = 0.5
 """The learning rate is lowered by this after a loss that was not a number."""
 
