@@ -250,11 +250,13 @@ def previews_heading(snapshot: RunSnapshot, lang: str) -> Markup:
 
 def time_fact(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> Markup:
     """The time as the one large figure: what is left while a run trains, else what it took; before that the phase it is in."""
+    if not snapshot["name"]:
+        return Markup()
     name, value = time_of(snapshot, series, lang)
     step, total = f"{snapshot['step']:,}", snapshot.get("total_steps")
     words = t("ui.train.step_of", lang, step=step, total=f"{total:,}") if total else t("ui.train.step", lang, step=step)
     fact = Markup('<div class="large-fact"><span>{}</span><b>{}</b><small>{}</small></div>')
-    return fact.format(name, value, words) if snapshot["name"] else Markup()
+    return fact.format(name, value, words)
 
 
 def time_of(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> tuple[str, str]:
@@ -286,11 +288,13 @@ def sentence(series: CurvePoints, lang: str) -> Markup:
 
 def facts_line(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> Markup:
     """Everything else that is known of a run, in one quiet line."""
+    if not snapshot["name"]:
+        return Markup()
     parts = (
         Markup("<span>{} <b>{}</b></span>").format(t(f"ui.train.figure_{n}", lang), v)
         for n, v in facts_of(snapshot, series, lang)
     )
-    return Markup('<div class="facts-line">{}</div>').format(join(parts)) if snapshot["name"] else Markup()
+    return Markup('<div class="facts-line">{}</div>').format(join(parts))
 
 
 def facts_of(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> list[tuple[str, str]]:
