@@ -174,7 +174,7 @@ class TrainConfig:
     # saving
     output_dir: str = setting("ddpm-butterflies-128", "saving", "Name of the run, a folder inside the runs folder.", min_length=1, max_length=100)
     overwrite_output_dir: bool = setting(True, "saving", "A run of that name moves to the trash; off refuses instead.", advanced=True)
-    save_image_epochs: int = setting(10, "saving", "Epochs between preview pictures.", ge=1, le=1_000_000)
+    save_image_epochs: MaybeInt = setting(10, "saving", "Epochs between preview pictures; empty draws them by time: the first after 4 seconds of training, then more and more rarely, at most 15 % of the time.", ge=1, le=1_000_000)
     save_model_epochs: int = setting(30, "saving", "Epochs between checkpoints.", ge=1, le=1_000_000)
     save_image_steps: MaybeInt = setting(None, "saving", "Steps between preview pictures; replaces save_image_epochs.", advanced=True, ge=1, le=100_000_000)
     checkpointing_steps: MaybeInt = setting(None, "saving", "Steps between checkpoints; replaces save_model_epochs.", advanced=True, ge=1, le=100_000_000)

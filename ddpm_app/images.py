@@ -88,6 +88,8 @@ def _shorten(lines: list[str], height: int) -> list[str]:
 
 GRID_GAP = 2
 """Pixels between two pictures of ``image_grid``."""
+PREVIEW_COLUMNS = 4
+"""Pictures in a row of a quick preview."""
 
 
 def image_grid(images: list[Image.Image], columns: int | None = None, gap: int = GRID_GAP) -> Image.Image:

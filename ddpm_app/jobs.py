@@ -67,10 +67,12 @@ def _last_words(run: Run, **news: Unpack[Status]) -> None:
 
 
 class Jobs:
-    """The page's side: starts and resumes runs in ``runs_dir``, one at a time, in one daemon thread."""
+    """The page's side: starts and resumes runs in ``runs_dir``, one at a time, in one daemon thread. ``most_minutes``: the longest that a
+    run may become where too few steps for a picture fit into its minutes."""
 
-    def __init__(self, runs_dir: str | pathlib.Path):
+    def __init__(self, runs_dir: str | pathlib.Path, most_minutes: float | None = None):
         self.runs_dir = pathlib.Path(runs_dir)
+        self.most_minutes = most_minutes
         self._thread: threading.Thread | None = None
 
     def start(self, config: TrainConfig, owner: str | None = None) -> Run:
@@ -92,6 +94,7 @@ class Jobs:
             self._thread.join(timeout)
 
     def _launch(self, run: Run) -> Run:
+        run.request(most_minutes=self.most_minutes)
         self._thread = threading.Thread(target=_drain, args=(run,), name=f"train-{run.name}", daemon=True)
         self._thread.start()
         return run

@@ -8,25 +8,24 @@ from ddpm_app.config import BUILT_IN, BUILT_IN_256, SHIPPED_VAE, ConfigValues, T
 # fmt: off
 _QUICK: ConfigValues = dict(
     dataset_name=BUILT_IN, unet="small", prediction_type="sample", beta_schedule="squaredcos_cap_v2", optimizer="muon", learning_rate=1e-3,
-    lr_warmup_steps=15, preview_inference_steps=12, mixed_precision="auto", push_to_hub=False,
+    lr_warmup_steps=15, preview_inference_steps=12, save_image_epochs=None, mixed_precision="auto", push_to_hub=False,
 )
 
-_LATENT = _QUICK | dict(vae=SHIPPED_VAE, unet="latent", preview_inference_steps=20,
-                        save_image_epochs=2, save_model_epochs=4)
+_LATENT = _QUICK | dict(vae=SHIPPED_VAE, unet="latent", preview_inference_steps=20, save_model_epochs=4)
 
 PRESETS: dict[str, ConfigValues] = {
     "latent-128": _LATENT | dict(image_size=128, max_train_minutes=1),
-    "first-butterflies": _QUICK | dict(image_size=32, max_train_minutes=1, save_image_epochs=1, save_model_epochs=2),
-    "butterflies-64": _QUICK | dict(image_size=64, max_train_minutes=5, save_image_epochs=1, save_model_epochs=2),
-    "species-64": _QUICK | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_image_epochs=1, save_model_epochs=2),
+    "first-butterflies": _QUICK | dict(image_size=32, max_train_minutes=1, save_model_epochs=2),
+    "butterflies-64": _QUICK | dict(image_size=64, max_train_minutes=5, save_model_epochs=2),
+    "species-64": _QUICK | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_model_epochs=2),
     "words-128": _LATENT | dict(image_size=128, conditioning="text", max_train_minutes=3),
     "latent-256": _LATENT | dict(dataset_name=BUILT_IN_256, image_size=256, max_train_minutes=5),
     "autoencoder-128": _QUICK | dict(objective="autoencoder", image_size=128, train_batch_size=8, kl_weight=1e-3, max_train_minutes=15,
-                                     lr_warmup_steps=30, save_image_epochs=2, save_model_epochs=4),
+                                     lr_warmup_steps=30, save_model_epochs=4),
     "fine-tune": _QUICK | dict(init_from="butterflies-64", image_size=64, optimizer="adamw", learning_rate=1e-4, max_train_minutes=2,
-                               save_image_epochs=1, save_model_epochs=2),
+                               save_model_epochs=2),
     "overfit-8": _QUICK | dict(image_size=32, max_train_samples=8, random_flip=False, train_batch_size=8, max_train_minutes=3, preview_images=8,
-                               save_image_epochs=100, save_model_epochs=200),
+                               save_model_epochs=200),
     "quick-check": _QUICK | dict(image_size=16, unet="tiny", max_train_steps=60, save_image_steps=20, checkpointing_steps=20, preview_images=8),
     "stable-diffusion": dict(
         dataset_name="lambdalabs/naruto-blip-captions", init_from="stable-diffusion-v1-5/stable-diffusion-v1-5", image_size=512, resize_mode="crop",
@@ -40,7 +39,7 @@ PRESETS: dict[str, ConfigValues] = {
 FIRST = "latent-128"
 """The preset the page opens on."""
 FEWEST_STEPS = 150
-"""A run shorter than this draws noise."""
+"""A run from nothing that is shorter than this draws noise."""
 
 
 def build(preset: str, **changes: Any) -> TrainConfig:

@@ -87,6 +87,13 @@ class StatusWriter:
                     estimate_seconds=plan["total_seconds"],
                 )
                 self.run.log(f"planned {plan['total_steps']} steps, about {plan['total_seconds']:.0f} s")
+            case events.Settled(plan=plan):
+                # what was said of the first plan may hold no more
+                self.notices = [notice for notice in self.notices if notice["code"] not in ("extended", "too_short")]
+                self.run.update_status(
+                    total_steps=plan["total_steps"], estimate_seconds=plan["total_seconds"], notices=self.notices
+                )
+                self.run.log(f"settled for {plan['total_steps']} steps, about {plan['total_seconds']:.0f} s")
             case events.Started():
                 self.run.update_status(
                     state="training", phase="training", step=event.step, total_steps=event.total, done=None, total=None

@@ -80,6 +80,8 @@ class Screen:
             case events.Planned(plan=plan):
                 duration = format_duration(plan["total_seconds"])
                 self.line(t("cli.planned", steps=plan["total_steps"], time=duration, device=plan["device"]))
+            case events.Settled(plan=plan):
+                self.line(t("cli.settled", steps=plan["total_steps"], time=format_duration(plan["total_seconds"])))
             case events.Started(step=step, total=total):
                 if step:
                     self.line(t("cli.goes_on", step=step))

@@ -7,13 +7,25 @@ from typing import Any, NotRequired, TypedDict, cast
 from ddpm_app.config import ConfigValues
 
 
+class Course(TypedDict):
+    """How the learning rate goes: over how many steps, and how many of them it rises."""
+
+    total_steps: int
+    warmup_steps: int
+
+
 class Plan(TypedDict):
-    """What was measured and decided once, before the first step (train.plan). Times in seconds, ``memory_bytes`` of one step;
-    ``*_every`` are steps; ``precision`` "no", "fp16" or "bf16"; ``agreed``: somebody said yes where the run is long."""
+    """What was measured and decided once (train.plan). Times in seconds, ``memory_bytes`` of one step; ``*_every`` are steps;
+    ``precision`` "no", "fp16" or "bf16"; ``agreed``: somebody said yes where the run is long.
+
+    Previews: every ``save_image_every`` steps, or, where that is 0, at ``preview_steps``, of which those before the end are quick ones.
+    After ``look_step`` steps (0: never) speed is measured once more, and length and previews are decided for good; up to there the learning
+    rate went as in ``first_course``, which is None as long as that is to come. Plans of earlier versions lack what isn't required."""
 
     step_seconds: float
     forward_seconds: float
     preview_seconds: float
+    quick_seconds: NotRequired[float]
     save_seconds: float
     total_seconds: float
     memory_bytes: int
@@ -27,8 +39,12 @@ class Plan(TypedDict):
     held_out: int
     batch_size: int
     total_steps: int
+    warmup_steps: NotRequired[int]
     steps_per_epoch: int
     save_image_every: int
+    preview_steps: NotRequired[list[int]]
+    look_step: NotRequired[int]
+    first_course: NotRequired[Course | None]
     checkpoint_every: int
     validate_every: int
     agreed: bool
@@ -49,7 +65,7 @@ class Coded(TypedDict):
 class Requests(TypedDict):
     """control.json: what people ask of the process that trains. ``stop``, ``pause`` and ``go`` are flags; ``sample`` and ``save`` are
     counters, one more is one more request; ``owner``: who may stop it on a public page; ``dataset_name``: where somebody who resumes the
-    run says that its pictures lie now."""
+    run says that its pictures lie now; ``most_minutes``: the longest that a public page lets a run become."""
 
     stop: bool
     pause: bool
@@ -58,6 +74,7 @@ class Requests(TypedDict):
     save: int
     owner: str | None
     dataset_name: str | None
+    most_minutes: float | None
 
 
 class Status(TypedDict, total=False):

@@ -39,6 +39,7 @@ NO_REQUESTS: Requests = {
     "save": 0,
     "owner": None,
     "dataset_name": None,
+    "most_minutes": None,
 }
 
 
@@ -140,7 +141,7 @@ class Run:
         """control.json: stop, pause and go are flags, sample and save are counters (one more is one more request)."""
         return cast(Requests, NO_REQUESTS | self.read_json("control.json"))
 
-    def request(self, *counters: Literal["sample", "save"], **flags: bool | str | None) -> None:
+    def request(self, *counters: Literal["sample", "save"], **flags: bool | str | float | None) -> None:
         """Ask the process that trains: ``run.request(stop=True)``, ``run.request("sample")``."""
         with filelock.FileLock(self.path / ".control.lock"):
             before = self.requests

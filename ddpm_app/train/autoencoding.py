@@ -134,8 +134,8 @@ class Autoencoding:
         self._reconstruct(module, torch.zeros(count, 3, size, size, device=self.device))
 
     @torch.no_grad()
-    def preview(self, module: AutoencoderKL) -> Iterator[list[Image.Image] | None]:
-        """None after each slice of work, then pictures, each original followed by its reconstruction."""
+    def preview(self, module: AutoencoderKL, quick: bool = False) -> Iterator[list[Image.Image] | None]:
+        """None after each slice of work, then pictures, each original followed by its reconstruction: always all of them, in one pass."""
         held_out, images = self.pictures.held_out, list[Image.Image]()
         for x in self._spread(held_out if len(held_out) else self.pictures.train, self.config.preview_images):
             y = self._reconstruct(module, x)

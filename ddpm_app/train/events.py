@@ -33,6 +33,13 @@ class Started:
 
 
 @dataclasses.dataclass(frozen=True)
+class Settled:
+    """The first seconds of real steps are over, and ``plan`` is what the run will do for good."""
+
+    plan: Plan
+
+
+@dataclasses.dataclass(frozen=True)
 class Stepped:
     """One optimiser step is done: ``step`` counts from 1; ``loss`` is the mean over the step's ``images`` pictures."""
 
@@ -95,7 +102,7 @@ class Ended:
     state: str
 
 
-Event = Notice | Planned | Started | Stepped | Validated | Sampled | Saved | RolledBack | Published | Ended
+Event = Notice | Planned | Started | Settled | Stepped | Validated | Sampled | Saved | RolledBack | Published | Ended
 
 
 class Control(Protocol):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Literal
@@ -14,7 +15,7 @@ from PIL import Image
 from ddpm_app.config import TrainConfig
 from ddpm_app.data.image_dataset import ImageDataset, load
 from ddpm_app.errors import Problem
-from ddpm_app.images import image_grid
+from ddpm_app.images import PREVIEW_COLUMNS, image_grid
 from ddpm_app.runs.metrics import MetricsWriter
 from ddpm_app.runs.records import Plan, Requests
 from ddpm_app.runs.run import NO_REQUESTS, Run
@@ -23,6 +24,8 @@ from ddpm_app.train.batches import Batches
 from ddpm_app.train.events import Control, Event, yield_device
 from ddpm_app.train.hub_transfers import check_rights, fetch_models, publish
 from ddpm_app.train.objective import Objective, accumulate
+from ddpm_app.train.optimizer import planned_lr
+from ddpm_app.train.plan import FEWEST_TIMED_STEPS, has_preview, has_validation, is_quick, notices, settled
 from ddpm_app.train.prepare import prepare, with_own_autoencoder
 from ddpm_app.train.state import TrainState, make_accelerator
 
@@ -49,12 +52,14 @@ def train(config: TrainConfig, run: Run, control: Control) -> Iterator[Event]:
 
             while True:
                 work.poll_requests()
-                if work.due(plan["validate_every"]):
+                if work.is_new and has_validation(work.plan, work.state.step):
                     yield from work.validate()
-                if work.requested("sample") or work.due(plan["save_image_every"]) or work.preview_is_missing:
+                if work.requested("sample") or work.preview_is_due():
                     yield from work.preview()
                     work.poll_requests()
-                if work.requested("save") or work.due(plan["checkpoint_every"]):
+                if work.second_look_is_due():
+                    yield from work.look_again()
+                if work.requested("save") or work.checkpoint_is_due():
                     yield from work.save()
                 if work.at_the_end() or work.requests["stop"]:
                     break
@@ -71,7 +76,7 @@ class _Work:
     ):
         self.config, self.run, self.control, self.objective, self.plan = config, run, control, objective, plan
         self.accelerator = a = make_accelerator(plan["precision"], plan["device"])
-        self.state = TrainState(config, objective, plan["total_steps"], a)
+        self.state = TrainState(config, objective, planned_lr(config, plan), a)
         self.batches = Batches(
             objective.config, pictures, a.device, a.process_index, a.num_processes, objective.training_tensors
         )
@@ -79,6 +84,9 @@ class _Work:
         self.requests: Requests = NO_REQUESTS
         self.requests_met = {"sample": 0, "save": 0}
         self.seconds, self.tick = 0.0, time.perf_counter()
+        self.step_seconds: list[float] = []
+        self.quick_seconds = plan.get("quick_seconds", plan["preview_seconds"])
+        """Of the last quick preview."""
         self.saved_at: int | None = None
         self.metrics: MetricsWriter | None = None
         """The main process's."""
@@ -106,15 +114,26 @@ class _Work:
             self.control.wait()
             self.tick = time.perf_counter()
 
-    def due(self, every: int) -> bool:
-        """At every ``every``-th step and at the end, except where a checkpoint says that it was done before."""
-        return self.state.step != self.resumed_at and (self.state.step % every == 0 or self.at_the_end())
+    @property
+    def is_new(self) -> bool:
+        """Whether this step was reached now: what a checkpoint was resumed at had all its due before."""
+        return self.state.step != self.resumed_at
+
+    def preview_is_due(self) -> bool:
+        return self.preview_is_missing or self.is_new and has_preview(self.plan, self.state.step)
+
+    def checkpoint_is_due(self) -> bool:
+        return self.is_new and (self.state.step % self.plan["checkpoint_every"] == 0 or self.at_the_end())
+
+    def second_look_is_due(self) -> bool:
+        look_step = self.plan.get("look_step", 0)
+        return 0 < look_step == self.state.step and self.plan.get("first_course") is None
 
     def requested(self, name: Literal["sample", "save"]) -> bool:
         """Whether somebody asked for it since the last time."""
         count = self.requests[name]
-        new, self.requests_met[name] = count > self.requests_met[name], count
-        return new
+        self.requests_met[name], before = count, self.requests_met[name]
+        return count > before
 
     # ---- once in a while --------------------------------------------------------------------------------------------
     def validate(self) -> Iterator[Event]:
@@ -131,16 +150,42 @@ class _Work:
         if not self.main:
             return
         self.control.progress("preview")
-        images: list[Image.Image] = []
+        begin, images = time.perf_counter(), list[Image.Image]()
+        quick = self.preview_is_due() and is_quick(self.plan, self.state.step)
         with self.accelerator.autocast():
-            for pictures in self.objective.preview(self.state.load_ema_weights()):
+            for pictures in self.objective.preview(self.state.load_ema_weights(), quick):
                 if pictures is not None:
                     images = pictures
                 elif yield_device(self.control):
                     return
         png = io.BytesIO()
-        image_grid(images).save(png, "PNG")
+        image_grid(images, PREVIEW_COLUMNS if quick else None).save(png, "PNG")
+        if quick:
+            self.quick_seconds = time.perf_counter() - begin
         yield events.Sampled(self.state.step, self.run.save_sample(self.state.step, png.getvalue()))
+
+    def look_again(self) -> Iterator[Event]:
+        """Settle the plan by the speed of the steps so far, once for the whole run: it is written down before the next step, so that a
+        run resumed from an earlier checkpoint takes the same course."""
+        box = [self.plan]
+        if self.main:
+            most_minutes = self.requests["most_minutes"]
+            box = [settled(self.config, self.plan, self.speed(), self.quick_seconds, most_minutes)]
+            self.run.update_record(plan=box[0])
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(box)
+        self.plan = box[0]
+        self.state.lr_lambda = planned_lr(self.config, self.plan)
+        if self.main:
+            yield events.Settled(self.plan)
+            yield from notices(self.config, self.plan)
+
+    def speed(self) -> float:
+        """Seconds of a step: the mean of those since the start or the resume, without the first, which warm up, and the extremes."""
+        timed = sorted(self.step_seconds[2:])
+        cut = len(timed) // 10
+        enough = len(timed) >= FEWEST_TIMED_STEPS - 2
+        return statistics.mean(timed[cut : len(timed) - cut]) if enough else self.plan["step_seconds"]
 
     def save(self) -> Iterator[Event]:
         """A checkpoint and the pipeline, once per step."""
@@ -155,6 +200,7 @@ class _Work:
     # ---- one step ---------------------------------------------------------------------------------------------------
     def step(self) -> Iterator[Event]:
         """One optimiser step over all pictures of its batches: the gradient is that of their mean loss."""
+        begin = time.perf_counter()
         state, accelerator, self.preview_is_missing = self.state, self.accelerator, False
         parts = self.batches.indices(state.step)
         images, total = sum(map(len, parts)), torch.zeros((), device=accelerator.device)
@@ -179,6 +225,8 @@ class _Work:
                 state.step, kind="step", loss=loss, lr=rate, grad_norm=norm, seconds=round(self.seconds, 3)
             )
         yield events.Stepped(state.step, self.plan["total_steps"], loss, rate, norm, images * accelerator.num_processes)
+        if state.step <= self.plan.get("look_step", 0):
+            self.step_seconds.append(time.perf_counter() - begin)
 
     def roll_back(self) -> Iterator[Event]:
         """Back to the last checkpoint with a lower rate; a second time it is given up with an explanation."""
@@ -199,10 +247,8 @@ class _Work:
             self.state.load(checkpoints[-1])
         self.resumed_at = self.state.step if checkpoints else None
         # Stopped in the middle of a preview. All processes look before the main one draws it.
-        has_preview = self.state.step % self.plan["save_image_every"] == 0 or self.at_the_end()
-        self.preview_is_missing = (
-            bool(checkpoints) and has_preview and not self.run.sample_path(self.state.step).exists()
-        )
+        has_one = has_preview(self.plan, self.state.step)
+        self.preview_is_missing = bool(checkpoints) and has_one and not self.run.sample_path(self.state.step).exists()
         self.accelerator.wait_for_everyone()
         if self.main:
             self.run.prune_after(self.state.step)

@@ -102,8 +102,8 @@ class Objective(Protocol[B]):
     def preview_pass(self, module: nn.Module, count: int) -> None:
         """One pass over ``count`` preview pictures, to be timed."""
 
-    def preview(self, module: nn.Module) -> Iterator[list[Image.Image] | None]:
-        """None after each slice of work, then the pictures."""
+    def preview(self, module: nn.Module, quick: bool = False) -> Iterator[list[Image.Image] | None]:
+        """None after each slice of work, then the pictures. ``quick``: fewer of them, in fewer steps, where that saves time."""
 
     def save(self, module: nn.Module, folder: pathlib.Path) -> None:
         """Write a pipeline, or an autoencoder, with ``module``'s weights."""

@@ -7,6 +7,7 @@ from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
 
 from ddpm_app.config import TrainConfig
+from ddpm_app.runs.records import Plan
 
 MATRIX_SIDE = 16
 """Convolutions whose smaller side is shorter than this have too few directions to be worth orthogonalising."""
@@ -34,12 +35,22 @@ def make_optimizers(
     return optimizers
 
 
-def lr_lambda(config: TrainConfig, total_steps: int) -> Callable[[int], float]:
-    """The share of the peak learning rate (0 to 1) at each step (from 0): warm-up and decay as diffusers has them."""
+def planned_lr(config: TrainConfig, plan: Plan) -> Callable[[int], float]:
+    """As ``lr_lambda`` for a run with that plan. Up to the second look the rate went as the first plan had it."""
+    settled = lr_lambda(config, plan["total_steps"], plan.get("warmup_steps"))
+    course = plan.get("first_course")
+    if course is None:
+        return settled
+    first, look_step = lr_lambda(config, course["total_steps"], course["warmup_steps"]), plan["look_step"]
+    return lambda step: first(step) if step < look_step else settled(step)
+
+
+def lr_lambda(config: TrainConfig, total_steps: int, warmup_steps: int | None = None) -> Callable[[int], float]:
+    """The share of the peak learning rate (0 to 1) at each step (from 0): warm-up and decay as diffusers has them. ``warmup_steps``:
+    other than the setting."""
+    rising = config.lr_warmup_steps if warmup_steps is None else warmup_steps
     unused = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)  # get_scheduler wants one to schedule
-    schedule = get_scheduler(
-        config.lr_scheduler, unused, num_warmup_steps=config.lr_warmup_steps, num_training_steps=total_steps
-    )
+    schedule = get_scheduler(config.lr_scheduler, unused, num_warmup_steps=rising, num_training_steps=total_steps)
     return schedule.lr_lambdas[0]
 
 

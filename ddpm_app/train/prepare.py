@@ -97,7 +97,9 @@ def _plan(
     if plan is None:
         control.progress("rehearsal")
         measured = rehearse(config, objective, pictures, lambda: yield_device(control))
-        plan = plans.make_plan(config, pictures, measured, objective.device.type, processes)
+        most_minutes = control.requests()["most_minutes"]
+        plan = plans.make_plan(config, pictures, measured, objective.device.type, processes, most_minutes)
+        yield from plans.notices(config, plan)
     yield from _agree(config, plan, control)
     plan = {**plan, "agreed": True}
     if run.requests["dataset_name"]:  # by now it is proved to hold the run's pictures

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -26,13 +27,18 @@ from ddpm_app.train.optimizer import make_optimizers
 from ddpm_app.train.plan import Measurements
 
 SLOW_SECONDS = 5
-"""A step slower than this is timed once: it tells enough, and a person waits for it."""
+"""A step slower than this is timed once: it tells enough, and a person waits for it. So is a preview."""
+STEPS, MOST_STEPS, MOST_SECONDS = 3, 12, 4.0
+"""Steps that are timed at the least, and where they disagree at the most, within how many seconds."""
+AGREEMENT = 1.2
+"""Times whose longest is at most so many times their shortest agree."""
 
 
 def rehearse(
     config: TrainConfig, objective: Objective, pictures: ImageDataset, stopping: Callable[[], bool]
 ) -> Measurements:
-    """Time two real batches on a throw-away copy of the objective's network. ``stopping`` is called between steps; raises Stopped."""
+    """Time a few real batches on a throw-away copy of the objective's network, more where they disagree. ``stopping`` is called between
+    steps; raises Stopped."""
     torch.set_num_threads(config.threads or cores())
     device = objective.device.type
     if device == "cuda":
@@ -50,9 +56,11 @@ def rehearse(
         if alone > timed[precision]:
             torch.set_num_threads(cores())
         timed[precision] = min(alone, timed[precision])
+    forward_seconds = trial.forward_seconds(precision)
     return {
         "step_seconds": timed[precision],
-        "forward_seconds": trial.forward_seconds(precision),
+        "forward_seconds": forward_seconds,
+        "quick_seconds": trial.quick_seconds(precision, forward_seconds * objective.preview_passes),
         "memory_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else trial.memory_bytes(precision),
         "precision": precision,
         "threads": torch.get_num_threads(),
@@ -83,7 +91,8 @@ class _Trial:
         first = median_seconds(lambda: self._step(0, precision), self.device, repeats=1)
         if first > SLOW_SECONDS:
             return first
-        return median_seconds(lambda: self._step(1, precision), self.device, repeats=3)
+        step = functools.partial(self._step, 1, precision)
+        return median_seconds(step, self.device, STEPS, MOST_STEPS, MOST_SECONDS)
 
     def _step(self, step: int, precision: str) -> None:
         if self.stopping():
@@ -108,6 +117,18 @@ class _Trial:
         with autocast(self.device, precision):
             return median_seconds(lambda: self.objective.preview_pass(self.network, count), self.device, repeats=2)
 
+    def quick_seconds(self, precision: str, most: float) -> float:
+        """Seconds of a quick preview, which takes at ``most`` so long; it is drawn only where that isn't too long to wait for."""
+        if most > SLOW_SECONDS:
+            return most
+        return median_seconds(functools.partial(self._quick_preview, precision), self.device, repeats=1)
+
+    def _quick_preview(self, precision: str) -> None:
+        with autocast(self.device, precision):
+            for _ in self.objective.preview(self.network.eval(), quick=True):
+                if self.stopping():
+                    raise Stopped
+
     def memory_bytes(self, precision: str) -> int:
         """Bytes of a step: what its forward pass keeps for the backward pass, weights, gradients and optimiser."""
         saved, batch = SavedTensors(), self.objective.batch(self.batches, 0, 0, self.batches.indices(0)[0])
@@ -116,16 +137,25 @@ class _Trial:
         return saved.bytes + weights_bytes(self.config, self.network)
 
 
-def median_seconds(call: Callable[[], object], device: str, repeats: int) -> float:
-    """The median of a few calls' seconds; one call is enough when it takes over two."""
+def median_seconds(
+    call: Callable[[], object], device: str, repeats: int, most: int = 0, most_seconds: float = 2.0
+) -> float:
+    """The median of ``repeats`` calls' seconds, and of up to ``most`` as long as they disagree; a call is the last once all together took
+    ``most_seconds``."""
     seconds: list[float] = []
-    while len(seconds) < repeats and sum(seconds) < 2:
+    while sum(seconds) < most_seconds and (len(seconds) < repeats or len(seconds) < most and not _agree(seconds)):
         start = time.perf_counter()
         call()
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)[len(seconds) // 2]
+
+
+def _agree(seconds: list[float]) -> bool:
+    """Whether times tell of one speed. Of many, the shortest and the longest may be chance."""
+    middle = sorted(seconds)[len(seconds) // 6 : len(seconds) - len(seconds) // 6]
+    return middle[-1] <= AGREEMENT * middle[0]
 
 
 # ---- the faster precision of a CPU, measured once per machine and kind of network -------------------------------------

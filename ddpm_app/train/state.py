@@ -2,6 +2,7 @@
 
 import copy
 import pathlib
+from collections.abc import Callable
 
 import safetensors.torch
 import torch
@@ -17,7 +18,7 @@ from ddpm_app.model.ema import load_average, make_ema, save_average
 from ddpm_app.model.unet import freeze, learning, use_plain_attention
 from ddpm_app.runs.run import Run
 from ddpm_app.train.objective import Objective
-from ddpm_app.train.optimizer import lr_lambda, make_optimizers, set_lr_factor
+from ddpm_app.train.optimizer import make_optimizers, set_lr_factor
 
 
 def make_accelerator(precision: str, device: str) -> Accelerator:
@@ -30,11 +31,17 @@ def make_accelerator(precision: str, device: str) -> Accelerator:
 
 
 class TrainState:
-    """``module``, the objective's network, its moving average, the optimisers, and ``step``, the number of steps done. ``ema_network`` is a
+    """``lr_lambda``, the share of the peak learning rate at each step, ``module``, the objective's network, its moving average, the optimisers, and ``step``, the number of steps done. ``ema_network`` is a
     second network in eval mode that holds the averaged weights for previews, validation and saving, so that the live one is left alone."""
 
-    def __init__(self, config: TrainConfig, objective: Objective, total_steps: int, accelerator: Accelerator):
-        self.config, self.objective, self.accelerator = config, objective, accelerator
+    def __init__(
+        self,
+        config: TrainConfig,
+        objective: Objective,
+        lr_lambda: Callable[[int], float],
+        accelerator: Accelerator,
+    ):
+        self.config, self.objective, self.lr_lambda, self.accelerator = config, objective, lr_lambda, accelerator
         self.step, self.rate_factor = 0, 1.0
         self.module = objective.module
         if accelerator.device.type == "cpu":
@@ -44,7 +51,6 @@ class TrainState:
         freeze(self.module, config.trainable)
         self.ema = make_ema(self.module, config.ema_window) if config.use_ema else None
         optimizers = make_optimizers(config, learning(self.module), fused=accelerator.device.type in ("cpu", "cuda"))
-        self.lr_lambda = lr_lambda(config, total_steps)
         # Only AdamW goes through accelerate: what it adds is fp16's gradient scaling, which Muon is refused with.
         self.network, adamw = accelerator.prepare(objective.training_module(self.module), optimizers[0])
         self.optimizers = [adamw, *optimizers[1:]]

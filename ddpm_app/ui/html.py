@@ -75,15 +75,6 @@ def bar(share: float | None, kind: str = "", label: str = "") -> Markup:
     )
 
 
-def tiles(figures: Iterable[tuple[str, str, str]]) -> Markup:
-    """Figures side by side: (label, value, small print)."""
-    cells = (
-        Markup('<div class="tile"><span>{}</span><b>{}</b><small>{}</small></div>').format(*figure)
-        for figure in figures
-    )
-    return Markup('<div class="tiles">{}</div>').format(join(cells))
-
-
 def facts(rows: Iterable[tuple[str, str]]) -> Markup:
     """A list of what is what: (name, value)."""
     cells = (Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows)

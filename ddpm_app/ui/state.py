@@ -58,7 +58,7 @@ class App:
 
     def __post_init__(self):
         self.jobs, self.monitor, self.datasets = (
-            jobs.Jobs(self.runs_dir),
+            jobs.Jobs(self.runs_dir, CAPS["max_train_minutes"] if self.public else None),
             RunMonitor(self.runs_dir),
             OpenDatasets(self.warm),
         )

@@ -18,6 +18,8 @@ def test_axe_finds_nothing(new_context, studio, theme):
         expect(page.locator("[role=tabpanel]:visible")).to_have_count(1)
         results = Axe().run(page._page)
         faults[name] = [
-            (violation["id"], node["html"][:160]) for violation in results.response["violations"] for node in violation["nodes"]
+            (violation["id"], node["html"][:160])
+            for violation in results.response["violations"]
+            for node in violation["nodes"]
         ]
     assert faults == {name: [] for name in TABS}

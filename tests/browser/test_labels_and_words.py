@@ -78,9 +78,10 @@ def test_originals_stand_under_a_slider_beside_reconstructions(visit):
     expect(page.locator("#train-compare .before")).to_be_visible()
     page.locator("#train-compare input").fill("25")
     assert page.locator("#train-compare .stage").evaluate("e => e.style.getPropertyValue('--at')") == "25%"
-    expect(page.locator("#train-charts figure.chart")).to_have_count(2)
+    page.locator("#train-more-box > button").click()
+    expect(page.locator("#train-more figure.chart")).to_have_count(1)
     choose(page, "#train-run", "labels")
-    expect(page.locator("#train-charts figure.chart")).to_have_count(3)
+    expect(page.locator("#train-more figure.chart")).to_have_count(2)
     expect(page.locator("#train-compare .compare")).to_be_hidden()
 
 

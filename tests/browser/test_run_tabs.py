@@ -54,8 +54,10 @@ def test_curves_and_pictures_are_there_after_a_reload_and_on_a_second_page(visit
     for visited in (lambda: first, lambda: first.reload() and first, lambda: visit("Train")):
         page = visited()
         page.open_tab("Train")
-        expect(page.locator("#train-charts figure.chart")).to_have_count(3)
         expect(page.locator("#train-charts figure.wide path.line")).to_have_count(1)
+        expect(page.locator("#train-verdict")).to_contain_text("training longer")
+        page.locator("#train-more-box > button").click()
+        expect(page.locator("#train-more figure.chart path")).to_have_count(3)
         expect(page.locator("#train-figures")).to_contain_text("1,500")
         expect(page.locator("#train-previews .caption")).to_have_text("step 1,500")
 
@@ -127,7 +129,7 @@ def test_a_new_run_of_the_same_name_shows_its_own_previews(visit, server):
     run = make_run(folder, "again", steps=10, previews=1, age=30)
     page = visit("Train")
     page.choose("train-run", "again")
-    image = page.locator("#train-previews img")
+    image = page.locator("#train-previews img").last  # the older one stays below until it has faded in
     expect(page.locator("#train-previews .caption")).to_have_text("step 0")
     before = image.get_attribute("src")
     run.save_sample(0, preview_png(1.0))

@@ -35,6 +35,7 @@ TINY = NETWORK | dict(
 MEASURED = dict(
     step_seconds=0.01,
     forward_seconds=0.01,
+    quick_seconds=0.04,
     memory_bytes=1_000_000,
     precision="no",
     threads=1,

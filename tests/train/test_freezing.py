@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ddpm_app import sample
 from ddpm_app.model import loaded
 from ddpm_app.model.unet import build_unet, count_parameters, freeze, learning, sections
-from ddpm_app.train import events, plan, state
+from ddpm_app.train import events, optimizer, plan, state
 from ddpm_app.train.batches import Batches
 from ddpm_app.train.rehearse import rehearse
 
@@ -49,7 +49,9 @@ def moved(before, after) -> set[str]:
 
 def untrained(kind_changes, tiny_of) -> state.TrainState:
     config = tiny_of(**kind_changes)
-    return state.TrainState(config, objective(config), 12, state.make_accelerator("no", "cpu"))
+    return state.TrainState(
+        config, objective(config), optimizer.lr_lambda(config, 12), state.make_accelerator("no", "cpu")
+    )
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------

@@ -151,7 +151,9 @@ def test_training_is_the_tutorials(runs_dir, tiny, kind):
 @pytest.mark.parametrize("warmup", [0, 5, 40])
 def test_learning_rate_at_every_step(tiny, name, warmup):
     config = tiny(lr_scheduler=name, lr_warmup_steps=warmup, learning_rate=3e-4)
-    here = state.TrainState(config, objective(config), 30, state.make_accelerator("no", "cpu"))
+    here = state.TrainState(
+        config, objective(config), optimizer.lr_lambda(config, 30), state.make_accelerator("no", "cpu")
+    )
     sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
     theirs = get_scheduler(name, sgd, num_warmup_steps=warmup, num_training_steps=30)
     for here.step in range(30):
@@ -284,7 +286,9 @@ def test_muon_of_a_convolution_is_torchs_muon_of_its_matrix(shape):
 
 def test_muon_follows_the_course_of_the_rate(tiny):
     config = tiny(optimizer="muon", muon_learning_rate=0.03, lr_warmup_steps=4)
-    here = state.TrainState(config, objective(config), 12, state.make_accelerator("no", "cpu"))
+    here = state.TrainState(
+        config, objective(config), optimizer.lr_lambda(config, 12), state.make_accelerator("no", "cpu")
+    )
     for step in range(6):
         for p in here.module.parameters():
             p.grad = torch.ones_like(p)
@@ -602,8 +606,9 @@ def test_steps_replace_epochs(tiny):
 
 @pytest.mark.parametrize("minutes", [0.001, 0.1, 1, 5, 60])
 @pytest.mark.parametrize("step_seconds", [0.001, 0.05, 3])
-def test_minutes_become_steps(tiny, minutes, step_seconds):
+def test_minutes_become_steps(tiny, minutes, step_seconds, monkeypatch):
     """They count the loop with its previews, checkpoints and validations."""
+    monkeypatch.setattr(plan, "FEWEST_STEPS", 1)
     config = tiny(
         max_train_steps=None,
         max_train_minutes=minutes,

@@ -76,7 +76,7 @@ def test_the_pace_follows_the_runs(built, runs_dir):
 
 def test_viewers_share_what_is_drawn(built, monkeypatch):
     calls = []
-    monkeypatch.setattr("ddpm_app.plots.training", lambda *arguments: calls.append(arguments) or {})
+    monkeypatch.setattr("ddpm_app.plots.training", lambda *arguments: calls.append(arguments) or {"charts": []})
     for _ in range(3):
         ui_kit.Viewer(built[0]).poll()
     assert len(calls) == 1

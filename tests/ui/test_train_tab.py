@@ -1,5 +1,8 @@
 """The Train tab: figures, curves, the film of previews, and the buttons that ask the training process."""
 
+import base64
+import io
+
 import pytest
 from kits import page as ui_kit
 from kits.fabricated_runs import at_work, make_run
@@ -7,6 +10,7 @@ from PIL import Image, ImageChops
 
 from ddpm_app import plots
 from ddpm_app.errors import Problem
+from ddpm_app.i18n import t
 from ddpm_app.images import image_grid
 from ddpm_app.ui.state import App
 from ddpm_app.ui.tabs import train
@@ -21,6 +25,10 @@ def app(runs_dir):
 @pytest.fixture
 def tab(app):
     return ui_kit.draw(app, TrainTab)
+
+
+def opened(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
 def snapshot_of(app, **changes):
@@ -50,28 +58,52 @@ def test_a_preview_comes_as_a_data_uri_and_only_from_a_run(app, tab):
         tab.preview({"name": "one", "key": "../../config"})
 
 
-def test_figures_of_a_young_run_are_dashes(app):
-    run = make_run(app.runs_dir, steps=0, previews=0)
+def test_a_young_run_says_what_it_does_and_nothing_that_it_does_not_know(app):
+    at_work(run := make_run(app.runs_dir, steps=0, previews=0))
     run.update_record(plan=None)
     run.update_status(state="preparing", phase="rehearsal", total_steps=None, loss=None, learning_rate=None)
-    snapshot = app.monitor.snapshot()
-    figures = {name: value for name, value, _ in train.figures_of(snapshot, app.monitor.series(), "en")}
-    assert figures["step"] == "0"
-    assert set(figures.values()) == {"0", train.DASH}
+    snapshot, series = app.monitor.snapshot(), app.monitor.series()
+    assert train.time_of(snapshot, series, "en") == (t("ui.phase.rehearsal"), train.UNKNOWN)
+    assert train.facts_of(snapshot, series, "en") == [] and train.sentence(series, "en") == ""
 
 
-def test_figures_of_a_training_run(app):
-    run = make_run(app.runs_dir, steps=60, total=90)
+def test_a_training_run_says_how_long_it_will_take(app):
+    at_work(make_run(app.runs_dir, steps=60, total=90), eta_seconds=34)
+    snapshot, series = app.monitor.snapshot(), app.monitor.series()
+    assert train.time_of(snapshot, series, "en") == ("Time left", "34 s")
+    assert "step 60 of 90" in train.time_fact(snapshot, series, "en")
+    facts = dict(train.facts_of(snapshot, series, "en"))
+    assert facts["epoch"] == "2.0" and facts["seen"].startswith("1,920") and facts["speed"].startswith("132 ")
+    assert facts["machine"].startswith("cpu · bf16") and facts["size"].startswith("5.41M")
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed", "interrupted"])
+def test_a_run_at_rest_says_how_long_it_took_and_has_no_speed(app, state):
+    make_run(app.runs_dir, steps=60, total=90, state=state)
+    snapshot, series = app.monitor.snapshot(), app.monitor.series()
+    assert train.time_of(snapshot, series, "en") == ("Trained for", "2 s")
+    assert not {"speed", "rate"} & dict(train.facts_of(snapshot, series, "en")).keys()
+    assert train.timeline(snapshot, "en")["coming"] == 0
+
+
+def test_what_is_to_come_has_its_places_on_the_strip(app):
+    run = make_run(app.runs_dir, steps=60, total=240, previews=2)
     at_work(run)
-    figures = {
-        name: (value, note)
-        for name, value, note in train.figures_of(app.monitor.snapshot(), app.monitor.series(), "en")
-    }
-    assert figures["step"] == ("60", "of 90")
-    assert figures["epoch"][0] == "2.0"
-    assert figures["seen"][0] == "1,920"
-    assert figures["machine"][0] == "cpu · bf16"
-    assert figures["size"][0] == "5.41M"
+    assert train.timeline(app.monitor.snapshot(), "en")["coming"] == 2  # 120 and the last
+    run.update_record(plan=run.plan | {"save_image_every": 0, "preview_steps": [0, 60, 90, 130, 240]})
+    app.monitor.refresh()
+    assert train.timeline(app.monitor.snapshot(), "en")["coming"] == 3
+
+
+def test_small_pictures_show_the_same_place_of_each_grid(app, tab):
+    run = make_run(app.runs_dir, "one", steps=10, previews=2)
+    answer = tab.thumbs({"name": "one", "keys": "0,10,7"})
+    assert answer.keys() == {"0", "10"}
+    assert opened(answer["10"]).size == (run.config.image_size, run.config.image_size)
+    with pytest.raises(ValueError):
+        tab.thumbs({"name": "one", "keys": "../../config"})
+    with pytest.raises(Problem, match="run_missing"):
+        tab.thumbs({"name": "../one", "keys": "0"})
 
 
 def test_what_a_run_says_is_escaped(app):
@@ -176,7 +208,7 @@ def test_an_autoencoder_shows_originals_beside_reconstructions(coder):
     value = train.comparison(snapshot, "en")
     assert (value["name"], value["step"], value["caption"]) == ("autoencoder", 12, "step 12")
     assert "reconstruction" in train.previews_heading(snapshot, "en")
-    assert "size_autoencoder" in [name for name, _, _ in train.figures_of(snapshot, app.monitor.series(run.name), "en")]
+    assert "size_autoencoder" in dict(train.facts_of(snapshot, app.monitor.series(run.name), "en"))
     tab = ui_kit.draw(app, TrainTab)
     pair, first = (tab.originals_and_reconstructions({"name": "autoencoder", "key": key}) for key in ("12", "0"))
     assert set(pair) == {"before", "after"} and all(uri.startswith("data:image/png;base64,") for uri in pair.values())

@@ -1,5 +1,6 @@
-"""The Train tab: the curves, the growing pictures, the figures and the log of the run on show."""
+"""The Train tab: the pictures as they grow, the time left, what the curves say, and the log of the run on show."""
 
+import contextlib
 import functools
 import math
 
@@ -9,26 +10,30 @@ from PIL import Image
 
 from ddpm_app import plots
 from ddpm_app.errors import Problem
-from ddpm_app.film import film_value
 from ddpm_app.i18n import format_bytes, format_count, format_duration, t
 from ddpm_app.images import GRID_GAP, data_uri, image_grid
 from ddpm_app.runs import registry
-from ddpm_app.runs.records import CurvePoints, RunSnapshot
+from ddpm_app.runs.records import CurvePoints, Plan, RunSnapshot
 from ddpm_app.runs.run import Run
+from ddpm_app.runs.verdict import verdict
 from ddpm_app.ui.components.base import LiveHTML, run_named_in
 from ddpm_app.ui.components.chart import Chart
-from ddpm_app.ui.components.film import Film
+from ddpm_app.ui.components.filmstrip import Filmstrip
 from ddpm_app.ui.components.image_compare import ImageCompare
 from ddpm_app.ui.header import error_text, notice_texts
-from ddpm_app.ui.html import empty_state, join, notice, remark, tiles
+from ddpm_app.ui.html import empty_state, join, notice, remark
 from ddpm_app.ui.state import FOLLOW, QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.model_parts import ModelPartsPanel
 from ddpm_app.ui.tabs.run_end import RunEnd
 
 TIMELINE_FRAMES = 60
+THUMB_SIDE = 72
+"""Pixels along a side of a picture on the strip."""
+UNKNOWN = "…"
+PACE = 700
+"""Milliseconds between two previews that are played."""
 GREATEST_SIDE = 1024
 """A preview grid larger than this is scaled down on its way to the page."""
-DASH = "–"
 
 
 class TrainTab:
@@ -59,14 +64,19 @@ class TrainTab:
                     )
                     for request in ("sample", "save")
                 )
-            self.figures = LiveHTML(elem_id="train-figures", padding=False)
             with gr.Row(elem_classes="train-board"):
-                with gr.Column(scale=3, min_width=320, elem_classes="card"):
-                    self.charts = Chart(live=True, elem_id="train-charts")
-                with gr.Column(scale=2, min_width=280, elem_classes="card"):
+                with gr.Column(scale=2, min_width=320, elem_classes="card"):
                     self.previews_heading = LiveHTML(elem_id="train-previews-heading", padding=False)
-                    self.previews = Film(self.preview, live=True, elem_id="train-previews")
+                    self.previews = Filmstrip(self.preview, self.thumbs, live=True, elem_id="train-previews")
                     self.compare = ImageCompare(self.originals_and_reconstructions, live=True, elem_id="train-compare")
+                with gr.Column(scale=1, min_width=280, elem_classes="card"):
+                    self.figures = LiveHTML(elem_id="train-figures", padding=False)
+                    self.loss = Chart(live=True, elem_id="train-charts")
+                    self.verdict = LiveHTML(elem_id="train-verdict", padding=False)
+            self.remarks = LiveHTML(elem_id="train-remarks", padding=False)
+            self.facts = LiveHTML(elem_id="train-facts", padding=False)
+            with gr.Accordion(label("ui.train.more"), open=False, elem_id="train-more-box"):
+                self.more = Chart(live=True, elem_id="train-more")
             self.parts = ModelPartsPanel(app)
             with gr.Accordion(label("ui.train.log"), open=False, elem_id="train-log-box"):
                 self.log = LiveHTML(elem_id="train-log", padding=False)
@@ -74,7 +84,8 @@ class TrainTab:
     def wire(self, page: Page) -> None:
         """Hang the tab on the page's poll; connect the menu and the buttons."""
         self.page = page
-        live = [self.figures, self.charts, self.previews_heading, self.previews, self.compare, self.log]
+        live = [self.figures, self.loss, self.verdict, self.remarks, self.facts, self.more]
+        live += [self.previews_heading, self.previews, self.compare, self.log]
         page.live(self.draw_live, live)
         page.every_tick(
             self.draw, [self.empty, self.board, self.chooser, self.sample_now, self.save_now], [page.selected]
@@ -98,11 +109,14 @@ class TrainTab:
         timesteps = snapshot["config"].get("num_train_timesteps", 1000)
         at_work = self.app.monitor.snapshot("")  # the header tells of the run at work, else of the one on show
         with_error = at_work["active"] and at_work["name"] != snapshot["name"]
+        frame = plots.training(series, snapshot["plan"], timesteps, lang, is_autoencoder(snapshot))
         return {
-            self.figures: figures(snapshot, series, lang) + remarks(snapshot, lang, with_error)
-            if snapshot["name"]
-            else "",
-            self.charts: plots.training(series, snapshot["plan"], timesteps, lang, is_autoencoder(snapshot)),
+            self.figures: time_fact(snapshot, series, lang),
+            self.loss: {**frame, "charts": frame["charts"][:1]},
+            self.verdict: sentence(series, lang),
+            self.remarks: remarks(snapshot, lang, with_error) if snapshot["name"] else "",
+            self.facts: facts_line(snapshot, series, lang),
+            self.more: {**frame, "charts": frame["charts"][1:]},
             self.previews_heading: previews_heading(snapshot, lang),
             self.previews: timeline(snapshot, lang),
             self.compare: comparison(snapshot, lang),
@@ -140,6 +154,20 @@ class TrainTab:
         """A preview grid as a data URI: ``query`` holds the run's "name" and the step as "key"."""
         return data_uri(_bounded(self._preview_grid(query)[1]))
 
+    def thumbs(self, query: dict[str, str]) -> dict[str, str]:
+        """One small picture of each of several preview grids as data URIs, always the same place of the grid: ``query`` holds the run's
+        "name" and the steps as "keys", with commas. A grid that is gone is left out."""
+        answer = {}
+        for key in query["keys"].split(",")[:TIMELINE_FRAMES]:
+            with contextlib.suppress(FileNotFoundError):
+                run, grid = self._preview_grid({"name": query["name"], "key": key})
+                side = run.config.image_size
+                left = side + GRID_GAP if run.config.objective == "autoencoder" else 0
+                small = grid.crop((left, 0, left + side, side))
+                small.thumbnail((THUMB_SIDE, THUMB_SIDE))
+                answer[key] = data_uri(small, small=True)
+        return answer
+
     def originals_and_reconstructions(self, query: dict[str, str]) -> dict[str, str]:
         """Of an autoencoder's preview grid the originals ("before") and the reconstructions ("after"), as data URIs."""
         run, grid = self._preview_grid(query)
@@ -171,18 +199,29 @@ def split_pairs(grid: Image.Image, side: int, pairs: int) -> tuple[Image.Image, 
 
 # ---- what is drawn ------------------------------------------------------------------------------------------------------
 def timeline(snapshot: RunSnapshot, lang: str) -> dict[str, object]:
-    """The film of the preview pictures, at most ``TIMELINE_FRAMES`` of them, the latest always."""
-    steps = snapshot["samples"]
+    """A value for Filmstrip: the previews, at most ``TIMELINE_FRAMES`` of them, the latest always, and how many are to come."""
+    steps, coming = snapshot["samples"], previews_to_come(snapshot)
     stride = math.ceil(len(steps) / TIMELINE_FRAMES) or 1
-    return film_value(
-        snapshot["name"],
-        t("ui.train.preview_alt", lang),
-        lang,
-        steps=steps[::-1][::stride][::-1],
-        caption=t("ui.train.preview_step", lang, step="{}"),
-        pace=350,
-        made=snapshot["created"],
-    )
+    return {
+        "name": snapshot["name"],
+        "made": snapshot["created"],
+        "alt": t("ui.train.preview_alt", lang),
+        "steps": steps[::-1][::stride][::-1],
+        "coming": math.ceil(coming / stride),
+        "caption": t("ui.train.preview_step", lang, step="{}"),
+        "pace": PACE,
+        "words": {"play": t("ui.film.play", lang), "pause": t("ui.film.pause", lang)},
+    }
+
+
+def previews_to_come(snapshot: RunSnapshot) -> int:
+    """How many previews a run at work will still draw."""
+    plan, latest = snapshot["plan"], (snapshot["samples"] or [-1])[-1]
+    if not snapshot["active"] or not plan.get("total_steps"):
+        return 0
+    if every := plan.get("save_image_every"):
+        return math.ceil((plan["total_steps"] - latest) / every)
+    return sum(step > latest for step in plan.get("preview_steps", ()))
 
 
 def is_autoencoder(snapshot: RunSnapshot) -> bool:
@@ -212,51 +251,82 @@ def previews_heading(snapshot: RunSnapshot, lang: str) -> Markup:
     return heading.format(snapshot["name"], t("ui.train.previews", lang), small_print)
 
 
-def figures(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> Markup:
-    """The figures as tiles."""
-    rows = figures_of(snapshot, series, lang)
-    return tiles((t(f"ui.train.figure_{name}", lang), value, small_print) for name, value, small_print in rows)
+def time_fact(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> Markup:
+    """The time as the one large figure: what is left while a run trains, else what it took; before that the phase it is in."""
+    if not snapshot["name"]:
+        return Markup()
+    name, value = time_of(snapshot, series, lang)
+    step, total = f"{snapshot['step']:,}", snapshot.get("total_steps")
+    words = t("ui.train.step_of", lang, step=step, total=f"{total:,}") if total else t("ui.train.step", lang, step=step)
+    fact = Markup('<div class="large-fact"><span>{}</span><b>{}</b><small>{}</small></div>')
+    return fact.format(name, value, words)
 
 
-def figures_of(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> list[tuple[str, str, str]]:
-    """(name, value, small print) of each figure; what is not known yet is a dash."""
-    plan, step, total = snapshot["plan"], snapshot["step"], snapshot.get("total_steps")
-    per_epoch, images, batch = plan.get("steps_per_epoch"), plan.get("images"), plan.get("batch_size")
-    training = snapshot["active"] and snapshot.get("phase") not in (None, "start", "download", "decode", "rehearsal")
-    speed, seconds_left = snapshot.get("images_per_second"), snapshot.get("eta_seconds")
+def time_of(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> tuple[str, str]:
+    """(what it is, how long) of the time to be shown large."""
+    spent = format_duration(series["seconds"], lang)
+    if not snapshot["active"]:
+        return t("ui.train.trained_for", lang), spent
+    if is_training(snapshot):
+        left = snapshot.get("eta_seconds")
+        return t("ui.train.time_left", lang), format_duration(left, lang) if left else UNKNOWN
+    waits = snapshot["state"] == "waiting"
+    phase = t("ui.state.waiting", lang) if waits else t(f"ui.phase.{snapshot.get('phase') or 'start'}", lang)
+    estimate = snapshot.get("estimate_seconds") if waits else None
+    return phase, t("ui.train.about", lang, time=format_duration(estimate, lang)) if estimate else UNKNOWN
+
+
+def is_training(snapshot: RunSnapshot) -> bool:
+    """Whether a run is in its loop: what comes before is no training."""
+    return snapshot["active"] and snapshot["state"] in ("training", "paused")
+
+
+def sentence(series: CurvePoints, lang: str) -> Markup:
+    """What the curves mean, once there are some."""
+    if not series["raw"][0]:
+        return Markup()
+    meaning = verdict(series)
+    return Markup('<p class="verdict {}">{}</p>').format(meaning, t(f"ui.train.verdict_{meaning}", lang))
+
+
+def facts_line(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> Markup:
+    """Everything else that is known of a run, in one quiet line."""
+    if not snapshot["name"]:
+        return Markup()
+    parts = (
+        Markup("<span>{} <b>{}</b></span>").format(t(f"ui.train.figure_{n}", lang), v)
+        for n, v in facts_of(snapshot, series, lang)
+    )
+    return Markup('<div class="facts-line">{}</div>').format(join(parts))
+
+
+def facts_of(snapshot: RunSnapshot, series: CurvePoints, lang: str) -> list[tuple[str, str]]:
+    """(name, value) of what is known of a run beside its pictures and its time."""
+    plan, step, speed = snapshot["plan"], snapshot["step"], snapshot.get("images_per_second")
     loss, rate = (series["smooth"][1] or [None])[-1], snapshot.get("learning_rate")
-    device = f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32") if plan.get("device") else DASH
-    memory = format_bytes(plan["memory_bytes"]) if plan.get("threads") else ""
-    return [
-        ("step", f"{step:,}", t("ui.train.of", lang, total=f"{total:,}") if total else ""),
-        (
-            "epoch",
-            f"{step / per_epoch:.1f}" if per_epoch else DASH,
-            t("ui.train.steps_each", lang, steps=f"{per_epoch:,}") if per_epoch else "",
-        ),
-        (
-            "seen",
-            f"{step * batch:,}" if batch else DASH,
-            t("ui.train.different", lang, images=f"{images:,}") if images else "",
-        ),
-        ("speed", f"{speed:.0f}" if speed and training else DASH, t("ui.train.per_second", lang)),
-        (
-            "left",
-            format_duration(seconds_left, lang) if training and seconds_left is not None else DASH,
-            t("ui.train.spent", lang, time=format_duration(series["seconds"], lang)),
-        ),
-        (
-            "loss",
-            f"{loss:.4g}" if loss is not None else DASH,
-            t("ui.train.rate", lang, rate=f"{rate:.2g}") if rate is not None else "",
-        ),
-        ("machine", device, t("ui.train.machine", lang, threads=plan["threads"], memory=memory) if memory else ""),
-        (
-            "size_autoencoder" if is_autoencoder(snapshot) else "size",
-            format_count(plan["parameters"]) if plan.get("parameters") else DASH,
-            t("ui.train.parameters", lang),
-        ),
-    ]
+    rows = []
+    if is_training(snapshot) and speed:
+        rows.append(("speed", t("ui.train.per_second", lang, speed=f"{speed:.0f}")))
+    if per_epoch := plan.get("steps_per_epoch"):
+        rows.append(("epoch", f"{step / per_epoch:.1f}"))
+    if batch := plan.get("batch_size"):
+        rows.append(("seen", t("ui.train.different", lang, seen=f"{step * batch:,}", images=f"{plan['images']:,}")))
+    if loss is not None:
+        rows.append(("loss", f"{loss:.4g}"))
+    if rate is not None and is_training(snapshot):
+        rows.append(("rate", f"{rate:.2g}"))
+    if plan.get("threads"):
+        rows += machine_facts(plan, is_autoencoder(snapshot), lang)
+    return rows
+
+
+def machine_facts(plan: Plan, autoencoder: bool, lang: str) -> list[tuple[str, str]]:
+    """(name, value) of the network and of what computes it."""
+    device = f"{plan['device']} · {plan['precision']}".replace("· no", "· fp32")
+    memory = format_bytes(plan["memory_bytes"])
+    machine = f"{device}, {t('ui.train.machine', lang, threads=plan['threads'], memory=memory)}"
+    size = t("ui.train.parameters", lang, count=format_count(plan["parameters"]))
+    return [("size_autoencoder" if autoencoder else "size", size), ("machine", machine)]
 
 
 def remarks(snapshot: RunSnapshot, lang: str, with_error: bool) -> Markup:

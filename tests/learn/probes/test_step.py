@@ -15,6 +15,7 @@ from ddpm_app.learn.probes.step import Trial, lengths
 from ddpm_app.model.unet import build_unet, use_plain_attention
 from ddpm_app.train.denoising import denoising_loss
 from ddpm_app.train.objective import Batch
+from ddpm_app.train.optimizer import lr_lambda
 from ddpm_app.train.state import TrainState, make_accelerator
 
 
@@ -92,7 +93,7 @@ def test_a_step_is_that_of_the_engine(changes, monkeypatch):
     config = engine_kit.settings("nowhere", lr_warmup_steps=0, lr_scheduler="constant_with_warmup", **changes)
     unet, at = network(config), batch(config)
     objective = types.SimpleNamespace(module=copy.deepcopy(unet), training_module=lambda module: module)
-    state = TrainState(config, objective, 10, make_accelerator("no", "cpu"))
+    state = TrainState(config, objective, lr_lambda(config, 10), make_accelerator("no", "cpu"))
     trial = Trial(config, unet, alphas_cumprod(config))
     assert len(trial.optimizers) == len(state.optimizers) == (2 if changes else 1)
     take(trial, at, 2)
