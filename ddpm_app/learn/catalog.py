@@ -51,6 +51,7 @@ class StationDescription(TypedDict):
     what: str
     uses: list[str]
     model: str
+    follows_t: bool
     controls: list[dict[str, object]]
 
 
@@ -137,6 +138,7 @@ def describe(spec: StationSpec, lang: str) -> StationDescription:
         "what": say("what"),
         "uses": list(spec.uses),
         "model": f"shipped:{spec.model}",
+        "follows_t": spec.follows_t,
         "controls": [_describe_control(control, say) for control in spec.controls],
     }
 

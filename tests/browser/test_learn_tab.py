@@ -43,6 +43,53 @@ def react(page):
     page.wait_for_selector(".learn[data-state=ready]")
 
 
+DRAG = """async () => {
+  const input = document.querySelector(".pick-t input"), looks = new Set();
+  let moving = true;
+  const look = () => { for (const canvas of document.querySelectorAll(".panels canvas")) looks.add(canvas.toDataURL()); if (moving) requestAnimationFrame(look); };
+  look();
+  for (let k = 0; k < 100; k++) {
+    input.value = Math.round(input.max * (0.05 + 0.009 * k));
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    await new Promise((go) => setTimeout(go, 30));
+  }
+  moving = false;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  return looks.size;
+}"""
+"""A hand that pulls t for 3 s, an input every 30 ms: how many different pictures it saw."""
+
+
+@pytest.mark.parametrize("name", ["noise", "guess"])
+def test_pictures_follow_the_hand_and_are_exact_when_it_lets_go(page, studio, name):
+    open_link(page, studio[0], station=name, t=300, lang="en")
+    page.wait_for_selector(".learn[data-key-frames='16']")
+    assert page.evaluate(DRAG) >= 30
+    expect(page.locator(".panels canvas")).to_have_count(0)  # the exact pictures have come
+    expect(page.locator(".panels figcaption", has_text="x_t, t =").first).to_have_text(
+        f"x_t, t = {page.locator('.pick-t input').input_value()}"
+    )
+    assert not page.complaints
+
+
+def test_without_key_frames_every_answer_is_shown(page, studio):
+    """An answer that comes when the hand has moved on is shown all the same: a hand that never rests sees pictures change."""
+    open_link(page, studio[0], station="tensor", lang="en")
+    changes = page.evaluate(
+        """async () => {
+          const input = document.querySelector("[data-control=stretch] input"), looks = new Set();
+          for (let k = 0; looks.size < 4 && k < 4000; k++) {
+            input.value = 1 + (k % 10) / 10;
+            input.dispatchEvent(new Event("input", { bubbles: true }));
+            looks.add(document.querySelector(".panels").innerHTML);
+            await new Promise((go) => setTimeout(go, 5));
+          }
+          return looks.size;
+        }"""
+    )
+    assert changes >= 4
+
+
 def wait_for_change(page, before):
     """Wait until the panels are others than ``before``."""
     page.wait_for_function("before => document.querySelector('.panels').innerHTML !== before", arg=before)

@@ -350,3 +350,19 @@ def test_in_public_nobody_looks_at_what_another_uploaded(learn, a_run, runs_dir)
         assert a_run.name in catalog.thumbnails({"lang": "en", "model": model, "visitor": visitor})["error"]
     assert catalog.thumbnails({"lang": "en", "model": model, "visitor": "me"})["pictures"]
     assert "panels" in browser.ask(visitor="you", model=SHIPPED)
+
+
+def test_a_key_frame_is_what_moves_in_the_first_panels_and_what_the_page_has_already_is_left_out(client):
+    browser = client()
+    exact = browser.ask(t=300)
+    frame = browser.ask(t=301, key_frame=True)
+    assert not browser.more().get("panels")  # nothing after the first
+
+    def pictures(answer):
+        panel = next(panel for panel in answer["panels"] if panel["name"] == "mixture")
+        return [image["src"] for image in panel["rows"][0]["images"]]
+
+    assert {panel["kind"] for panel in frame["panels"]} == {"pictures", "charts"}
+    assert pictures(frame)[:2] == ["", ""], "picture and noise stand on the page"
+    assert 0 < len(pictures(frame)[2]) < len(pictures(exact)[2]), "x_t is new, and lighter than the exact one"
+    assert all(pictures(browser.ask(t=302))), "an exact answer always brings all of its pictures"

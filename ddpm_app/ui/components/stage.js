@@ -9,39 +9,85 @@ const stationOf = (id) => catalog.stations.find((each) => each.id === id);
 const button = (name, text, act) => { const node = Object.assign(create("button", name, text), { type: "button" }); node.addEventListener("click", act); return node; };
 
 // ---- asking ---------------------------------------------------------------------------------------------------------
+const RESTING_MS = 200; // a hand that rests so long on t wants to see it exactly
+let resting = null, painting = 0, panelsOnPage = [];
+
 function ask(pressed = "") {
+  clearTimeout(resting);
   pending = { pressed: pressed || pending?.pressed || "" };
   turn += 1;
-  link();
   if (!busy) work();
 }
 async function work() {
-  // One request at a time; what was asked meanwhile comes next, and only the newest of it.
+  // One request at a time: first the newest of what is wanted, then, while nothing is, key frames.
   busy = true;
-  while (pending) {
-    const { pressed } = pending, myTurn = turn, station = state.station;
-    pending = null;
-    setStatus("busy", word("working"));
-    const query = { client, visitor: props.value.visitor, turn: myTurn, lang, station, model: state.model, picture: state.picture, t: state.t ?? -1, seed: state.seed, values: state.values[station] || {}, pressed };
-    let note = "";
-    try {
-      for (let more = true; more && myTurn === turn; ) {
-        const answer = await server.ask(query);
-        if (myTurn !== turn || answer.stale) break;
-        query.more ||= !answer.again;
-        more = answer.more;
-        if (answer.status) setStatus("busy", answer.status);
-        if (answer.error) { showError(answer.error); more = false; }
-        note = answer.note || note;
-        if (answer.panels) { find(".learn-error").replaceChildren(...(note ? [create("div", "note warn", note)] : [])); showPanels(answer); }
-      }
-      if (myTurn === turn) setStatus("ready", "");
-    } catch (error) {
-      console.error(error);
-      if (myTurn === turn) { showError(word("lost")); setStatus("ready", ""); }
-    }
-  }
+  for (let t = null; pending || (t = keyTime()) !== null; ) await (pending ? answerNewest() : collect(t));
   busy = false;
+}
+const queryOf = () => ({ client, visitor: props.value.visitor, turn, lang, station: state.station, model: state.model, picture: state.picture, t: state.t ?? -1, seed: state.seed, values: { ...state.values[state.station] } });
+async function answerNewest() {
+  // What comes is shown even if the hand has moved on, as long as station and model are the same; then the newest is asked for.
+  const myTurn = turn, query = { ...queryOf(), pressed: pending.pressed };
+  pending = null;
+  link();
+  setStatus("busy", word("working"));
+  const isNewest = () => myTurn === turn, onStage = () => query.station === state.station && query.model === state.model;
+  const isBlended = () => query.t >= 0 && query.t !== state.t && blendNow(); // the hand sees something newer already
+  let note = "", news = false;
+  try {
+    for (let more = true; more && (isNewest() || (onStage() && !news)); ) {
+      const answer = await server.ask(query);
+      if (answer.stale || !onStage()) return;
+      query.more ||= !answer.again;
+      more = answer.more;
+      if (answer.status) setStatus("busy", answer.status);
+      if (answer.error) { showError(answer.error); more = false; }
+      note = answer.note || note;
+      if (!answer.panels) continue;
+      news = true;
+      if (isBlended()) return;
+      find(".learn-error").replaceChildren(...(note ? [create("div", "note warn", note)] : []));
+      showPanels(answer);
+    }
+    if (isNewest()) setStatus("ready", "");
+  } catch (error) {
+    console.error(error);
+    if (isNewest()) { showError(word("lost")); setStatus("ready", ""); }
+  }
+}
+
+// ---- t under the hand -------------------------------------------------------------------------------------------------
+const momentOf = () => JSON.stringify([lang, state.station, state.model, state.picture, state.seed, state.values[state.station] || {}]);
+let failed = ""; // the moment of which no key frames come
+
+function keyTime() {
+  const wanted = stationOf(state.station).follows_t && state.t !== null && panelsOnPage.length && failed !== momentOf() && find(".learn-main").offsetParent !== null;
+  return wanted ? nextKeyTime(momentOf(), state.timesteps) : null;
+}
+async function collect(t) {
+  const moment = momentOf(), query = { ...queryOf(), t, key_frame: true }, onPage = panelsOnPage;
+  try {
+    while (!pending) {
+      const answer = await server.ask(query);
+      query.more ||= !answer.again;
+      if (answer.panels) { await keepKeyFrame(moment, t, answer.panels, onPage); frame.dataset.keyFrames = keyFrames.byTime.size; return; }
+      if (answer.stale || answer.error || !answer.more) break;
+    }
+    if (!pending) failed = moment;
+  } catch (error) {
+    failed = moment; // the next change asks again, and says so if there is no answer
+  }
+}
+const blendNow = () => blendedPanels(momentOf(), state.t, panelsOnPage);
+function follow() {
+  // Without key frames on both sides of t every answer is shown as it comes.
+  if (!blendNow()) return ask();
+  clearTimeout(resting);
+  resting = setTimeout(ask, RESTING_MS);
+  painting ||= requestAnimationFrame(() => {
+    painting = 0;
+    paintPanels(find(".panels"), blendNow() || []);
+  });
 }
 function setStatus(now, text) {
   frame.dataset.state = now;
@@ -50,8 +96,10 @@ function setStatus(now, text) {
 function showError(text) {
   find(".learn-error").replaceChildren(create("div", "note bad", text));
   find(".panels").replaceChildren();
+  panelsOnPage = [];
 }
 function showPanels(answer) {
+  panelsOnPage = answer.panels;
   if (answer.conditioning !== state.conditioning) { state.conditioning = answer.conditioning; drawControls(); drawChoice(); }
   if (state.picture === "") { state.picture = answer.picture; drawThumbs(); }
   if (answer.timesteps !== state.timesteps || state.t === null) {
@@ -92,6 +140,7 @@ function go(id, rest = {}) {
   if (changed) {
     find(".panels").style.minHeight = `${find(".panels").offsetHeight}px`; // the page doesn't jump up while the next station is empty
     find(".panels").replaceChildren();
+    panelsOnPage = [];
   }
   drawStation();
   ask();
@@ -112,7 +161,8 @@ function build() {
   frame = element.firstElementChild;
   find(".pick-model select").addEventListener("change", (event) => { state.picture = ""; state.page = 0; set({ model: event.target.value }); });
   find(".pick-seed input").addEventListener("change", (event) => set({ seed: event.target.value }));
-  find(".pick-t input").addEventListener("input", (event) => { state.t = Number(event.target.value); drawTime(); ask(); });
+  find(".pick-t input").addEventListener("input", (event) => { state.t = Number(event.target.value); drawTime(); follow(); });
+  find(".pick-t input").addEventListener("change", () => ask());
   find(".snapshot").addEventListener("click", async () => { const answer = await server.snapshot({ lang, model: state.model, visitor: props.value.visitor }); answer.error ? showError(answer.error) : setStatus("ready", word("snapshot_asked")); });
 }
 function drawPath() {

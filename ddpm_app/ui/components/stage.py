@@ -11,7 +11,7 @@ from ddpm_app.ui.components.image_compare import ImageCompare
 
 PANEL_COMPONENTS = {"film": Film, "chart": Chart, "compare": ImageCompare}
 """Components that also draw panels: there their scripts are functions of (element, props, watch, server)."""
-SCRIPTS = ("stage_panels.js", "stage_lessons.js", "stage.js")
+SCRIPTS = ("stage_panels.js", "stage_key_frames.js", "stage_lessons.js", "stage.js")
 """In one scope, in this order."""
 
 
