@@ -15,7 +15,7 @@ Who waits for whom: a query waits while MAX_AT_WORK others are worked on, at mos
 the same query once more), and for the slice that its own session has under way. A slice holds the device, so that a training run waits
 for no more than one. An answer to a turn that is no longer the newest is {"stale": true}, which the page ignores.
 Further keys of an answer: "timesteps", "picture" and "conditioning" beside "panels" (what the model and picture are); "note", a sentence
-that stays above the panels; "error", which ends the query.
+that stays above the panels; "model", the one that is shown instead of the chosen one; "error", which ends the query.
 """
 
 import contextlib
@@ -61,7 +61,8 @@ PICTURE_BYTES, PICTURE_SIDE = 4_000_000, 1024
 class Query:
     """What a browser asks. ``client``: a random id of the page; ``visitor``: that of the browser, for the rules of a public page;
     ``t`` below 0: where it stands at first; ``pressed``: the Action clicked just now; ``values``: the station's own controls;
-    ``key_frame``: the first panels are wanted, to blend between them and others."""
+    ``key_frame``: the first panels are wanted, to blend between them and others; ``insists``: the model was chosen at this very station, so
+    that it is shown even where it lacks what the station needs."""
 
     client: str
     visitor: str
@@ -76,6 +77,7 @@ class Query:
     values: Mapping[str, object]
     pressed: str
     key_frame: bool
+    insists: bool
 
     @classmethod
     def parse(cls, data: Mapping[str, object]) -> "Query":
@@ -95,6 +97,7 @@ class Query:
             values=values if isinstance(values, Mapping) else {},
             pressed=_string(data, "pressed"),
             key_frame=bool(data.get("key_frame")),
+            insists=bool(data.get("insists")),
         )
 
 
@@ -111,6 +114,7 @@ class Answer(TypedDict, total=False):
     timesteps: int
     picture: str
     conditioning: str
+    model: str
 
 
 @dataclasses.dataclass(eq=False)
@@ -202,6 +206,12 @@ class LearnSessions:
             if not self.warm.is_set():
                 yield {"status": t("ui.learn.warming", query.lang)}
             context = self.context(query.model, query.picture, query.visitor)
+            if not query.insists and not _has(context, spec.needs):
+                context = self.context(f"shipped:{spec.model}", query.picture, query.visitor)
+                yield {
+                    "note": t(f"ui.learn.needs_{spec.needs}", query.lang, model=spec.model),
+                    "model": f"shipped:{spec.model}",
+                }
             if spec.whole:
                 yield {"status": t("ui.learn.decoding", query.lang)}
                 _ = context.pictures
@@ -265,6 +275,12 @@ def _slices(spec: StationSpec, context: "LearnContext", request: StationRequest)
             except StopIteration:
                 return
         yield panels
+
+
+def _has(context: "LearnContext", need: str) -> bool:
+    """Whether a model has what a station needs (see StationSpec)."""
+    codec, conditioning = context.model.codec, context.model.conditioning
+    return {"": True, "latents": codec.vae is not None, "condition": conditioning.kind != "none"}[need]
 
 
 def _answer(panels: "list[Panel]", context: "LearnContext", on_page: set[int], key_frame: bool) -> Answer:

@@ -51,6 +51,7 @@ _SPECS = (
         ),
         uses=("picture",),
         model="butterflies-words",
+        needs="latents",
     ),
     StationSpec(
         "noise",
@@ -202,6 +203,7 @@ _SPECS = (
             "ddpm_app.learn.probes.words:similarity",
         ),
         model="butterflies-words",
+        needs="condition",
         follows_t=True,
     ),
     StationSpec(

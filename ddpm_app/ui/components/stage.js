@@ -1,7 +1,7 @@
 // The Learn tab: the path of stations, the choice at the top, and the stage. Runs as the js_on_load of a gr.HTML after stage_panels.js and
 // stage_lessons.js (see stage.py). How page and server speak with each other stands in ddpm_app/learn/sessions.py.
 const client = Math.random().toString(36).slice(2);
-const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, page: 0, conditioning: "none", lesson: "", step: 0 };
+const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, chosenAt: "", page: 0, conditioning: "none", lesson: "", step: 0 };
 let catalog = null, lang = "", turn = 0, busy = false, pending = null, frame = null, thumbsOf = "", textsOf = "";
 const word = (key, values = {}) => Object.entries(values).reduce((text, [name, value]) => text.replace(`[${name}]`, value), catalog.words[key] ?? key);
 const find = (selector) => element.querySelector(selector);
@@ -24,7 +24,7 @@ async function work() {
   for (let t = null; pending || (t = keyTime()) !== null; ) await (pending ? answerNewest() : collect(t));
   busy = false;
 }
-const queryOf = () => ({ client, visitor: props.value.visitor, turn, lang, station: state.station, model: state.model, picture: state.picture, t: state.t ?? -1, seed: state.seed, values: { ...state.values[state.station] } });
+const queryOf = () => ({ client, visitor: props.value.visitor, turn, lang, station: state.station, model: state.model, picture: state.picture, insists: state.chosenAt === state.station, t: state.t ?? -1, seed: state.seed, values: { ...state.values[state.station] } });
 async function answerNewest() {
   // What comes is shown even if the hand has moved on, as long as station and model are the same; then the newest is asked for.
   const myTurn = turn, query = { ...queryOf(), pressed: pending.pressed };
@@ -43,6 +43,7 @@ async function answerNewest() {
       if (answer.status) setStatus("busy", answer.status);
       if (answer.error) { showError(answer.error); more = false; }
       note = answer.note || note;
+      if (answer.model) find(".pick-model select").value = answer.model; // in the place of one that can't be shown here
       if (!answer.panels) continue;
       news = true;
       if (isBlended()) return;
@@ -95,7 +96,10 @@ function setStatus(now, text) {
 }
 function showError(text) {
   find(".learn-error").replaceChildren(create("div", "note bad", text));
-  find(".panels").replaceChildren();
+  clearPanels();
+}
+function clearPanels() {
+  for (const column of element.querySelectorAll(".on-stage, .beside-stage, .numbers > div")) column.replaceChildren();
   panelsOnPage = [];
 }
 function showPanels(answer) {
@@ -114,13 +118,14 @@ const validSeed = (seed) => Math.min(2 ** 31, Math.max(0, Math.round(Number(seed
 
 // ---- what one may set: by a control, a picture, a lesson or a link -----------------------------------------------------
 function set(values) {
-  const { station, model, picture, seed, t, tab, preset, lesson, ...rest } = values;
-  if (preset || (tab && tab !== "learn")) trigger("click", { tab: tab || "config", preset });
+  const { station, model, picture, seed, t, tab, preset, fields, start, press, lesson, ...rest } = values;
+  if (start) document.querySelector("#button-start")?.click();
+  if (preset || fields || (tab && tab !== "learn")) trigger("click", { tab: tab || "config", preset, fields });
   else if (tab) trigger("click", { tab });
   if (lesson !== undefined) { state.lesson = lesson; state.step = Number(values.step) || 0; drawCoach(); delete rest.step; }
-  const asks = [station, model, picture, seed, t].some((value) => value !== undefined) || Object.keys(rest).length;
+  const asks = [station, model, picture, seed, t, press].some((value) => value !== undefined) || Object.keys(rest).length;
   if (!asks) return;
-  if (model !== undefined) { state.model = model; state.chosen = true; }
+  if (model !== undefined) { state.model = model; state.chosen = true; state.chosenAt = station ?? state.station; }
   if (picture !== undefined) state.picture = String(picture);
   if (seed !== undefined) state.seed = validSeed(seed);
   if (t !== undefined) state.t = Math.max(0, Math.round(Number(t) || 0));
@@ -129,18 +134,17 @@ function set(values) {
     Object.assign((state.values[state.station] ||= {}), rest);
     drawChoice();
     drawControls();
-    ask();
+    ask(press);
   }
 }
 function go(id, rest = {}) {
-  const changed = id !== state.station || !find(".panels").children.length;
+  const changed = id !== state.station || !panelsOnPage.length;
   state.station = id;
   Object.assign((state.values[id] ||= {}), rest);
   if (!state.chosen) state.model = followed() || stationOf(id).model;
   if (changed) {
     find(".panels").style.minHeight = `${find(".panels").offsetHeight}px`; // the page doesn't jump up while the next station is empty
-    find(".panels").replaceChildren();
-    panelsOnPage = [];
+    clearPanels();
   }
   drawStation();
   ask();
@@ -152,17 +156,19 @@ const followed = () => (stationOf(state.station).model === "shipped:butterflies-
 // ---- the frame ------------------------------------------------------------------------------------------------------
 function build() {
   element.innerHTML = `<div class="learn"><nav class="learn-path"></nav><div class="learn-main">
-    <div class="learn-choice"><label class="pick-model"><span></span><select></select></label><button type="button" class="soft snapshot" hidden></button>
-      <label class="pick-seed"><span></span><input type="number" min="0" step="1"></label>
-      <label class="pick-t"><span></span><output></output><input type="range" min="0" step="1"></label></div>
-    <div class="pick-picture"><span class="label"></span><div class="thumbs"></div></div>
-    <div class="learn-head"><div><h3></h3><p></p></div><span class="learn-status" role="status"></span></div>
-    <div class="learn-controls"></div><div class="learn-error" aria-live="polite"></div><div class="panels"></div></div></div>`;
+    <div class="learn-head"><h3></h3><p></p><span class="learn-status" role="status"></span><button type="button" class="soft present"></button></div><div class="learn-error" aria-live="polite"></div>
+    <div class="panels"><div class="learn-stage"><div class="on-stage"></div><div class="dock">
+        <label class="pick-t"><span></span><output></output><input type="range" min="0" step="1"></label><div class="dock-controls"></div></div><div class="learn-controls"></div></div>
+      <figure class="moment"></figure><div class="learn-choice"><div class="picks"><label class="pick-model"><span></span><select></select></label><label class="pick-seed"><span></span><input type="number" min="0" step="1"></label></div>
+        <button type="button" class="soft snapshot" hidden></button><div class="pick-picture"><span class="label"></span><div class="thumbs"></div></div></div>
+      <div class="beside-stage"></div><details class="numbers" hidden><summary></summary><div></div></details></div></div></div>`;
   frame = element.firstElementChild;
   find(".pick-model select").addEventListener("change", (event) => { state.picture = ""; state.page = 0; set({ model: event.target.value }); });
   find(".pick-seed input").addEventListener("change", (event) => set({ seed: event.target.value }));
   find(".pick-t input").addEventListener("input", (event) => { state.t = Number(event.target.value); drawTime(); follow(); });
   find(".pick-t input").addEventListener("change", () => ask());
+  find(".present").addEventListener("click", () => present(!document.body.classList.contains("presenting")));
+  document.addEventListener("keydown", onKey);
   find(".snapshot").addEventListener("click", async () => { const answer = await server.snapshot({ lang, model: state.model, visitor: props.value.visitor }); answer.error ? showError(answer.error) : setStatus("ready", word("snapshot_asked")); });
 }
 function drawPath() {
@@ -173,15 +179,12 @@ function drawPath() {
     return entry;
   });
   const lessons = create("div", "learn-lessons");
-  lessons.append(create("h4", "", word("lessons")), ...catalog.lessons.map((lesson) => {
-    const entry = button("", lesson.title, () => set({ lesson: lesson.id, step: 0, ...lesson.steps[0].set }));
-    entry.title = lesson.summary;
-    return entry;
-  }));
   const path = create("div", "learn-stations");
   path.append(create("h4", "", word("path")), ...entries);
-  find(".learn-path").replaceChildren(path, lessons);
+  find(".learn-path").replaceChildren(lessons, path);
   find(".learn-path").setAttribute("aria-label", word("path"));
+  drawLessons();
+  find(".present").textContent = word("present");
 }
 function drawStation() {
   const station = stationOf(state.station);
@@ -209,6 +212,7 @@ function drawChoice() {
   for (const [name, part] of [["picture", ".pick-picture"], ["seed", ".pick-seed"], ["t", ".pick-t"]]) find(part).hidden = !uses.includes(name) && !(name === "picture" && uses.includes("condition") && state.conditioning !== "none");
   find(".snapshot").hidden = !props.value.training || state.model !== props.value.training;
   find(".snapshot").textContent = word("snapshot");
+  find(".numbers summary").textContent = word("numbers");
   drawTime();
   drawThumbs();
 }
@@ -285,7 +289,10 @@ function controlOf(control) {
 }
 function drawControls() {
   const focused = document.activeElement?.closest?.("[data-control]")?.dataset.control;
-  find(".learn-controls").replaceChildren(...stationOf(state.station).controls.filter((control) => !control.conditional || state.conditioning !== "none").map(controlOf));
+  // What is pulled or pressed while one looks at the pictures stands at them, on a phone at the foot of the screen.
+  const offered = stationOf(state.station).controls.filter((control) => !control.conditional || state.conditioning !== "none"), docked = (control) => ["slider", "action"].includes(control.kind);
+  find(".dock-controls").replaceChildren(...offered.filter(docked).map(controlOf));
+  find(".learn-controls").replaceChildren(...offered.filter((control) => !docked(control)).map(controlOf));
   if (focused) find(`[data-control="${focused}"] :is(input, select)`)?.focus();
 }
 async function draw() {
