@@ -1,7 +1,7 @@
 // The Learn tab: the path of stations, the choice at the top, and the stage. Runs as the js_on_load of a gr.HTML after stage_panels.js and
 // stage_lessons.js (see stage.py). How page and server speak with each other stands in ddpm_app/learn/sessions.py.
 const client = Math.random().toString(36).slice(2);
-const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, chosenAt: "", page: 0, conditioning: "none", lesson: "", step: 0 };
+const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, chosenAt: "", standIn: "", page: 0, conditioning: "none", lesson: "", step: 0 };
 let catalog = null, lang = "", turn = 0, busy = false, pending = null, frame = null, thumbsOf = "", textsOf = "";
 const word = (key, values = {}) => Object.entries(values).reduce((text, [name, value]) => text.replace(`[${name}]`, value), catalog.words[key] ?? key);
 const find = (selector) => element.querySelector(selector);
@@ -43,7 +43,7 @@ async function answerNewest() {
       if (answer.status) setStatus("busy", answer.status);
       if (answer.error) { showError(answer.error); more = false; }
       note = answer.note || note;
-      if (answer.model) find(".pick-model select").value = answer.model; // in the place of one that can't be shown here
+      if (answer.model) { state.standIn = answer.model; drawChoice(); }
       if (!answer.panels) continue;
       news = true;
       if (isBlended()) return;
@@ -125,7 +125,7 @@ function set(values) {
   if (lesson !== undefined) { state.lesson = lesson; state.step = Number(values.step) || 0; drawCoach(); delete rest.step; }
   const asks = [station, model, picture, seed, t, press].some((value) => value !== undefined) || Object.keys(rest).length;
   if (!asks) return;
-  if (model !== undefined) { state.model = model; state.chosen = true; state.chosenAt = station ?? state.station; }
+  if (model !== undefined) { state.model = model; state.standIn = ""; state.chosen = true; state.chosenAt = station ?? state.station; }
   if (picture !== undefined) state.picture = String(picture);
   if (seed !== undefined) state.seed = validSeed(seed);
   if (t !== undefined) state.t = Math.max(0, Math.round(Number(t) || 0));
@@ -140,6 +140,7 @@ function set(values) {
 function go(id, rest = {}) {
   const changed = id !== state.station || !panelsOnPage.length;
   state.station = id;
+  state.standIn = "";
   Object.assign((state.values[id] ||= {}), rest);
   if (!state.chosen) state.model = followed() || stationOf(id).model;
   if (changed) {
@@ -207,7 +208,7 @@ function drawChoice() {
   find(".pick-seed span").textContent = word("seed");
   find(".pick-picture .label").textContent = word("picture");
   select.replaceChildren(...props.value.models.map(([label, value]) => new Option(label, value, false, value === state.model)));
-  select.value = state.model;
+  select.value = state.standIn || state.model; // the one that stands in where the chosen one can't be shown
   find(".pick-seed input").value = state.seed;
   for (const [name, part] of [["picture", ".pick-picture"], ["seed", ".pick-seed"], ["t", ".pick-t"]]) find(part).hidden = !uses.includes(name) && !(name === "picture" && uses.includes("condition") && state.conditioning !== "none");
   find(".snapshot").hidden = !props.value.training || state.model !== props.value.training;
