@@ -19,6 +19,8 @@ from ddpm_app.learn.station import Choice, Control, StationSpec
 from ddpm_app.runs import registry
 
 THUMBNAIL_SIDE = 56
+MAX_URL = 1000
+"""Characters of a link that becomes a QR code; a longer one makes a code too fine for a phone at the back."""
 FRAME = "ui.learn.frame."
 """Keys of the texts around the stations begin so."""
 
@@ -36,11 +38,12 @@ class Thumbnail(TypedDict):
 
 
 class CatalogAnswer(TypedDict, total=False):
-    """``error``: what went wrong, in words; ``key``: of an uploaded picture."""
+    """``error``: what went wrong, in words; ``key``: of an uploaded picture; ``svg``: a QR code."""
 
     error: str
     pictures: list[Thumbnail]
     key: str
+    svg: str
 
 
 class StationDescription(TypedDict):
@@ -51,6 +54,7 @@ class StationDescription(TypedDict):
     what: str
     uses: list[str]
     model: str
+    follows_t: bool
     controls: list[dict[str, object]]
 
 
@@ -116,6 +120,12 @@ class LearnCatalog:
         except Problem as problem:
             return self._error(problem, query)
 
+    def moment_code(self, query: Query) -> CatalogAnswer:
+        """A QR code of the "url" as {"svg"}, so that a class opens on its phones what the teacher shows."""
+        import segno
+
+        return {"svg": segno.make(_string(query, "url")[:MAX_URL], micro=False).svg_inline(border=2, omitsize=True)}
+
     def _error(self, error: Exception, query: Query) -> CatalogAnswer:
         return {"error": problem_text(self.access.redact(as_problem(error)), _string(query, "lang"))}
 
@@ -137,6 +147,7 @@ def describe(spec: StationSpec, lang: str) -> StationDescription:
         "what": say("what"),
         "uses": list(spec.uses),
         "model": f"shipped:{spec.model}",
+        "follows_t": spec.follows_t,
         "controls": [_describe_control(control, say) for control in spec.controls],
     }
 

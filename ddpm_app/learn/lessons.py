@@ -3,17 +3,25 @@
 import functools
 import json
 import re
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ddpm_app.i18n import ASSETS, LANGUAGES
 
 FOLDER = ASSETS / "lessons"
 ORDER = ("first-model", "why-noise", "latent-diffusion", "when-it-goes-wrong")
 COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
-"""The comment of a step: JSON of what it sets: "tab", "preset", "station", "model", "picture", "t", "seed", or a station's controls."""
+"""The comment of a step: JSON of what it sets: "tab", "preset", "station", "model", "picture", "t", "seed", or a station's controls. "do": by label, what
+the buttons of the step do: settings as above, "fields" of the form on the Config tab, "press": an action of the station, "start": true."""
 
 
-Settings = dict[str, str | int | float | bool]
+Settings = dict[str, Any]
+
+
+class LessonAction(TypedDict):
+    """A button of a step and what it sets in the app, see COMMENT."""
+
+    label: str
+    set: Settings
 
 
 class LessonStep(TypedDict):
@@ -22,6 +30,7 @@ class LessonStep(TypedDict):
     title: str
     html: str
     set: Settings
+    actions: list[LessonAction]
 
 
 class Lesson(TypedDict):
@@ -58,7 +67,8 @@ def _read_step(lesson: str, section: str) -> LessonStep:
     title = title.strip()
     settings = _read_settings(f'lesson {lesson}, step "{title}"', COMMENT.findall(body))
     html = MarkdownIt("commonmark", {"html": False}).render(COMMENT.sub("", body).strip())
-    return {"title": title, "html": html, "set": settings}
+    actions: list[LessonAction] = [{"label": label, "set": action} for label, action in settings.pop("do", {}).items()]
+    return {"title": title, "html": html, "set": settings, "actions": actions}
 
 
 def _read_settings(place: str, comments: list[str]) -> Settings:

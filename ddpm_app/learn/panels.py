@@ -29,6 +29,10 @@ STEPS = 9
 MAX_PARAMETERS = 200_000_000
 """A larger model isn't copied for a station."""
 
+PLACES = ("stage", "beside")
+"""Where pictures and markup stand: what a hand moves on the stage, which stays in view, and the rest beside it, as charts and notes do.
+Tables are folded there."""
+
 Settings = Mapping[str, str | int | float | bool]
 """What a click sets: a station's controls, or "model", "picture", "seed", "t", "station", "tab", "preset"."""
 
@@ -84,12 +88,14 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class PicturesPanel(Panel):
-    """Rows of pictures, each 64 px ("small"), 128 px ("normal") or 256 px ("large") wide on a wide page."""
+    """Rows of pictures. ``size``: on the stage "normal" ones are as large as the screen allows, "small" ones share a line; beside it they
+    are 96 px and 60 px wide. ``place``: see PLACES."""
 
     rows: Sequence[PictureRow]
     title: str = ""
     note: str = ""
     size: str = "normal"
+    place: str = "stage"
     kind: str = dataclasses.field(default="pictures", init=False)
 
 
@@ -114,9 +120,10 @@ class NotePanel(Panel):
 
 @dataclasses.dataclass(frozen=True)
 class MarkupPanel(Panel):
-    """HTML or SVG of a station's own. An element with ``clickable`` attributes sets controls."""
+    """HTML or SVG of a station's own. An element with ``clickable`` attributes sets controls. ``place``: see PLACES."""
 
     html: Markup
+    place: str = "stage"
     kind: str = dataclasses.field(default="markup", init=False)
 
 

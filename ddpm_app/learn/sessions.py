@@ -6,14 +6,16 @@ The protocol between the page (ui/components/stage.js) and the server. The page 
     server  {more: true, status: "..."}            nothing to show yet, after TURN_SECONDS at most: the page says what goes on
     page    {turn: 7, more: true, ...}             the page waits for the rest of the same query
     server  {more: true, panels: [...], ...}       all panels so far; sent as soon as a slice of work has changed them
-    page    {turn: 8, t: 400, ...}                 something was moved: the page drops turn 7, the server ends it after its slice
+    page    {turn: 8, t: 400, ...}                 something was moved: the page shows what turn 7 has brought, the server ends it after its slice
     server  {more: false}                          nothing will follow, until the next query
+    page    {turn: 8, t: 66, key_frame: true, ...} all is shown: the page collects what the station shows at some t, to blend between them
+    server  {more: true, panels: [...]}            those of its first panels that a hand can move (see learn/key_frames.py); no more follow
 
 Who waits for whom: a query waits while MAX_AT_WORK others are worked on, at most TURN_SECONDS (then the answer is "again": the page sends
 the same query once more), and for the slice that its own session has under way. A slice holds the device, so that a training run waits
 for no more than one. An answer to a turn that is no longer the newest is {"stale": true}, which the page ignores.
 Further keys of an answer: "timesteps", "picture" and "conditioning" beside "panels" (what the model and picture are); "note", a sentence
-that stays above the panels; "error", which ends the query.
+that stays above the panels; "model", the one that is shown instead of the chosen one; "error", which ends the query.
 """
 
 import contextlib
@@ -32,7 +34,7 @@ from ddpm_app.data import decode
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, explain
 from ddpm_app.i18n import problem_text, t
-from ddpm_app.learn import stations
+from ddpm_app.learn import key_frames, stations
 from ddpm_app.learn.station import Memory, StationRequest, StationSpec
 from ddpm_app.model.describe import saved_version
 from ddpm_app.model_choices import ModelChoices
@@ -58,7 +60,9 @@ PICTURE_BYTES, PICTURE_SIDE = 4_000_000, 1024
 @dataclasses.dataclass(frozen=True)
 class Query:
     """What a browser asks. ``client``: a random id of the page; ``visitor``: that of the browser, for the rules of a public page;
-    ``t`` below 0: where it stands at first; ``pressed``: the Action clicked just now; ``values``: the station's own controls."""
+    ``t`` below 0: where it stands at first; ``pressed``: the Action clicked just now; ``values``: the station's own controls;
+    ``key_frame``: the first panels are wanted, to blend between them and others; ``insists``: the model was chosen at this very station, so
+    that it is shown even where it lacks what the station needs."""
 
     client: str
     visitor: str
@@ -72,6 +76,8 @@ class Query:
     seed: int
     values: Mapping[str, object]
     pressed: str
+    key_frame: bool
+    insists: bool
 
     @classmethod
     def parse(cls, data: Mapping[str, object]) -> "Query":
@@ -90,6 +96,8 @@ class Query:
             seed=min(max(0, _integer(data.get("seed"))), 2**31),
             values=values if isinstance(values, Mapping) else {},
             pressed=_string(data, "pressed"),
+            key_frame=bool(data.get("key_frame")),
+            insists=bool(data.get("insists")),
         )
 
 
@@ -106,12 +114,13 @@ class Answer(TypedDict, total=False):
     timesteps: int
     picture: str
     conditioning: str
+    model: str
 
 
 @dataclasses.dataclass(eq=False)
 class Session:
     """One browser. ``turn``: the newest it asked; ``work``: what is under way for it; ``memory`` belongs to ``station`` and ``context``, and
-    ``memory_lost`` says that others needed the room. ``last_used``: when it last asked."""
+    ``memory_lost`` says that others needed the room. ``on_page``: fingerprints of the pictures last sent. ``last_used``: when it last asked."""
 
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     turn: int = 0
@@ -120,6 +129,7 @@ class Session:
     context: "LearnContext | None" = None
     memory: Memory = dataclasses.field(default_factory=dict)
     memory_lost: bool = False
+    on_page: set[int] = dataclasses.field(default_factory=set)
     last_used: float = 0.0
 
     def advance(self, turn: int) -> Answer:
@@ -196,6 +206,12 @@ class LearnSessions:
             if not self.warm.is_set():
                 yield {"status": t("ui.learn.warming", query.lang)}
             context = self.context(query.model, query.picture, query.visitor)
+            if not query.insists and not _has(context, spec.needs):
+                context = self.context(f"shipped:{spec.model}", query.picture, query.visitor)
+                yield {
+                    "note": t(f"ui.learn.needs_{spec.needs}", query.lang, model=spec.model),
+                    "model": f"shipped:{spec.model}",
+                }
             if spec.whole:
                 yield {"status": t("ui.learn.decoding", query.lang)}
                 _ = context.pictures
@@ -204,7 +220,9 @@ class LearnSessions:
                 session.memory_lost = False
                 yield {"note": t("ui.learn.forgotten", query.lang)}
             for panels in _slices(spec, context, request):
-                yield None if panels is None else _answer(panels, context)
+                yield None if panels is None else _answer(panels, context, session.on_page, query.key_frame)
+                if panels is not None and query.key_frame:
+                    return
         except Exception as error:
             if not isinstance(error, Problem):
                 traceback.print_exc()
@@ -259,9 +277,22 @@ def _slices(spec: StationSpec, context: "LearnContext", request: StationRequest)
         yield panels
 
 
-def _answer(panels: "list[Panel]", context: "LearnContext") -> Answer:
+def _has(context: "LearnContext", need: str) -> bool:
+    """Whether a model has what a station needs (see StationSpec)."""
+    codec, conditioning = context.model.codec, context.model.conditioning
+    return {"": True, "latents": codec.vae is not None, "condition": conditioning.kind != "none"}[need]
+
+
+def _answer(panels: "list[Panel]", context: "LearnContext", on_page: set[int], key_frame: bool) -> Answer:
+    """With all panels, or, of a key frame, with what moves; ``on_page`` is brought up to what the page has then."""
+    records = [dataclasses.asdict(panel) for panel in panels]
+    if key_frame:
+        records = key_frames.lighten(records, on_page)
+    else:
+        on_page.clear()
+        on_page |= key_frames.fingerprints(records)
     return {
-        "panels": [dataclasses.asdict(panel) for panel in panels],
+        "panels": records,
         "timesteps": context.timesteps,
         "picture": context.key,
         "conditioning": context.model.conditioning.kind,

@@ -83,7 +83,8 @@ class StationSpec:
     ``maths``: formulas in LaTeX; ``code``: "module:name" of the functions shown; ``uses``: which of the choices at the top of the page
     matter ("picture", "seed", "t", or "condition": the picture's label or text alone); ``network``: each slice of its work runs while
     the device is held, and training waits meanwhile; ``whole``: it needs all pictures decoded, which happens before; ``model``: the
-    shipped model it opens with while the viewer has chosen none.
+    shipped model it opens with while the viewer has chosen none; ``follows_t``: its first panels take one pass at t, so that the page may
+    collect them at several t and blend between them while the hand moves; ``needs``: "latents" or "condition", which not every model has: it is shown with ``model`` then.
     """
 
     id: str
@@ -94,6 +95,8 @@ class StationSpec:
     network: bool = True
     whole: bool = False
     model: str = "butterflies-64"
+    follows_t: bool = False
+    needs: str = ""
 
     def read(self, values: Mapping[str, object]) -> dict[str, Any]:
         """The controls' values as a browser sends them, each made valid."""

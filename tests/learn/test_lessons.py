@@ -58,6 +58,10 @@ def test_both_languages_take_the_same_walk(at):
     english, chinese = (lessons.lessons(lang)[at] for lang in LANGUAGES)
     assert 6 <= len(english["steps"]) <= 9
     assert [step["set"] for step in english["steps"]] == [step["set"] for step in chinese["steps"]]
+    does = [
+        [[action["set"] for action in step["actions"]] for step in lesson["steps"]] for lesson in (english, chinese)
+    ]
+    assert does[0] == does[1]
     for lesson in (english, chinese):
         titles = [step["title"] for step in lesson["steps"]]
         assert (
@@ -108,6 +112,25 @@ def test_a_step_sets_what_there_is(lang, step):
     assert "preset" not in given or given["tab"] == "config"
     used = {"model", *station.uses, *(("picture",) if "condition" in station.uses else ())} if station else set()
     assert {"model", "picture", "t", "seed"} & given.keys() <= used
+
+
+@each_step
+def test_what_a_button_does_there_is(lang, step):
+    station = stations.SPECS.get(step["set"].get("station"))
+    controls = {control.name: control for control in station.controls} if station else {}
+    labels = [action["label"] for action in step["actions"]]
+    assert all(labels) and len(set(labels)) == len(labels)
+    for action in step["actions"]:
+        for name, value in action["set"].items():
+            match name:
+                case "fields":
+                    assert step["set"]["tab"] == "config" and set(value) <= set(config.FIELDS)
+                case "press":
+                    assert isinstance(controls[value], Action)
+                case "start":
+                    assert value is True and step["set"]["tab"] in ("config", "train")
+                case _:
+                    assert KNOWN[name](value) if name in KNOWN else fits(controls[name], value), f"{name}: {value!r}"
 
 
 @pytest.mark.parametrize("name", lessons.ORDER)
@@ -166,7 +189,7 @@ def test_a_lesson_is_read():
         '# T\nS.\n\n## One\n<!-- {"tab": "learn"} -->\nSay `a` & *b* <b>c</b>.\n\n## Two\n<!-- {\n"t": 3} -->\n- d\n',
     )
     assert (found["id"], found["title"], found["summary"]) == ("x", "T", "S.")
-    assert found["steps"][0] == {"title": "One", "set": {"tab": "learn"},
+    assert found["steps"][0] == {"title": "One", "set": {"tab": "learn"}, "actions": [],
                                  "html": "<p>Say <code>a</code> &amp; <em>b</em> &lt;b&gt;c&lt;/b&gt;.</p>\n"}  # fmt: skip
     assert found["steps"][1]["set"] == {"t": 3} and "<li>d</li>" in found["steps"][1]["html"]
 

@@ -350,3 +350,27 @@ def test_in_public_nobody_looks_at_what_another_uploaded(learn, a_run, runs_dir)
         assert a_run.name in catalog.thumbnails({"lang": "en", "model": model, "visitor": visitor})["error"]
     assert catalog.thumbnails({"lang": "en", "model": model, "visitor": "me"})["pictures"]
     assert "panels" in browser.ask(visitor="you", model=SHIPPED)
+
+
+def test_a_key_frame_is_what_moves_in_the_first_panels_and_what_the_page_has_already_is_left_out(client):
+    browser = client()
+    exact = browser.ask(t=300)
+    frame = browser.ask(t=301, key_frame=True)
+    assert not browser.more().get("panels")  # nothing after the first
+
+    def pictures(answer):
+        panel = next(panel for panel in answer["panels"] if panel["name"] == "mixture")
+        return [image["src"] for image in panel["rows"][0]["images"]]
+
+    assert {panel["kind"] for panel in frame["panels"]} == {"pictures", "charts"}
+    assert pictures(frame)[:2] == ["", ""], "picture and noise stand on the page"
+    assert 0 < len(pictures(frame)[2]) < len(pictures(exact)[2]), "x_t is new, and lighter than the exact one"
+    assert all(pictures(browser.ask(t=302))), "an exact answer always brings all of its pictures"
+
+
+def test_a_station_takes_the_model_that_it_needs_and_says_so(client):
+    answers = client().ask_all(station="latent")
+    assert answers[0]["model"] == "shipped:butterflies-words" and "butterflies-words" in answers[0]["note"]
+    assert "channels" in {panel["name"] for panel in answers[-2]["panels"]}
+    insisting = client("b").ask_all(station="latent", insists=True)
+    assert not any("note" in answer for answer in insisting) and "out" in {p["name"] for p in insisting[-2]["panels"]}

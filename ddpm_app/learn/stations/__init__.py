@@ -51,6 +51,7 @@ _SPECS = (
         ),
         uses=("picture",),
         model="butterflies-words",
+        needs="latents",
     ),
     StationSpec(
         "noise",
@@ -63,6 +64,7 @@ _SPECS = (
             r"\bar\alpha_t=\prod_{s\leq t}(1-\beta_s),\quad\mathrm{SNR}_t=\bar\alpha_t/(1-\bar\alpha_t)",
         ),
         code=("ddpm_app.diffusion:add_noise", "ddpm_app.learn.probes.forward_process:levels"),
+        follows_t=True,
     ),
     StationSpec(
         "unet",
@@ -76,6 +78,7 @@ _SPECS = (
             "ddpm_app.learn.probes.blocks:trace",
             "ddpm_app.learn.probes.blocks:embedding",
         ),
+        follows_t=True,
     ),
     StationSpec(
         "guess",
@@ -88,6 +91,7 @@ _SPECS = (
             "ddpm_app.learn.probes.guess:coefficients",
             "ddpm_app.diffusion:target",
         ),
+        follows_t=True,
     ),
     StationSpec(
         "loss",
@@ -199,6 +203,8 @@ _SPECS = (
             "ddpm_app.learn.probes.words:similarity",
         ),
         model="butterflies-words",
+        needs="condition",
+        follows_t=True,
     ),
     StationSpec(
         "memory",

@@ -105,7 +105,7 @@ def _panels(
     frames = []
     for k in range(FRAMES):
         caption = request.say("frame", share=f"{100 * k / (FRAMES - 1):.0f}", first=first, last=last)
-        frames.append((caption, [[noise_images[k]], [images.get(k, noise_images[k])]]))
+        frames.append((caption, [[noise_images[k], images.get(k, noise_images[k])]]))
     rows = [(request.say("noise"), "noise"), (request.say("drawn"), "prediction")]
     note = request.say("same") if not prompts and request.seed == request["second"] else ""
     return [

@@ -156,7 +156,7 @@ def _pictures(
     title = request.say("pictures_of", epoch=number + 1, step=at + 1)
     flows = [("x", context.pictures.tensors(step[0]), "data")]
     return [
-        PicturesPanel("pictures", rows, title, request.say("shuffled"), "small"),
+        PicturesPanel("pictures", rows, title, request.say("shuffled"), "small", "beside"),
         panels.flow(flows, request.lang),
     ]
 

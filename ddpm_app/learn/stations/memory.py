@@ -153,7 +153,7 @@ def _results(
     usual_places, usual = request.memory["usual"]
     button = panels.button(request.say("overfit"), preset="overfit-8")
     ends = [
-        MarkupPanel("overfit", Markup("<p>{}</p>").format(button)),
+        MarkupPanel("overfit", Markup("<p>{}</p>").format(button), "beside"),
         panels.flow([(request.say("flow"), torch.stack(drawn), "prediction")], request.lang),
     ]
     if not usual.isfinite().all():
@@ -210,4 +210,4 @@ def _unseen(context: LearnContext, request: StationRequest, sets: _Sets, places:
         above.append(_picture(tensors([sets.unseen[k]])[0], 2 * len(chosen), "", colour))
         below.append(_picture(tensors([sets.train[int(places[k])]])[0], 2 * len(chosen), caption, "data"))
     rows = [PictureRow(request.say(key), above, colour), PictureRow(request.say("nearest"), below, "data")]
-    return PicturesPanel("unseen", rows, request.say("unseen"))
+    return PicturesPanel("unseen", rows, request.say("unseen"), place="beside")

@@ -105,7 +105,7 @@ def _why(request: StationRequest, layers: Counter, dropout: float, outputs: list
     }
     key = "why_dropout" if dropout else "why_same" if not between else "why_other"
     reason = request.say(key, share=f"{dropout:g}", between=f"{between:.3g}", **counts)
-    return MarkupPanel("why", Markup('<p class="remark">{}</p>').format(reason))
+    return MarkupPanel("why", Markup('<p class="remark">{}</p>').format(reason), "beside")
 
 
 def _verdict(request: StationRequest, in_eval: Gradients, in_train: Gradients) -> Panel:

@@ -18,7 +18,7 @@ from ddpm_app.train.objective import Batch
 
 COUNT = 4
 STEPS = {"one": 1, "ten": 10, "hundred": 100}
-SIDE = 64
+SIDE = 128
 """Larger pictures are shown as means over some pixels."""
 PICTURES_EVERY = 5
 """Of a hundred steps every fifth is shown, and of ten the pictures of every fifth."""

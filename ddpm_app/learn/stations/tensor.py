@@ -119,4 +119,4 @@ def _modes(context: LearnContext, request: StationRequest, squares: dict[str, np
     ]
     width, height = context.picture.size
     shape = request.say("is_square" if width == height else "not_square")
-    return PicturesPanel("modes", [PictureRow("", images)], request.say("modes"), shape, "small")
+    return PicturesPanel("modes", [PictureRow("", images)], request.say("modes"), shape, "small", "beside")

@@ -241,7 +241,7 @@ def _embedding(context: LearnContext, request: StationRequest) -> tuple[Tensor, 
         strips.append(_strip(picture, bar, 100 * request.t / last, request.say(key, size=values.shape[1]), request))
     waves, learned = blocks.embedding(unet, torch.tensor([request.t]))
     html = Markup('<div class="unet-time"><h4>{}</h4>{}</div>').format(request.say("embedding"), _join(strips))
-    return waves, learned, MarkupPanel("embedding", html)
+    return waves, learned, MarkupPanel("embedding", html, "beside")
 
 
 def _strip(picture: Picture, bar: ColourBar, at: float, caption: str, request: StationRequest) -> Markup:

@@ -19,7 +19,7 @@ from ddpm_app.sample import Frame
 
 NAMES = {"ddpm": "DDPM", "ddim": "DDIM", "dpmpp_2m": "DPM++ 2M"}
 LINES = {"dpmpp_2m": "prediction", "ddim": "data"}
-SIDE = 96
+SIDE = 128
 """Pictures of the film are scaled down to this."""
 GROWS = (1, 4, 8, 14)
 """Steps after which the film is shown before it is whole."""
@@ -140,7 +140,7 @@ def _quality(context: LearnContext, request: StationRequest, results: list[Measu
     return [
         explanation,
         panels.charts("quality", [chart], request.lang),
-        PicturesPanel("results", rows, size="small"),
+        PicturesPanel("results", rows, size="small", place="beside"),
     ]
 
 

@@ -100,7 +100,7 @@ def _tokens(context: LearnContext, request: StationRequest, texts: Sequence[str]
         if unread := conditioning.unread(text):
             remarks.append(request.say("cut", text=unread))
         sections.append(_section(title, [_chip(token, request) for token in tokens], remarks))
-    return MarkupPanel("tokens", Markup("").join(sections))
+    return MarkupPanel("tokens", Markup("").join(sections), "beside")
 
 
 def _section(title: str, chips: Sequence[Markup], remarks: Sequence[str] = ()) -> Markup:
@@ -145,7 +145,7 @@ def _labels(context: LearnContext, request: StationRequest, prompts: Sequence[Pr
         ]
         sections.append(_section(title, chips))
     remark = Markup('<p class="remark">{}</p>').format(request.say("no_tokens", count=len(names)))
-    return MarkupPanel("tokens", Markup("").join([*sections, remark]))
+    return MarkupPanel("tokens", Markup("").join([*sections, remark]), "beside")
 
 
 # ---- what the network makes of it ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // The Learn tab: the path of stations, the choice at the top, and the stage. Runs as the js_on_load of a gr.HTML after stage_panels.js and
 // stage_lessons.js (see stage.py). How page and server speak with each other stands in ddpm_app/learn/sessions.py.
 const client = Math.random().toString(36).slice(2);
-const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, page: 0, conditioning: "none", lesson: "", step: 0 };
+const state = { station: "tensor", model: "", picture: "", seed: 0, t: null, timesteps: 1000, values: {}, chosen: false, chosenAt: "", standIn: "", page: 0, conditioning: "none", lesson: "", step: 0 };
 let catalog = null, lang = "", turn = 0, busy = false, pending = null, frame = null, thumbsOf = "", textsOf = "";
 const word = (key, values = {}) => Object.entries(values).reduce((text, [name, value]) => text.replace(`[${name}]`, value), catalog.words[key] ?? key);
 const find = (selector) => element.querySelector(selector);
@@ -9,39 +9,86 @@ const stationOf = (id) => catalog.stations.find((each) => each.id === id);
 const button = (name, text, act) => { const node = Object.assign(create("button", name, text), { type: "button" }); node.addEventListener("click", act); return node; };
 
 // ---- asking ---------------------------------------------------------------------------------------------------------
+const RESTING_MS = 200; // a hand that rests so long on t wants to see it exactly
+let resting = null, painting = 0, panelsOnPage = [];
+
 function ask(pressed = "") {
+  clearTimeout(resting);
   pending = { pressed: pressed || pending?.pressed || "" };
   turn += 1;
-  link();
   if (!busy) work();
 }
 async function work() {
-  // One request at a time; what was asked meanwhile comes next, and only the newest of it.
+  // One request at a time: first the newest of what is wanted, then, while nothing is, key frames.
   busy = true;
-  while (pending) {
-    const { pressed } = pending, myTurn = turn, station = state.station;
-    pending = null;
-    setStatus("busy", word("working"));
-    const query = { client, visitor: props.value.visitor, turn: myTurn, lang, station, model: state.model, picture: state.picture, t: state.t ?? -1, seed: state.seed, values: state.values[station] || {}, pressed };
-    let note = "";
-    try {
-      for (let more = true; more && myTurn === turn; ) {
-        const answer = await server.ask(query);
-        if (myTurn !== turn || answer.stale) break;
-        query.more ||= !answer.again;
-        more = answer.more;
-        if (answer.status) setStatus("busy", answer.status);
-        if (answer.error) { showError(answer.error); more = false; }
-        note = answer.note || note;
-        if (answer.panels) { find(".learn-error").replaceChildren(...(note ? [create("div", "note warn", note)] : [])); showPanels(answer); }
-      }
-      if (myTurn === turn) setStatus("ready", "");
-    } catch (error) {
-      console.error(error);
-      if (myTurn === turn) { showError(word("lost")); setStatus("ready", ""); }
-    }
-  }
+  for (let t = null; pending || (t = keyTime()) !== null; ) await (pending ? answerNewest() : collect(t));
   busy = false;
+}
+const queryOf = () => ({ client, visitor: props.value.visitor, turn, lang, station: state.station, model: state.model, picture: state.picture, insists: state.chosenAt === state.station, t: state.t ?? -1, seed: state.seed, values: { ...state.values[state.station] } });
+async function answerNewest() {
+  // What comes is shown even if the hand has moved on, as long as station and model are the same; then the newest is asked for.
+  const myTurn = turn, query = { ...queryOf(), pressed: pending.pressed };
+  pending = null;
+  link();
+  setStatus("busy", word("working"));
+  const isNewest = () => myTurn === turn, onStage = () => query.station === state.station && query.model === state.model;
+  const isBlended = () => query.t >= 0 && query.t !== state.t && blendNow(); // the hand sees something newer already
+  let note = "", news = false;
+  try {
+    for (let more = true; more && (isNewest() || (onStage() && !news)); ) {
+      const answer = await server.ask(query);
+      if (answer.stale || !onStage()) return;
+      query.more ||= !answer.again;
+      more = answer.more;
+      if (answer.status) setStatus("busy", answer.status);
+      if (answer.error) { showError(answer.error); more = false; }
+      note = answer.note || note;
+      if (answer.model) { state.standIn = answer.model; drawChoice(); }
+      if (!answer.panels) continue;
+      news = true;
+      if (isBlended()) return;
+      find(".learn-error").replaceChildren(...(note ? [create("div", "note warn", note)] : []));
+      showPanels(answer);
+    }
+    if (isNewest()) setStatus("ready", "");
+  } catch (error) {
+    console.error(error);
+    if (isNewest()) { showError(word("lost")); setStatus("ready", ""); }
+  }
+}
+
+// ---- t under the hand -------------------------------------------------------------------------------------------------
+const momentOf = () => JSON.stringify([lang, state.station, state.model, state.picture, state.seed, state.values[state.station] || {}]);
+let failed = ""; // the moment of which no key frames come
+
+function keyTime() {
+  const wanted = stationOf(state.station).follows_t && state.t !== null && panelsOnPage.length && failed !== momentOf() && find(".learn-main").offsetParent !== null;
+  return wanted ? nextKeyTime(momentOf(), state.timesteps) : null;
+}
+async function collect(t) {
+  const moment = momentOf(), query = { ...queryOf(), t, key_frame: true }, onPage = panelsOnPage;
+  try {
+    while (!pending) {
+      const answer = await server.ask(query);
+      query.more ||= !answer.again;
+      if (answer.panels) { await keepKeyFrame(moment, t, answer.panels, onPage); frame.dataset.keyFrames = keyFrames.byTime.size; return; }
+      if (answer.stale || answer.error || !answer.more) break;
+    }
+    if (!pending) failed = moment;
+  } catch (error) {
+    failed = moment; // the next change asks again, and says so if there is no answer
+  }
+}
+const blendNow = () => blendedPanels(momentOf(), state.t, panelsOnPage);
+function follow() {
+  // Without key frames on both sides of t every answer is shown as it comes.
+  if (!blendNow()) return ask();
+  clearTimeout(resting);
+  resting = setTimeout(ask, RESTING_MS);
+  painting ||= requestAnimationFrame(() => {
+    painting = 0;
+    paintPanels(find(".panels"), blendNow() || []);
+  });
 }
 function setStatus(now, text) {
   frame.dataset.state = now;
@@ -49,9 +96,14 @@ function setStatus(now, text) {
 }
 function showError(text) {
   find(".learn-error").replaceChildren(create("div", "note bad", text));
-  find(".panels").replaceChildren();
+  clearPanels();
+}
+function clearPanels() {
+  for (const column of element.querySelectorAll(".on-stage, .beside-stage, .numbers > div")) column.replaceChildren();
+  panelsOnPage = [];
 }
 function showPanels(answer) {
+  panelsOnPage = answer.panels;
   if (answer.conditioning !== state.conditioning) { state.conditioning = answer.conditioning; drawControls(); drawChoice(); }
   if (state.picture === "") { state.picture = answer.picture; drawThumbs(); }
   if (answer.timesteps !== state.timesteps || state.t === null) {
@@ -66,13 +118,14 @@ const validSeed = (seed) => Math.min(2 ** 31, Math.max(0, Math.round(Number(seed
 
 // ---- what one may set: by a control, a picture, a lesson or a link -----------------------------------------------------
 function set(values) {
-  const { station, model, picture, seed, t, tab, preset, lesson, ...rest } = values;
-  if (preset || (tab && tab !== "learn")) trigger("click", { tab: tab || "config", preset });
+  const { station, model, picture, seed, t, tab, preset, fields, start, press, lesson, ...rest } = values;
+  if (start) document.querySelector("#button-start")?.click();
+  if (preset || fields || (tab && tab !== "learn")) trigger("click", { tab: tab || "config", preset, fields });
   else if (tab) trigger("click", { tab });
   if (lesson !== undefined) { state.lesson = lesson; state.step = Number(values.step) || 0; drawCoach(); delete rest.step; }
-  const asks = [station, model, picture, seed, t].some((value) => value !== undefined) || Object.keys(rest).length;
+  const asks = [station, model, picture, seed, t, press].some((value) => value !== undefined) || Object.keys(rest).length;
   if (!asks) return;
-  if (model !== undefined) { state.model = model; state.chosen = true; }
+  if (model !== undefined) { state.model = model; state.standIn = ""; state.chosen = true; state.chosenAt = station ?? state.station; }
   if (picture !== undefined) state.picture = String(picture);
   if (seed !== undefined) state.seed = validSeed(seed);
   if (t !== undefined) state.t = Math.max(0, Math.round(Number(t) || 0));
@@ -81,17 +134,18 @@ function set(values) {
     Object.assign((state.values[state.station] ||= {}), rest);
     drawChoice();
     drawControls();
-    ask();
+    ask(press);
   }
 }
 function go(id, rest = {}) {
-  const changed = id !== state.station || !find(".panels").children.length;
+  const changed = id !== state.station || !panelsOnPage.length;
   state.station = id;
+  state.standIn = "";
   Object.assign((state.values[id] ||= {}), rest);
   if (!state.chosen) state.model = followed() || stationOf(id).model;
   if (changed) {
     find(".panels").style.minHeight = `${find(".panels").offsetHeight}px`; // the page doesn't jump up while the next station is empty
-    find(".panels").replaceChildren();
+    clearPanels();
   }
   drawStation();
   ask();
@@ -103,16 +157,19 @@ const followed = () => (stationOf(state.station).model === "shipped:butterflies-
 // ---- the frame ------------------------------------------------------------------------------------------------------
 function build() {
   element.innerHTML = `<div class="learn"><nav class="learn-path"></nav><div class="learn-main">
-    <div class="learn-choice"><label class="pick-model"><span></span><select></select></label><button type="button" class="soft snapshot" hidden></button>
-      <label class="pick-seed"><span></span><input type="number" min="0" step="1"></label>
-      <label class="pick-t"><span></span><output></output><input type="range" min="0" step="1"></label></div>
-    <div class="pick-picture"><span class="label"></span><div class="thumbs"></div></div>
-    <div class="learn-head"><div><h3></h3><p></p></div><span class="learn-status" role="status"></span></div>
-    <div class="learn-controls"></div><div class="learn-error" aria-live="polite"></div><div class="panels"></div></div></div>`;
+    <div class="learn-head"><h3></h3><p></p><span class="learn-status" role="status"></span><button type="button" class="soft present"></button></div><div class="learn-error" aria-live="polite"></div>
+    <div class="panels"><div class="learn-stage"><div class="on-stage"></div><div class="dock">
+        <label class="pick-t"><span></span><output></output><input type="range" min="0" step="1"></label><div class="dock-controls"></div></div><div class="learn-controls"></div></div>
+      <figure class="moment"></figure><div class="learn-choice"><div class="picks"><label class="pick-model"><span></span><select></select></label><label class="pick-seed"><span></span><input type="number" min="0" step="1"></label></div>
+        <button type="button" class="soft snapshot" hidden></button><div class="pick-picture"><span class="label"></span><div class="thumbs"></div></div></div>
+      <div class="beside-stage"></div><details class="numbers" hidden><summary></summary><div></div></details></div></div></div>`;
   frame = element.firstElementChild;
   find(".pick-model select").addEventListener("change", (event) => { state.picture = ""; state.page = 0; set({ model: event.target.value }); });
   find(".pick-seed input").addEventListener("change", (event) => set({ seed: event.target.value }));
-  find(".pick-t input").addEventListener("input", (event) => { state.t = Number(event.target.value); drawTime(); ask(); });
+  find(".pick-t input").addEventListener("input", (event) => { state.t = Number(event.target.value); drawTime(); follow(); });
+  find(".pick-t input").addEventListener("change", () => ask());
+  find(".present").addEventListener("click", () => present(!document.body.classList.contains("presenting")));
+  document.addEventListener("keydown", onKey);
   find(".snapshot").addEventListener("click", async () => { const answer = await server.snapshot({ lang, model: state.model, visitor: props.value.visitor }); answer.error ? showError(answer.error) : setStatus("ready", word("snapshot_asked")); });
 }
 function drawPath() {
@@ -123,15 +180,12 @@ function drawPath() {
     return entry;
   });
   const lessons = create("div", "learn-lessons");
-  lessons.append(create("h4", "", word("lessons")), ...catalog.lessons.map((lesson) => {
-    const entry = button("", lesson.title, () => set({ lesson: lesson.id, step: 0, ...lesson.steps[0].set }));
-    entry.title = lesson.summary;
-    return entry;
-  }));
   const path = create("div", "learn-stations");
   path.append(create("h4", "", word("path")), ...entries);
-  find(".learn-path").replaceChildren(path, lessons);
+  find(".learn-path").replaceChildren(lessons, path);
   find(".learn-path").setAttribute("aria-label", word("path"));
+  drawLessons();
+  find(".present").textContent = word("present");
 }
 function drawStation() {
   const station = stationOf(state.station);
@@ -154,11 +208,12 @@ function drawChoice() {
   find(".pick-seed span").textContent = word("seed");
   find(".pick-picture .label").textContent = word("picture");
   select.replaceChildren(...props.value.models.map(([label, value]) => new Option(label, value, false, value === state.model)));
-  select.value = state.model;
+  select.value = state.standIn || state.model; // the one that stands in where the chosen one can't be shown
   find(".pick-seed input").value = state.seed;
   for (const [name, part] of [["picture", ".pick-picture"], ["seed", ".pick-seed"], ["t", ".pick-t"]]) find(part).hidden = !uses.includes(name) && !(name === "picture" && uses.includes("condition") && state.conditioning !== "none");
   find(".snapshot").hidden = !props.value.training || state.model !== props.value.training;
   find(".snapshot").textContent = word("snapshot");
+  find(".numbers summary").textContent = word("numbers");
   drawTime();
   drawThumbs();
 }
@@ -235,7 +290,10 @@ function controlOf(control) {
 }
 function drawControls() {
   const focused = document.activeElement?.closest?.("[data-control]")?.dataset.control;
-  find(".learn-controls").replaceChildren(...stationOf(state.station).controls.filter((control) => !control.conditional || state.conditioning !== "none").map(controlOf));
+  // What is pulled or pressed while one looks at the pictures stands at them, on a phone at the foot of the screen.
+  const offered = stationOf(state.station).controls.filter((control) => !control.conditional || state.conditioning !== "none"), docked = (control) => ["slider", "action"].includes(control.kind);
+  find(".dock-controls").replaceChildren(...offered.filter(docked).map(controlOf));
+  find(".learn-controls").replaceChildren(...offered.filter((control) => !docked(control)).map(controlOf));
   if (focused) find(`[data-control="${focused}"] :is(input, select)`)?.focus();
 }
 async function draw() {

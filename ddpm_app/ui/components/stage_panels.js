@@ -42,6 +42,7 @@ function picturesPanel(box, panel, set) {
     return line;
   });
   box.classList.add(panel.size);
+  box.style.setProperty("--columns", Math.max(1, ...panel.rows.map((row) => row.images.length)));
   box.replaceChildren(...(panel.title ? [create("h4", "", panel.title)] : []), ...rows, ...(panel.note ? [create("p", "remark", panel.note)] : []));
 }
 function cellOf(tag, value, set) {
@@ -101,27 +102,29 @@ const PANELS = {
     partPanel(box, { name: panel.name, made: box.version, step: 0, words: panel.words, caption: panel.caption }, comparePart, { picture: async () => box.pair });
   },
 };
-const BESIDE = ["charts", "table", "note"]; // stand in the second column of a wide page
-function drawPanels(stage, panels, set) {
+const placeOf = (panel) => panel.place || (["film", "slider"].includes(panel.kind) ? "stage" : panel.kind === "table" ? "numbers" : "beside");
+function drawPanels(floor, panels, set) {
   // A panel keeps its box while the station stands, so that nothing jumps and a film stays where it was.
-  if (!stage.children.length) stage.append(create("div", "column"), create("div", "column"));
-  const [main, beside] = stage.children, old = new Map([...stage.querySelectorAll(".panel")].map((box) => [box.dataset.name, box]));
-  const boxes = panels.map((panel, k) => {
+  const [stage, beside, numbers] = [".on-stage", ".beside-stage", ".numbers > div"].map((part) => floor.querySelector(part));
+  const old = new Map([...floor.querySelectorAll(".panel")].map((box) => [box.dataset.name, box]));
+  const onStage = panels.some((panel) => placeOf(panel) === "stage"), columns = { stage, beside, numbers };
+  const boxes = panels.map((panel) => {
     const text = JSON.stringify(panel);
     let box = old.get(panel.name);
     if (!box || box.dataset.kind !== panel.kind) {
       box = create("section", `panel panel-${panel.kind}`);
       Object.assign(box.dataset, { name: panel.name, kind: panel.kind });
     }
-    box.style.order = k; // on a narrow page the columns dissolve and the station's own order holds
-    return { box, panel, text, column: BESIDE.includes(panel.kind) ? beside : main };
+    return { box, panel, text, column: columns[!onStage && panel.kind === "charts" ? "stage" : placeOf(panel)] };
   });
-  for (const column of [main, beside]) {
+  for (const column of Object.values(columns)) {
     const mine = boxes.filter((each) => each.column === column).map((each) => each.box);
     if (mine.length !== column.children.length || mine.some((box, k) => box !== column.children[k])) column.replaceChildren(...mine);
-    column.hidden = !mine.length;
   }
-  stage.classList.toggle("one-column", main.hidden || beside.hidden);
+  numbers.parentNode.hidden = !numbers.children.length;
+  // As many rows of large pictures as share the height of the screen.
+  const large = boxes.filter(({ panel, column }) => column === stage && panel.kind === "pictures" && panel.size !== "small").map(({ panel }) => panel);
+  stage.style.setProperty("--rows", Math.max(1, large.reduce((sum, panel) => sum + panel.rows.length, 0)));
   for (const { box, panel, text } of boxes) {
     if (box.text === text) continue;
     box.text = text;

@@ -36,6 +36,7 @@ class LearnTab:
             "thumbnails": catalog.thumbnails,
             "upload": catalog.upload,
             "snapshot": catalog.snapshot,
+            "moment_code": catalog.moment_code,
         }
         with gr.Column(elem_id="learn-tab"):
             self.stage = Stage({"lang": "en", "models": []}, calls=calls, elem_id="learn")
@@ -76,11 +77,12 @@ class LearnTab:
         return self.app.access.may_stop(registry.find(self.app.runs_dir, name), visitor)
 
     def leave(self, event: gr.EventData) -> Updates:
-        """To another tab, with a preset in the form."""
+        """To another tab, with a preset or single fields in the form."""
         target = event._data or {}
-        tab = target.get("tab")
+        tab, components = target.get("tab"), self.page.form.components
         updates = {self.page.tabs: gr.Tabs(selected=tab)} if tab in self.page.tab_items else {}
-        return (updates | _preset(self.page, target.get("preset"))) or gr.skip()
+        fields = {components[name]: value for name, value in (target.get("fields") or {}).items() if name in components}
+        return (updates | _preset(self.page, target.get("preset")) | fields) or gr.skip()
 
     def show_texts(self, event: gr.EventData) -> Updates:
         """The formulas, question and answer of the station on the stage."""
