@@ -253,14 +253,14 @@ def test_what_can_not_go_on(tmp_path, parts, tiny_of):
 
 # ---- the parts of a run go away --------------------------------------------------------------------------------------
 def test_a_run_whose_parts_are_gone_says_so_when_it_goes_on(parts, runs_dir, tiny_of, tmp_path):
-    shutil.copytree(parts / "vae", tmp_path / "vae")
-    run = new(runs_dir, tiny_of("latents", vae=str(tmp_path / "vae")))
+    shutil.copytree(parts / "words", tmp_path / "words")
+    run = new(runs_dir, tiny_of("words", text_encoder=str(tmp_path / "words")))
     train(run, act=lambda event, hand: hand.request(stop=getattr(event, "step", 0) >= 2))
-    shutil.rmtree(tmp_path / "vae")
+    shutil.rmtree(tmp_path / "words")
     with pytest.raises(Problem) as caught:
         train(run)
-    assert (caught.value.code, caught.value.field) == ("model_missing", "vae")
-    shutil.copytree(parts / "vae", tmp_path / "vae")
+    assert (caught.value.code, caught.value.field) == ("model_missing", "text_encoder")
+    shutil.copytree(parts / "words", tmp_path / "words")
     assert train(run)[-1] == events.Ended(12, "finished")
 
 
