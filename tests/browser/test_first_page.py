@@ -9,7 +9,8 @@ from ddpm_app.i18n import t
 from ddpm_app.model_choices import EXAMPLE_PROMPTS
 
 
-def test_the_first_view_moves_and_its_doors_open(page):
+def test_the_first_view_moves_and_its_doors_open(context, studio):
+    page = StudioPage(context, studio[0], tab="home")
     expect(page.locator(".home h1")).to_have_text(t("ui.home.title"))
     expect(page.locator(".home-screen img").last).to_have_js_property("complete", True)
     expect(page.locator("#first-paint")).to_have_count(0)  # gone when the page is ready
@@ -108,6 +109,8 @@ def test_start_pause_stop_on_every_page(page, context, studio):
     page.open_tab("Config")
     page.get_by_text("quick-check", exact=False).first.click()
     expect(page.field("image_size")).to_have_value("16")
+    page.field("max_train_steps").fill("5000")
+    expect(page.locator("#command")).to_contain_text("5000")
     page.open_tab("Dataset")
     page.button("Start").click()
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")

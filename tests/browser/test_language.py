@@ -1,7 +1,7 @@
 """The page in Chinese: by a link, by the browser's language, by the page's menu; labels and what the server tells always agree."""
 
 import pytest
-from kits.browser import StudioPage
+from kits.browser import OF_A_CLOSED_PAGE, StudioPage
 from playwright.sync_api import expect
 
 from ddpm_app import i18n
@@ -15,11 +15,12 @@ def opened(new_context, studio):
     pages = []
 
     def open_page(locale="en-US", query=""):
-        pages.append(StudioPage(new_context(locale=locale), studio[0] + query))
+        pages.append(StudioPage(new_context(locale=locale), studio[0] + query, tab="home"))
         return pages[-1]
 
     yield open_page
-    assert not [complaint for page in pages for complaint in page.complaints]
+    complaints = [complaint for page in pages for complaint in page.complaints]
+    assert not [complaint for complaint in complaints if not any(part in complaint for part in OF_A_CLOSED_PAGE)]
 
 
 def speaks(page, lang):
@@ -54,7 +55,7 @@ def test_what_is_wrong_is_told_in_chinese(opened):
     expect(page.locator("#field-learning_rate")).to_contain_text(message)
     expect(page.locator("#meaning")).to_contain_text(message)
     page.locator("#button-start").click()
-    expect(page.locator("#message .bad")).to_have_text(message)
+    expect(page.locator("#message .bad")).to_contain_text(message)
 
 
 def test_the_menu_switches_everything_and_keep_the_form(opened, studio):
@@ -74,4 +75,4 @@ def test_the_menu_switches_everything_and_keep_the_form(opened, studio):
     page.open_tab(i18n.t("ui.sample.tab", "zh"))
     expect(page.locator("#sample-status")).to_contain_text(i18n.t("ui.sample.empty", "zh"))
     for query, lang in (("", "zh"), ("?lang=en", "en")):  # chosen once, this browser keeps it; but a link wins
-        speaks(StudioPage(page.context, studio[0] + query), lang)
+        speaks(StudioPage(page.context, studio[0] + query, tab="home"), lang)

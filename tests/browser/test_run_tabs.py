@@ -5,7 +5,7 @@ import urllib.request
 import zipfile
 
 import pytest
-from kits.browser import StudioPage, launch
+from kits.browser import OF_A_CLOSED_PAGE, StudioPage, launch
 from kits.fabricated_runs import at_work, make_run, preview_png
 from playwright.sync_api import expect
 
@@ -19,7 +19,6 @@ pytestmark = [
 ]
 
 
-OF_A_CLOSED_PAGE = ("AbortError", "Connection errored out", "Unexpected error 404: Not Found")
 """What Gradio complains of when a page goes away while it streams."""
 
 

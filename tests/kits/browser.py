@@ -25,6 +25,8 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+OF_A_CLOSED_PAGE = ("AbortError", "Connection errored out", "Unexpected error 404: Not Found")
+"""What Gradio says in the console of a page that is left or reloaded."""
 STARTING_SECONDS = 120
 PATIENCE_MS = 60_000
 """How long an expectation may take on a busy machine."""
@@ -77,14 +79,15 @@ def launch(runs_dir):
 
 
 class StudioPage:
-    """The app's page in a browser context. What it doesn't define itself is Playwright's page. ``complaints``: console errors."""
+    """The app's page in a browser context, opened on ``tab`` unless the ``url`` asks for something itself: a first view that draws takes time
+    that other tests don't need. What it doesn't define itself is Playwright's page. ``complaints``: console errors."""
 
-    def __init__(self, context, url):
+    def __init__(self, context, url, tab="dataset"):
         self.complaints = []
         self._page = context.new_page()
         self._page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
         self._page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self._page.goto(url)
+        self._page.goto(url if "?" in url else f"{url}?tab={tab}")
 
     def __getattr__(self, name):
         return getattr(self._page, name)

@@ -1,12 +1,13 @@
 // The first view (see home.py). A film that ships moves until the model has drawn; then its drawings are played one after another, each
 // as a strip of all its steps, blended in the browser. It draws a few by itself while somebody looks, later only what is requested.
 const FRAME_MS = 110, LAST_MS = 1700, FADE_MS = 350; // per step, for the finished picture, from one drawing to the next
+const BLENDS = 3; // pictures painted per step: more is not seen, and costs a machine without a GPU a core
 const IDLE_DRAWINGS = 6, RETRY_MS = 800, TRAINING_MS = 15000;
 const SEEDS = 1000000;
 const find = (name) => element.querySelector("." + name);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const drawings = [];
-let idle = 0, pending = false, requested = null, at = -1, began = 0, looping = false, retry = null;
+let idle = 0, pending = false, requested = null, at = -1, began = 0, painted = "", looping = false, retry = null;
 
 element.innerHTML = `<div class="home">
   <figure class="home-stage"><div class="home-screen"><picture><source media="(prefers-reduced-motion: reduce)" srcset="first_view/still.webp">
@@ -73,7 +74,10 @@ function play(k) {
 }
 function paint(now) {
   const { image, steps, side } = drawings[at], time = still.matches ? steps * FRAME_MS : now - began;
-  const position = Math.min(steps - 1, time / FRAME_MS), k = Math.floor(position);
+  const position = Math.min(steps - 1, Math.round((BLENDS * time) / FRAME_MS) / BLENDS), k = Math.floor(position);
+  const look = `${began} ${position} ${time < FADE_MS}`;
+  if (look === painted) return time > steps * FRAME_MS + LAST_MS;
+  painted = look;
   const stamp = (j, alpha) => { pen.globalAlpha = alpha; pen.drawImage(image, j * side, 0, side, side, 0, 0, side, side); };
   stamp(k, time < FADE_MS ? 0.2 : 1); // the drawing before fades away
   if (k + 1 < steps) stamp(k + 1, position - k);
