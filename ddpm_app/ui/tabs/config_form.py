@@ -146,8 +146,9 @@ def style_sheet(
 
 
 def _marks(names: Iterable[str]) -> str:
-    marked = ",".join(f"#field-{name}" for name in names)
-    return f"{marked}{{box-shadow:-12px 0 0 -9px var(--accent)!important}}" if marked else ""
+    marked = ",".join(f"#field-{name}::before" for name in names)
+    bar = "content:'';position:absolute;inset:2px auto 2px -9px;width:3px;background:var(--accent)"
+    return f"{marked}{{{bar}}}" if marked else ""
 
 
 def _empty_cards(irrelevant: set[str]) -> list[str]:
