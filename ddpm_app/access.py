@@ -81,7 +81,7 @@ class AccessPolicy:
 
     def check_data(self, config: TrainConfig, visitor: str) -> TrainConfig:
         """The settings with a data set that this visitor may use. In public mode that is the built-in one or an own upload,
-        chosen by its name from a list made here: no path of a visitor is ever opened. Raises Problem: "public_data", or
+        chosen by its name from a list made here: no path of a visitor is ever opened. Raises Problem: "public_data", "public_autoencoder", or
         "public_cap" for pictures too large."""
         if not self.public:
             return config
@@ -91,6 +91,8 @@ class AccessPolicy:
         uploads = {path.name: path for path in self.uploads_folder(visitor).glob("upload-*")}
         if not visitor or config.dataset_name not in uploads:
             raise Problem("public_data", "dataset_name", value=BUILT_IN)
+        if config.objective == "autoencoder":  # everybody sees its previews
+            raise Problem("public_autoencoder", "objective", value=config.objective)
         return dataclasses.replace(config, dataset_name=str(uploads[config.dataset_name]))
 
     def check_config(self, config: TrainConfig, visitor: str) -> TrainConfig:

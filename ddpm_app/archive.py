@@ -32,7 +32,8 @@ def write_model(run: Run, file: pathlib.Path) -> None:
     """A zip of the run's pipeline with its card, its newest previews and, where it draws, a script that does. Raises Problem("no_snapshot")."""
     if not run.pipeline.is_dir():
         raise Problem("no_snapshot", value=run.name)
-    samples = run.samples[-1:]
+    draws = not is_autoencoder(run.pipeline)  # the previews of one that doesn't show the pictures it learnt from
+    samples = run.samples[-1:] if draws else []
     with zipfile.ZipFile(file, "w") as archive:
         for path in sorted(run.pipeline.rglob("*")):
             if path.is_file():
@@ -40,7 +41,7 @@ def write_model(run: Run, file: pathlib.Path) -> None:
         for sample in samples:
             archive.write(sample, "grid.png")
         archive.writestr("README.md", hub.model_card(run, PIPELINE, ["grid.png"] if samples else []))
-        if not is_autoencoder(run.pipeline):
+        if draws:
             archive.writestr("use.py", use_script(run))
 
 
@@ -62,9 +63,12 @@ def film(run: Run) -> bytes:
     frames = []
     for path in files[::-1][::stride][::-1]:
         with Image.open(path) as image:
-            frame = image.convert("RGB")
+            frames.append(image.convert("RGB"))
+    # previews on the way hold fewer pictures, the first ones: what all frames hold
+    size = min(frame.width for frame in frames), min(frame.height for frame in frames)
+    frames = [frame.crop((0, 0, *size)) for frame in frames]
+    for frame in frames:
         frame.thumbnail((FILM_SIDE, FILM_SIDE), Image.Resampling.LANCZOS)
-        frames.append(frame)
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     stream = io.BytesIO()
     frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)

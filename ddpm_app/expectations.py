@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ddpm_app import jobs
 from ddpm_app.data.open_datasets import OpenDataset
-from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, Stopped, as_problem
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Expectations:
 
     def __init__(self, most_minutes: float | None = None):
         self._limits = {} if most_minutes is None else {"most_minutes": most_minutes}
-        self._lock = threading.Lock()
+        self._lock, self._judging = threading.Lock(), threading.Lock()
         self._of_source: dict[tuple[object, ...], Expectation] = {}
 
     def of(self, entry: OpenDataset) -> Expectation:
@@ -53,26 +52,33 @@ class Expectations:
         config = entry.config
         key = (entry.source.fingerprint, *(getattr(config, name) for name in JUDGED_BY))
         with self._lock:
+            if entry.stop.is_set():
+                stopped = Expectation(problem=Problem("data_stopped", value=config.dataset_name))
+                stopped.ended.set()
+                return stopped
             if key in self._of_source:
                 return self._of_source[key]
             if len(self._of_source) >= MOST_KEPT:
                 del self._of_source[next(iter(self._of_source))]
             expectation = self._of_source[key] = Expectation()
-        threading.Thread(target=self._judge, args=(entry, expectation), name="judge-data", daemon=True).start()
+        threading.Thread(target=self._judge, args=(entry, expectation, key), name="judge-data", daemon=True).start()
         return expectation
 
-    def _judge(self, entry: OpenDataset, expectation: Expectation) -> None:
+    def _judge(self, entry: OpenDataset, expectation: Expectation, key: tuple[object, ...]) -> None:
+        """One set at a time. A stopped one is forgotten, so that opening it again judges it."""
         try:
             assert entry.source is not None
             jobs.engine()
             from ddpm_app.train import recipes
 
             config = dataclasses.replace(entry.config, image_size=SIZE)
-            with DEVICE:
+            with self._judging:
                 expectation.judgement = recipes.judge(config, entry.source, entry.stop.is_set)
                 expectation.recipes = recipes.recipes(expectation.judgement, config.to_dict(), **self._limits)
         except Stopped:
             expectation.problem = Problem("data_stopped", value=entry.config.dataset_name)
+            with self._lock:
+                self._of_source.pop(key, None)
         except Exception as error:
             expectation.problem = as_problem(error)
         finally:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from ddpm_app import jobs
+from ddpm_app.access import AccessPolicy
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import as_problem
 from ddpm_app.i18n import problem_text
@@ -36,8 +37,8 @@ class LiveDrawing(TypedDict, total=False):
 class LiveDrawings:
     """One drawing at a time for all viewers together, and none that nobody requested while a run is at work."""
 
-    def __init__(self, monitor: RunMonitor, warm: threading.Event):
-        self._monitor, self._warm = monitor, warm
+    def __init__(self, monitor: RunMonitor, access: AccessPolicy, warm: threading.Event):
+        self._monitor, self._access, self._warm = monitor, access, warm
         self._drawing = threading.Lock()
 
     def draw(self, query: Mapping[str, object]) -> LiveDrawing:
@@ -49,7 +50,7 @@ class LiveDrawings:
                 return {"training": True}
             return self._draw(str(query.get("prompt", ""))[:MAX_PROMPT], _number(query.get("seed")) % SEEDS)
         except Exception as error:
-            return {"error": problem_text(as_problem(error), str(query.get("lang", "en")))}
+            return {"error": problem_text(self._access.redact(as_problem(error)), str(query.get("lang", "en")))}
         finally:
             self._drawing.release()
 

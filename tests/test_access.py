@@ -92,6 +92,11 @@ def test_own_uploads_by_name_only(public):
     config = presets.build("first-butterflies", dataset_name="upload-123")
     assert public.check_data(config, "me").dataset_name == str(folder)
     assert refused(public, visitor="you", dataset_name="upload-123") == ("public_data", "dataset_name")
+    coder = {
+        "objective": "autoencoder",
+        "dataset_name": "upload-123",
+    }  # its previews would show the upload to everybody
+    assert refused(public, **coder) == ("public_autoencoder", "objective")
     assert refused(public, dataset_name=str(folder)) == ("public_data", "dataset_name")
     assert folder.is_relative_to(public.runs_dir)
 

@@ -141,7 +141,8 @@ def notices(config: TrainConfig, plan: Plan) -> Iterator[Notice]:
         return
     needed = f"{minutes * FEWEST_STEPS / steps:.2g}"
     code = "extended" if plan["total_steps"] >= FEWEST_STEPS else "too_short"
-    yield Notice(code, {"steps": steps, "minutes": f"{minutes:g}", "wanted": FEWEST_STEPS, "needed": needed})
+    values = {"steps": steps, "minutes": f"{minutes:g}", "wanted": FEWEST_STEPS, "needed": needed}
+    yield Notice(code, {**values, "total": plan["total_steps"], "longer": f"{plan['total_seconds'] / 60:.2g}"})
 
 
 def has_preview(plan: Plan, step: int) -> bool:
@@ -192,7 +193,7 @@ class _Pace:
         if steps >= FEWEST_STEPS or self.config.init_from:
             return steps
         longest = min(MOST_EXTENSION * minutes, most_minutes or math.inf)
-        return FEWEST_STEPS if self.steps_within(longest) >= FEWEST_STEPS else steps
+        return max(steps, min(FEWEST_STEPS, self.steps_within(longest)))
 
     def steps_within(self, minutes: float) -> int:
         """Steps that fit into minutes, with previews, checkpoints and validations; at least one."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from ddpm_app import presets
 from ddpm_app.config import SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
@@ -18,8 +19,8 @@ from ddpm_app.data.image_source import ImageSource
 from ddpm_app.data.open_source import Cancelled
 from ddpm_app.data.preprocess import square, to_images, to_tensors
 from ddpm_app.device import resolve_device
+from ddpm_app.device_lock import DEVICE
 from ddpm_app.model import pipeline
-from ddpm_app.model.codec import Codec
 from ddpm_app.model.reconstruction import UNFIT_PSNR, psnr, there_and_back
 from ddpm_app.presets import FEWEST_STEPS
 from ddpm_app.train.estimate import estimate, machine_speed
@@ -92,7 +93,7 @@ def judge(config: TrainConfig, source: ImageSource, cancelled: Cancelled | None 
     pixels, marks = sample(config, source, SAMPLE_PICTURES, cancelled)
     sizes, count = source.sizes(), len(pixels)
     encoded = to_tensors(pixels[_spread(count, ENCODED_PICTURES)])
-    decibels = psnr(encoded, there_and_back(_vae(config), encoded)) if config.channels == 3 else 0.0
+    decibels = psnr(encoded, _reconstructed(config, encoded)) if config.channels == 3 else 0.0
     return Judgement(
         count=len(training_rows(config, source)),
         side=round(statistics.median(map(min, sizes))),
@@ -106,8 +107,11 @@ def judge(config: TrainConfig, source: ImageSource, cancelled: Cancelled | None 
     )
 
 
-def _vae(config: TrainConfig) -> Codec:
-    return pipeline.load_vae(SHIPPED_VAE).to(resolve_device(config))
+def _reconstructed(config: TrainConfig, x: Tensor) -> Tensor:
+    """Pictures through the built-in autoencoder and back; a run beside it goes on before and after."""
+    codec = pipeline.load_vae(SHIPPED_VAE)
+    with DEVICE:
+        return there_and_back(codec.to(resolve_device(config)), x)
 
 
 def _at_best(config: TrainConfig, examples: tuple[Image.Image, ...]) -> tuple[Image.Image, ...]:
@@ -115,7 +119,7 @@ def _at_best(config: TrainConfig, examples: tuple[Image.Image, ...]) -> tuple[Im
     if not examples:
         return ()
     x = to_tensors(np.stack([square(image, config.image_size, "squash", config.channels) for image in examples]))
-    return tuple(to_images(there_and_back(_vae(config), x) if config.vae else x))
+    return tuple(to_images(_reconstructed(config, x) if config.vae else x))
 
 
 def _spread(count: int, most: int) -> np.ndarray:
@@ -166,7 +170,9 @@ def _recipe(
     config = from_dict(values)
     counted = estimate(config, judgement.count, judgement.labels)
     assert counted is not None  # its parts ship with the app
-    seconds = counted["flops"] / machine_speed()
+    with DEVICE:
+        speed = machine_speed()
+    seconds = counted["flops"] / speed
     chosen = minutes or min(most_minutes, max(1.0, round(STEPS[judgement.kind] * seconds / 60)))
     steps = int(chosen * 60 / seconds)
     config = from_dict(config.to_dict() | {"max_train_minutes": chosen, "max_train_steps": None})

@@ -65,7 +65,7 @@ class App:
         self.access = AccessPolicy(self.runs_dir, self.public)
         self.expectations = Expectations(CAPS["max_train_minutes"] if self.public else None)
         self.models = ModelChoices(self.monitor, self.access)
-        self.live_drawings = LiveDrawings(self.monitor, self.warm)
+        self.live_drawings = LiveDrawings(self.monitor, self.access, self.warm)
         self.first_run_seconds = 60 * (presets.build(presets.FIRST).max_train_minutes or 0)
 
     def is_training(self) -> bool:

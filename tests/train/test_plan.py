@@ -77,8 +77,16 @@ def test_a_run_too_short_for_a_picture_is_extended_or_it_is_said(tiny, step_seco
     chosen = planned(config, most_minutes, step_seconds=step_seconds)
     assert said(config, chosen) == code
     assert (chosen["total_steps"] >= plan.FEWEST_STEPS) == (code != ["too_short"])
-    if step_seconds < 1 and code != ["extended"]:
-        assert chosen["total_seconds"] == pytest.approx(60, abs=step_seconds)
+    if step_seconds < 1 and code != ["extended"]:  # the longest that it may take comes nearest
+        limit = 60 * (most_minutes or 5) if code else 60
+        assert chosen["total_seconds"] == pytest.approx(limit, abs=step_seconds)
+
+
+def test_where_no_extension_is_enough_the_longest_comes_nearest(tiny):
+    longest = planned(
+        minutes(tiny, 5, init_from="butterflies-64"), step_seconds=9
+    )  # what goes on from a model is never extended
+    assert planned(minutes(tiny, 1), step_seconds=9)["total_steps"] == longest["total_steps"] > 60 / 9
 
 
 def test_a_number_of_steps_and_a_model_that_draws_already_may_be_short(tiny):

@@ -33,16 +33,20 @@ async function ask(query) {
   try { answer = await server.draw({ lang: window.studioLanguage, ...query }); } catch (error) { answer = { error: words().failed }; }
   pending = false;
   find("home-busy").hidden = true;
-  clearTimeout(retry);
-  if (answer.later) retry = setTimeout(() => (query.idle ? wish() : ask(query)), RETRY_MS);
-  else if (answer.training) retry = setTimeout(wish, TRAINING_MS);
-  else if (answer.error) { if (!query.idle) say(answer.error); }
+  if (answer.later) later(RETRY_MS, () => (query.idle ? wish() : ask(query)));
+  else if (answer.training) later(TRAINING_MS, wish);
+  else if (answer.error) { if (query.idle) later(TRAINING_MS, wish); else say(answer.error); }
   else await take(answer, query);
   if (answer.later && !query.idle) find("home-busy").hidden = false;
   if (requested) { const next = requested; requested = null; ask(next); }
 }
+// One thing waits at a time, and nothing else is drawn by itself until it is done.
+function later(milliseconds, act) {
+  clearTimeout(retry);
+  retry = setTimeout(() => { retry = null; act(); }, milliseconds);
+}
 function wish() {
-  if (idle >= IDLE_DRAWINGS || pending || !isVisible() || !props.value?.prompts) return;
+  if (retry || idle >= IDLE_DRAWINGS || pending || !isVisible() || !props.value?.prompts) return;
   const prompts = props.value.prompts;
   ask({ prompt: prompts[idle % prompts.length], seed: number(), idle: true });
 }
@@ -91,12 +95,12 @@ function loop() {
     if (paint(now) && (drawings.length > 1 || idle < IDLE_DRAWINGS) && !still.matches) {
       if (at + 1 < drawings.length || idle >= IDLE_DRAWINGS) play((at + 1) % drawings.length);
     }
-    if (idle < IDLE_DRAWINGS && at >= drawings.length - 1 && !pending) { clearTimeout(retry); wish(); }
+    if (idle < IDLE_DRAWINGS && at >= drawings.length - 1 && !pending) wish();
     requestAnimationFrame(tick);
   });
 }
 function look() {
-  if (!isVisible()) { clearTimeout(retry); return; }
+  if (!isVisible()) { clearTimeout(retry); retry = null; return; }
   if (drawings.length) loop(); else wish();
 }
 

@@ -33,9 +33,8 @@ function draw() {
   sheet.replaceChildren(
     group(words.language, Object.entries(LANGUAGES).map(([lang, name]) => [lang, name, lang]), window.studioLanguage, speak),
     group(words.theme, THEMES.map((theme) => [theme, words[theme]]), window.studioTheme(), (theme) => { window.chooseTheme(theme); draw(); }),
-    group(words.presenting, [["on", words.on], ["off", words.off]], document.body.classList.contains("presenting") ? "on" : "off", (value) => {
-      document.body.classList.toggle("presenting", value === "on");
-      dispatchEvent(new CustomEvent("presenting", { detail: value === "on" }));
+    group(words.presenting, [["on", words.on], ["off", words.off]], document.body.classList.contains("larger") ? "on" : "off", (value) => {
+      document.body.classList.toggle("larger", value === "on");
       menu.open = false;
       draw();
     }),

@@ -13,7 +13,7 @@ from ddpm_app.i18n import t
 from ddpm_app.presets import FIRST, OWN, build, is_preset_name
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import RunSnapshot
-from ddpm_app.ui.html import join, note
+from ddpm_app.ui.html import join, note, notice
 from ddpm_app.ui.state import BROWSER_KEY, PARALLEL, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.config_form import FieldValue, to_form_value
 from ddpm_app.ui.tabs.dataset_gallery import open_entry
@@ -70,11 +70,16 @@ class ExpectCard:
             return {self.card: gr.update(visible=True), self.judgement: waiting, self.judged: ""}
         choices = [(recipe_line(recipe, lang), recipe.name) for recipe in expectation.recipes]
         return {
-            self.card: gr.update(visible=expectation.judgement is not None),
-            self.judgement: judgement_html(expectation, lang),
+            self.card: gr.update(visible=True),
+            self.judgement: self._problem(expectation, lang) or judgement_html(expectation, lang),
             self.recipe: gr.update(choices=choices, visible=bool(choices)),
             self.judged: key if ended else "",
         }
+
+    def _problem(self, expectation: "Expectation", lang: str) -> Markup:
+        """Why there is no judgement, or none to the end."""
+        problem = expectation.problem
+        return notice(self.app.access.redact(problem), lang) if problem else Markup()
 
     def take_best(self, data: Values) -> Updates:
         """The best recipe, where the pictures have just been brought and nobody has set anything else; else the one that the form holds."""

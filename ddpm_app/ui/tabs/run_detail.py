@@ -182,8 +182,9 @@ class RunDetail:
                 file = pathlib.Path(folder, f"{run.name}.zip")
                 archive.write_model(run, file)
                 yield {self.page.message: "", self.archive: str(file)}
-        except Problem as problem:
-            yield {self.page.message: notice(problem, data[self.page.lang])}
+        except Exception as error:
+            problem = self.app.access.redact(as_problem(error))
+            yield {self.page.message: notice(problem, data[self.page.lang]), self.archive: None}
 
     def rename(self, run: Run, data: Values) -> Updates:
         """Give the run another name."""

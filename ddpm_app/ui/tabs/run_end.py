@@ -114,7 +114,11 @@ class RunEnd:
                 write(run, file)
                 yield {page.message: "", self.files[name]: str(file)}
         except Exception as error:
-            yield {page.message: notice(as_problem(error), data[page.lang])}
+            # and no file of an earlier click
+            yield {page.message: self._problem(error, data[page.lang]), self.files[name]: None}
+
+    def _problem(self, error: Exception, lang: str) -> Markup:
+        return notice(self.app.access.redact(as_problem(error)), lang)
 
     def draw_more(self, data: Values) -> Updates:
         """To the Sample tab, with this model."""
@@ -130,7 +134,7 @@ class RunEnd:
             self.app.jobs.resume(run.name, data[page.visitor], max_train_minutes=LONGER_MINUTES)
             self.app.monitor.refresh()
         except Exception as error:
-            return {page.message: notice(as_problem(error), lang)}
+            return {page.message: self._problem(error, lang)}
         return {page.message: "", page.selected: run.name}
 
 
