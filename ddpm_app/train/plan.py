@@ -14,8 +14,8 @@ from ddpm_app.runs.run import Run
 from ddpm_app.train import batches
 from ddpm_app.train.events import Notice
 
-VALIDATIONS = 16
-"""Validations over a run."""
+VALIDATIONS, VALIDATION_SHARE = 16, 0.1
+"""Validations over a run at the most, and the share of its steps' time that they may take."""
 VALIDATION_PICTURES = 16
 """Pictures of each kind (training, held-out) in a validation."""
 LONG_SECONDS = 3600
@@ -166,7 +166,7 @@ def has_validation(plan: Plan, step: int) -> bool:
 # ---- from seconds to steps --------------------------------------------------------------------------------------------
 class _Pace:
     """What costs mean for a config. ``step_seconds`` of a step with its share of what comes at intervals of steps; ``quick_seconds`` of a
-    preview on the way."""
+    preview on the way; ``validation_seconds`` of one validation."""
 
     def __init__(self, config: TrainConfig, costs: Costs | Plan):
         self.config, self.costs = config, costs
@@ -177,6 +177,8 @@ class _Pace:
         self.step_seconds = costs["step_seconds"] + costs["save_seconds"] / self.checkpoint_every
         if self.image_every:
             self.step_seconds += costs["preview_seconds"] / self.image_every
+        images = costs["batch_size"] * config.gradient_accumulation_steps
+        self.validation_seconds = 2 * VALIDATION_PICTURES * costs["step_seconds"] / images * FORWARD_SHARE
         by_time = costs.get("quick_seconds", costs["preview_seconds"])
         self.quick_seconds = costs["preview_seconds"] if self.image_every else by_time
 
@@ -200,16 +202,19 @@ class _Pace:
         seconds, previews = 60 * minutes - self.ends(), 0
         if not self.image_every:
             for previews, trained in enumerate(self.preview_seconds(60 * minutes)):
-                if trained + previews * self.quick_seconds >= seconds:
+                if trained * (1 + VALIDATION_SHARE) + previews * self.quick_seconds >= seconds:
                     break
-        return max(1, round((seconds - previews * self.quick_seconds) / self.step_seconds))
+        seconds -= previews * self.quick_seconds
+        seconds -= self.validations(seconds / (1 + VALIDATION_SHARE)) * self.validation_seconds
+        return max(1, round(seconds / self.step_seconds))
 
     def ends(self) -> float:
-        """Seconds of what comes once whatever the length: the first and the last preview, saving, and all validations."""
-        costs = self.costs
-        images = costs["batch_size"] * self.config.gradient_accumulation_steps
-        validation = VALIDATIONS * 2 * VALIDATION_PICTURES * costs["step_seconds"] / images * FORWARD_SHARE
-        return self.quick_seconds + costs["preview_seconds"] + costs["save_seconds"] + validation
+        """Seconds of what comes once whatever the length: the first and the last preview, and saving."""
+        return self.quick_seconds + self.costs["preview_seconds"] + self.costs["save_seconds"]
+
+    def validations(self, seconds: float) -> int:
+        """How often a run whose steps take ``seconds`` measures its losses."""
+        return max(1, min(VALIDATIONS, math.floor(VALIDATION_SHARE * seconds / self.validation_seconds)))
 
     def preview_seconds(self, total_seconds: float) -> Iterator[float]:
         """Seconds of training before each preview by time after the one of step 0, for a run of about ``total_seconds``, without end."""
@@ -239,7 +244,9 @@ def _with_length(pace: _Pace, total: int, done: int = 0) -> Plan:
     warmup = config.lr_warmup_steps
     if config.max_train_minutes:  # nobody knew how many steps they would be
         warmup = min(warmup, math.ceil(WARMUP_SHARE * total))
-    on_the_way = max(0, len(previews) - 2) * pace.quick_seconds
+    trained = pace.step_seconds * (total - done)
+    validations = pace.validations(trained)
+    on_the_way = max(0, len(previews) - 2) * pace.quick_seconds + validations * pace.validation_seconds
     return {
         **pace.costs,
         "total_steps": total,
@@ -248,8 +255,8 @@ def _with_length(pace: _Pace, total: int, done: int = 0) -> Plan:
         "save_image_every": pace.image_every,
         "preview_steps": previews,
         "checkpoint_every": pace.checkpoint_every,
-        "validate_every": max(1, total // VALIDATIONS),
-        "total_seconds": pace.ends() + on_the_way + pace.step_seconds * (total - done),
+        "validate_every": max(1, total // validations),
+        "total_seconds": pace.ends() + on_the_way + trained,
         "agreed": False,
         "look_step": 0,
         "first_course": None,

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.usefixtures("no_rehearsal")
 BY_TIME = dict(save_image_steps=None, save_image_epochs=None, checkpointing_steps=1000)
 QUICK = MEASURED | dict(step_seconds=0.2, forward_seconds=0.03, quick_seconds=0.16, preview_passes=20)
 """latent-128 on two idle cores, about."""
+VALIDATION = 2 * plan.VALIDATION_PICTURES * 0.2 / 4 * plan.FORWARD_SHARE
+"""Seconds of one validation of these, with batches of four."""
 
 
 def planned(config, most_minutes=None, **measured):
@@ -33,7 +35,7 @@ def test_a_minute_has_ten_previews_the_first_soon_the_next_ever_later(tiny):
     gaps = [b - a for a, b in itertools.pairwise(seconds)]
     assert steps[0] == 0 and steps[-1] == chosen["total_steps"] and len(steps) >= 11
     assert 3 <= seconds[1] <= 5 and all(4 <= gap + 0.2 for gap in gaps[:-1]) and gaps[-2] > gaps[0]
-    assert chosen["total_seconds"] == pytest.approx(60, abs=0.5)
+    assert chosen["total_seconds"] == pytest.approx(60, abs=VALIDATION)
     assert [plan.has_preview(chosen, step) for step in (0, 1, steps[1], chosen["total_steps"])] == [1, 0, 1, 1]
     assert [plan.is_quick(chosen, step) for step in (0, steps[1], chosen["total_steps"])] == [True, True, False]
 
@@ -79,14 +81,24 @@ def test_a_run_too_short_for_a_picture_is_extended_or_it_is_said(tiny, step_seco
     assert (chosen["total_steps"] >= plan.FEWEST_STEPS) == (code != ["too_short"])
     if step_seconds < 1 and code != ["extended"]:  # the longest that it may take comes nearest
         limit = 60 * (most_minutes or 5) if code else 60
-        assert chosen["total_seconds"] == pytest.approx(limit, abs=step_seconds)
+        assert chosen["total_seconds"] == pytest.approx(limit, abs=max(step_seconds, VALIDATION))
 
 
 def test_where_no_extension_is_enough_the_longest_comes_nearest(tiny):
     longest = planned(
         minutes(tiny, 5, init_from="butterflies-64"), step_seconds=9
     )  # what goes on from a model is never extended
-    assert planned(minutes(tiny, 1), step_seconds=9)["total_steps"] == longest["total_steps"] > 60 / 9
+    assert planned(minutes(tiny, 1), step_seconds=9)["total_steps"] == longest["total_steps"] > 2 * 60 / 9
+
+
+@pytest.mark.parametrize("step_seconds", [0.02, 2.5])
+def test_validations_are_as_many_as_a_tenth_of_the_steps_time_holds(tiny, step_seconds):
+    chosen = planned(minutes(tiny, 5, init_from="butterflies-64"), step_seconds=step_seconds)
+    count = chosen["total_steps"] // chosen["validate_every"]
+    seconds = 2 * plan.VALIDATION_PICTURES * step_seconds / chosen["batch_size"] * plan.FORWARD_SHARE
+    assert count * seconds <= plan.VALIDATION_SHARE * chosen["total_steps"] * step_seconds
+    assert count >= plan.VALIDATIONS if step_seconds < 1 else 1 <= count < plan.VALIDATIONS
+    assert chosen["total_seconds"] == pytest.approx(60 * 5, rel=0.02)
 
 
 def test_a_number_of_steps_and_a_model_that_draws_already_may_be_short(tiny):
