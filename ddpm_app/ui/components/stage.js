@@ -16,6 +16,7 @@ function ask(pressed = "") {
   clearTimeout(resting);
   pending = { pressed: pressed || pending?.pressed || "" };
   turn += 1;
+  setStatus("busy", word("working")); // at once: a key frame may be on its way still
   if (!busy) work();
 }
 async function work() {
@@ -30,7 +31,6 @@ async function answerNewest() {
   const myTurn = turn, query = { ...queryOf(), pressed: pending.pressed };
   pending = null;
   link();
-  setStatus("busy", word("working"));
   const isNewest = () => myTurn === turn, onStage = () => query.station === state.station && query.model === state.model;
   const isBlended = () => query.t >= 0 && query.t !== state.t && blendNow(); // the hand sees something newer already
   let note = "", news = false;
