@@ -38,6 +38,8 @@ UPLOAD_MB = {False: 2048, True: 64}
 UPLOAD_SHARE = 0.1
 """The limits of an upload in public mode, as a share of those at home."""
 UPLOADS_PER_VISITOR = 3
+MOST_WAITING_PER_VISITOR = 1
+"""Runs that one visitor may have in the queue in public mode."""
 UPLOADS_BYTES, CACHE_BYTES = 2 * 2**30, 4 * 2**30
 """In public mode: bytes of all uploads, bytes of decoded pictures."""
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/'\"\n]+/)+")
@@ -58,7 +60,11 @@ class AccessPolicy:
     # ---- runs -------------------------------------------------------------------------------------------------------
     def may_stop(self, run: Run, visitor: str) -> bool:
         """Whether this visitor may stop, pause, resume or confirm the run: anyone at home, in public only who started it."""
-        return not self.public or bool(visitor) and run.requests["owner"] == visitor
+        return self.may_cancel(run.requests["owner"], visitor)
+
+    def may_cancel(self, owner: str | None, visitor: str) -> bool:
+        """As ``may_stop``, for a run that waits for its turn and has this owner."""
+        return not self.public or bool(visitor) and owner == visitor
 
     def require_owner(self, run: Run, visitor: str) -> None:
         """Raises Problem("not_yours") where ``may_stop`` says no."""

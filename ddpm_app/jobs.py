@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Unpack
@@ -14,6 +15,7 @@ from ddpm_app.config import BUILT_IN, BUILT_IN_256, ConfigValues, TrainConfig, f
 from ddpm_app.errors import Problem, Stopped, explain
 from ddpm_app.model import locate
 from ddpm_app.runs import registry
+from ddpm_app.runs.queue import MOST_WAITING, RunQueue
 from ddpm_app.runs.records import Coded, Status
 from ddpm_app.runs.run import Run
 from ddpm_app.status import RunControl, StatusWriter
@@ -22,6 +24,8 @@ from ddpm_app.train.events import Event
 
 LENGTHS = ("max_train_steps", "num_epochs", "max_train_minutes")
 """Settings with which a run can be made longer."""
+BEGIN_SECONDS = 1.0
+"""Between two looks whether a run of another process has ended."""
 _IMPORTING = threading.Lock()
 
 
@@ -67,17 +71,22 @@ def _last_words(run: Run, **news: Unpack[Status]) -> None:
 
 
 class Jobs:
-    """The page's side: starts and resumes runs in ``runs_dir``, one at a time, in one daemon thread. ``most_minutes``: the longest that a
-    run may become where too few steps for a picture fit into its minutes."""
+    """The page's side: starts and resumes runs in ``runs_dir``, one at a time, in one daemon thread, and begins those in ``queue`` in their
+    turn. ``most_minutes``: the longest that a run may become where too few steps for a picture fit into its minutes."""
 
     def __init__(self, runs_dir: str | pathlib.Path, most_minutes: float | None = None):
         self.runs_dir = pathlib.Path(runs_dir)
         self.most_minutes = most_minutes
+        self.queue = RunQueue(self.runs_dir)
         self._thread: threading.Thread | None = None
+        self._turns: threading.Thread | None = None
+        self._changing_turns = threading.Lock()
 
     def start(self, config: TrainConfig, owner: str | None = None) -> Run:
-        """Begin a new run. Raises Problem: "busy" while any run of the folder is active, and those of ``runs.create``."""
+        """Begin a new run. Raises Problem: "busy" while any run of the folder is active or waits, and those of ``runs.create``."""
         with registry.claim(self.runs_dir):
+            if first := self.queue.next():
+                raise Problem("busy", value=first["config"]["output_dir"])
             return self._launch(create(self.runs_dir, config, owner))
 
     def resume(self, name: str, owner: str | None = None, **longer: float | str | None) -> Run:
@@ -87,6 +96,46 @@ class Jobs:
         """
         with registry.claim(self.runs_dir):
             return self._launch(prepare_resume(self.runs_dir, name, owner, None, **longer))
+
+    def wait_turn(self, config: TrainConfig, owner: str | None = None, most_per_owner: int = MOST_WAITING) -> int:
+        """Begin a new run when those at work and in the queue have ended. Returns its place in the queue; raises as RunQueue.add."""
+        place = self.queue.add(with_places(self.runs_dir, config), owner, most_per_owner)
+        self.take_turns()
+        return place
+
+    def take_turns(self) -> None:
+        """See to it, in a daemon thread, that the runs in the queue begin one after another, those of an earlier server too."""
+        with self._changing_turns:
+            if self._turns is None and self.queue.next():
+                self._turns = threading.Thread(target=self._take_turns, name="queue", daemon=True)
+                self._turns.start()
+
+    def _take_turns(self) -> None:
+        while True:
+            with self._changing_turns:
+                if not self.queue.next():
+                    self._turns = None
+                    return
+            self.join()
+            if not self._begin_next():
+                time.sleep(BEGIN_SECONDS)
+
+    def _begin_next(self) -> bool:
+        with contextlib.suppress(Problem), registry.claim(self.runs_dir):
+            if first := self.queue.next():
+                try:
+                    config = from_dict(first["config"])
+                    name = registry.free_name(self.runs_dir, config.output_dir)
+                    run = registry.create(self.runs_dir, dataclasses.replace(config, output_dir=name), first["owner"])
+                except Problem as problem:
+                    if problem.field:  # of its settings, so that waiting doesn't help
+                        self.queue.mark(first["id"], problem)
+                    raise
+                self.queue.remove(first["id"])
+                run.request(go=True)  # nobody may be there to agree to a long one
+                self._launch(run)
+            return True
+        return False
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread, if any, has ended."""
@@ -107,15 +156,19 @@ def _drain(run: Run) -> None:
 
 
 def create(runs_dir: pathlib.Path, config: TrainConfig, owner: str | None = None) -> Run:
-    """As registry.create, with absolute paths in the settings for what lies on this machine outside ``runs_dir``: the run can be
-    resumed from any folder."""
+    """As registry.create, with the settings of ``with_places``."""
+    return registry.create(runs_dir, with_places(runs_dir, config), owner)
+
+
+def with_places(runs_dir: pathlib.Path, config: TrainConfig) -> TrainConfig:
+    """The settings with absolute paths for what lies on this machine outside ``runs_dir``: the run can be begun and resumed from any folder."""
     places: ConfigValues = {"dataset_name": local_place(config.dataset_name)}
     for field in ("vae", "init_from", "text_encoder"):
         source = getattr(config, field)
         local = locate.find_local(source, runs_dir) if source else None
         if local and local not in (locate.SHIPPED / source, runs_dir / source):
             places[field] = str(local.absolute())
-    return registry.create(runs_dir, dataclasses.replace(config, **places), owner)
+    return dataclasses.replace(config, **places)
 
 
 def local_place(dataset_name: str) -> str:

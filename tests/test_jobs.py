@@ -20,6 +20,7 @@ from ddpm_app.files import read_json
 from ddpm_app.i18n import problem_text
 from ddpm_app.model import loaded
 from ddpm_app.runs import registry
+from ddpm_app.runs.queue import RunQueue
 from ddpm_app.runs import run as run_module
 from ddpm_app.runs.run import NO_REQUESTS, Run
 from ddpm_app.status import RunControl, StatusWriter
@@ -489,6 +490,61 @@ def test_run_of_another_process_blocks_too(runs_dir, play):
     mine = jobs.Jobs(runs_dir)
     mine.start(settings())
     mine.join(60)
+
+
+# ---- in turn -----------------------------------------------------------------------------------------------------------
+def states(runs_dir):
+    return [run.status.get("state") for run in registry.list_runs(runs_dir)]
+
+
+def test_runs_that_wait_begin_in_turn_whatever_becomes_of_the_one_before(runs_dir, gate):
+    mine = jobs.Jobs(runs_dir)
+    first = mine.start(settings())
+    assert [mine.wait_turn(settings("two"), "you"), mine.wait_turn(settings("one"))] == [1, 2]
+    assert not (runs_dir / "two").exists(), "no folder before its turn"
+    first.request(stop=True)
+    gate.set()
+    until(lambda: states(runs_dir) == ["finished", "finished", "stopped"])
+    second = registry.find(runs_dir, "two")
+    assert second.requests["owner"] == "you" and second.requests["go"]
+    assert registry.find(runs_dir, "one-2").record["created"] > second.record["created"]
+    assert not mine.queue.waiting()
+
+
+def test_nobody_goes_past_those_who_wait_and_a_new_server_goes_on_with_them(runs_dir, gate):
+    gate.set()
+    jobs.Jobs(runs_dir).queue.add(settings("two"))
+    mine = jobs.Jobs(runs_dir)
+    assert problem_of("busy", mine.start, settings()).values["value"] == "two"
+    mine.take_turns()
+    until(lambda: states(runs_dir) == ["finished"])
+    mine.start(settings())
+    mine.join(60)
+
+
+def test_a_run_that_can_not_begin_is_marked_and_passed_by(runs_dir, gate):
+    gate.set()
+    mine = jobs.Jobs(runs_dir)
+    waits = RunQueue(runs_dir)
+    waits.add(settings("bad"))
+    with waits._changed() as waiting:
+        waiting[0]["config"]["image_size"] = -5
+    mine.wait_turn(settings("two"))
+    until(lambda: states(runs_dir) == ["finished"])
+    assert [each["problem"]["field"] for each in waits.waiting()] == ["image_size"]
+
+
+def test_the_queue_waits_for_a_run_of_another_process(runs_dir, gate, monkeypatch):
+    gate.set()
+    monkeypatch.setattr(jobs, "BEGIN_SECONDS", 0.01)
+    theirs = registry.create(runs_dir, settings("theirs"))
+    mine = jobs.Jobs(runs_dir)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        theirs.update_status(state="training", pid=process.pid, born=psutil.Process(process.pid).create_time())
+        mine.wait_turn(settings())
+        assert mine.queue.next() and not (runs_dir / "one").exists()
+        process.kill()
+    until(lambda: "finished" in states(runs_dir))
 
 
 # ---- the real loop under the real job --------------------------------------------------------------------------------

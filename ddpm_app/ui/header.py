@@ -6,9 +6,12 @@ import secrets
 import gradio as gr
 from markupsafe import Markup
 
-from ddpm_app.errors import as_problem
+from ddpm_app.access import MOST_WAITING_PER_VISITOR
+from ddpm_app.config import TrainConfig
+from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import format_duration, t, text_for_code
 from ddpm_app.runs import registry
+from ddpm_app.runs.queue import MOST_WAITING, WaitingRun, seconds_ahead
 from ddpm_app.runs.records import Coded, RunSnapshot
 from ddpm_app.runs.run import Run
 from ddpm_app.ui.components.base import LiveHTML, follow_poll, run_named_in
@@ -21,7 +24,7 @@ STATUS = (
     f'<div class="studio-bar">{brand()}<div class="studio-now" role="status">${{value.line}}</div></div>${{value.bar}}'
 )
 RESUMABLE = ("stopped", "interrupted", "failed")
-BUTTONS = ("start", "go", "resume", "pause", "unpause", "stop")
+BUTTONS = ("start", "next", "leave", "go", "resume", "pause", "unpause", "stop")
 REQUESTS = {"go": {"go": True}, "pause": {"pause": True}, "unpause": {"pause": False}, "stop": {"stop": True}}
 """What the buttons ask of the process that trains."""
 START_BAR = "() => document.querySelector('#status .bar')?.classList.add('starting')"
@@ -71,10 +74,11 @@ class Header:
         outputs = {page.message, page.selected, page.tabs, name, page.feed, page.live_version}
         start = self.buttons["start"]
         start.click(None, js=START_BAR, api_visibility="private")
-        start.click(
-            self.start, {page.visitor, page.lang, self.typed_name, *page.form.components.values()}, outputs, **PARALLEL
-        ).then(None, js=END_BAR, api_visibility="private")
-        for action in BUTTONS[1:]:
+        settings = {page.visitor, page.lang, self.typed_name, *page.form.components.values()}
+        start.click(self.start, settings, outputs, **PARALLEL).then(None, js=END_BAR, api_visibility="private")
+        self.buttons["next"].click(self.wait_turn, settings, page.message, **PARALLEL)
+        self.buttons["leave"].click(self.leave, {page.visitor, page.lang}, page.message, **PARALLEL)
+        for action in BUTTONS[BUTTONS.index("go") :]:
             self.buttons[action].click(
                 functools.partial(self.act, action),
                 {page.selected, page.visitor, page.lang},
@@ -83,14 +87,20 @@ class Header:
                 **PARALLEL,
             )
         page.live(self.draw, ["status", "notes", "can"], [page.visitor])
-        page.every_tick(self.draw_words, [self.menu, self.buttons["start"]])
+        page.every_tick(self.draw_words, [self.menu, self.buttons["start"], self.buttons["next"]])
 
     def draw(self, snapshot: RunSnapshot, lang: str, visitor: str) -> dict[str, str | dict[str, str]]:
         """The live parts: the status line, the notes, and which buttons are shown ("can")."""
-        run = run_in_header(self.app, snapshot)
+        run, public = run_in_header(self.app, snapshot), self.app.public
         mine = not run.get("name") or self.app.access.may_stop(Run(self.app.runs_dir / run["name"]), visitor)
-        buttons = buttons_for(run, mine) - ({"pause"} if self.app.public else set())
-        return {"status": status(run, lang), "notes": notes(run, lang, buttons), "can": " ".join(sorted(buttons))}
+        queue = self.app.jobs.queue.waiting()
+        place = next((k for k, each in enumerate(queue) if public and each["owner"] == visitor), None)
+        buttons = buttons_for(run, mine) - ({"pause"} if public else set())
+        if place is not None:
+            buttons = buttons - {"start", "next"} | {"leave"}
+        line = status(run, lang, yours=public and mine, waiting=len(queue))
+        others = turn(run, queue, place, lang) if public and run.get("active") and not (mine and place is None) else ""
+        return {"status": line, "notes": others + notes(run, lang, buttons), "can": " ".join(sorted(buttons))}
 
     def draw_words(self, snapshot: RunSnapshot, lang: str) -> Updates:
         """The words of the menu, and of Start: where a run has ended it trains again."""
@@ -98,6 +108,7 @@ class Header:
         return {
             self.menu: {"words": {name: t(f"ui.menu.{name}", lang) for name in MENU}},
             self.buttons["start"]: gr.update(value=t("ui.header.again" if has_ended else "ui.header.start", lang)),
+            self.buttons["next"]: gr.update(value=t(f"ui.header.next{'_mine' if self.app.public else ''}", lang)),
         }
 
     def start(self, data: Values) -> Updates:
@@ -105,11 +116,11 @@ class Header:
         page = self.page
         visitor, lang, name = data[page.visitor], data[page.lang], page.form.components["output_dir"]
         try:
-            # a name that was typed is meant: where a run has it, that is said
-            config = page.form.read(data, free=self.app.public or data[name] != data[self.typed_name])
-            run = self.app.jobs.start(self.app.access.check_config(config, visitor), owner=visitor)
+            run = self.app.jobs.start(self._settings(data), owner=visitor)
             self.app.monitor.refresh()
         except Exception as error:
+            if self.app.public and isinstance(error, Problem) and error.code == "busy":  # somebody was a moment faster
+                return self.wait_turn(data)
             return {page.message: notice(as_problem(error), lang)}
         starting: RunSnapshot = {"name": run.name, "active": True, "state": "preparing", "phase": "start"}
         return {
@@ -120,6 +131,33 @@ class Header:
             page.feed: {"news": {"status": status(starting, lang), "can": "stop"}},
             page.live_version: "",
         }
+
+    def _settings(self, data: Values) -> TrainConfig:
+        """Those in the form, as this visitor may use them. A name that was typed is meant: where a run has it, that is said."""
+        typed = data[self.page.form.components["output_dir"]] == data[self.typed_name]
+        config = self.page.form.read(data, free=self.app.public or not typed)
+        return self.app.access.check_config(config, data[self.page.visitor])
+
+    def wait_turn(self, data: Values) -> Updates:
+        """Put a run with the settings in the form into the queue."""
+        page, visitor, lang = self.page, data[self.page.visitor], data[self.page.lang]
+        most = MOST_WAITING_PER_VISITOR if self.app.public else MOST_WAITING
+        try:
+            place = self.app.jobs.wait_turn(self._settings(data), visitor, most)
+        except Exception as error:
+            return {page.message: notice(as_problem(error), lang)}
+        return {page.message: notice(t("ui.header.waits", lang, place=place))}
+
+    def leave(self, data: Values) -> Updates:
+        """Take this visitor's runs out of the queue."""
+        page, queue = self.page, self.app.jobs.queue
+        try:
+            for each in queue.waiting():
+                if each["owner"] == data[page.visitor]:
+                    queue.remove(each["id"])
+        except Problem as problem:
+            return {page.message: notice(self.app.access.redact(problem), data[page.lang])}
+        return {page.message: notice(t("ui.header.left_queue", data[page.lang]))}
 
     def act(self, action: str, data: Values) -> Updates:
         """Do what a button other than Start says to the run named beside it (see run_named_in)."""
@@ -152,18 +190,19 @@ def buttons_for(run: RunSnapshot, mine: bool) -> set[str]:
     if not run.get("active"):
         return {"start", "resume"} if state in RESUMABLE and mine else {"start"}
     if not mine:
-        return set()
+        return {"next"}
     special = {"training": {"pause", "stop"}, "paused": {"unpause", "stop"}, "waiting": {"go", "stop"}}
-    return special.get(state, {"stop"})
+    return {"next", *special.get(state, {"stop"})}
 
 
 # ---- what it says ------------------------------------------------------------------------------------------------------
-def status(run: RunSnapshot, lang: str) -> dict[str, str]:
-    """What ``STATUS`` shows: "line" with name, state, how far, how long; and the "bar"."""
-    return {"line": _line(run, lang), "bar": _bar(run, lang)}
+def status(run: RunSnapshot, lang: str, yours: bool = False, waiting: int = 0) -> dict[str, str]:
+    """What ``STATUS`` shows: "line" with name, state, how far, how long, and how many runs are ``waiting``; and the "bar". ``yours``: whether
+    to tell it from those of other visitors."""
+    return {"line": _line(run, lang, yours, waiting), "bar": _bar(run, lang)}
 
 
-def _line(run: RunSnapshot, lang: str) -> str:
+def _line(run: RunSnapshot, lang: str, yours: bool, waiting: int) -> str:
     state = run.get("state")
     if state is None:
         return t("ui.header.idle", lang)
@@ -178,9 +217,13 @@ def _line(run: RunSnapshot, lang: str) -> str:
             t("ui.header.left", lang, time=format_duration(run["eta_seconds"], lang)),
             t("ui.header.speed", lang, speed=run["images_per_second"]),
         ]
-    return Markup('<b data-run="{}">{}</b><span class="state {}">{}</span>{}').format(
+    if waiting:
+        parts.append(t("ui.header.waiting", lang, count=waiting))
+    mark = Markup('<span class="yours">{}</span>').format(t("ui.header.yours", lang)) if yours else ""
+    return Markup('<b data-run="{}">{}</b>{}<span class="state {}">{}</span>{}').format(
         run["name"],
         run["name"],
+        mark,
         state,
         t(f"ui.state.{state}", lang),
         join(Markup("<span>{}</span>").format(part) for part in parts),
@@ -208,6 +251,16 @@ def _share(run: RunSnapshot) -> float | None:
     if run.get("state") == "preparing":
         return run["done"] / run["total"] if run.get("total") else None
     return run["step"] / run["total_steps"] if run.get("total_steps") and run.get("state") != "waiting" else None
+
+
+def turn(run: RunSnapshot, queue: list[WaitingRun], place: int | None, lang: str) -> Markup:
+    """What a visitor of a public page reads while a run is at work: how long others take, and which place theirs has in the queue."""
+    ahead = queue if place is None else queue[:place]
+    seconds = seconds_ahead(run.get("eta_seconds"), ahead)
+    time = t("ui.header.turn_time", lang, time=format_duration(seconds, lang)) if seconds else ""
+    if place is None:
+        return note(t("ui.header.turn_others", lang, time=time), role="status")
+    return note(t("ui.header.turn_mine", lang, place=place + 1, time=time), "good", "status")
 
 
 def notes(run: RunSnapshot, lang: str, buttons: set[str]) -> Markup:

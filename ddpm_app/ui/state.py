@@ -83,6 +83,7 @@ class App:
         import matplotlib  # noqa: F401  the colour maps of the Learn tab
 
         self.warm.set()
+        self.jobs.take_turns()  # those that waited when an earlier server ended
         from ddpm_app.specimens import collection
         from ddpm_app.train.estimate import seconds_needed
 

@@ -14,10 +14,10 @@ NASTY = "<img src=x onerror=alert(1)>"
     "state, buttons",
     [
         (None, {"start"}),
-        ("preparing", {"stop"}),
-        ("waiting", {"go", "stop"}),
-        ("training", {"pause", "stop"}),
-        ("paused", {"unpause", "stop"}),
+        ("preparing", {"next", "stop"}),
+        ("waiting", {"next", "go", "stop"}),
+        ("training", {"next", "pause", "stop"}),
+        ("paused", {"next", "unpause", "stop"}),
         ("stopped", {"start", "resume"}),
         ("interrupted", {"start", "resume"}),
         ("failed", {"start", "resume"}),
@@ -27,7 +27,7 @@ NASTY = "<img src=x onerror=alert(1)>"
 def test_buttons_of_each_state(state, buttons):
     run = {"name": "a", "state": state, "active": state in ACTIVE}
     assert header.buttons_for(run, mine=True) == buttons
-    assert header.buttons_for(run, mine=False) == (set() if state in ACTIVE else {"start"})
+    assert header.buttons_for(run, mine=False) == ({"next"} if state in ACTIVE else {"start"})
 
 
 @pytest.mark.parametrize("state", STATES)

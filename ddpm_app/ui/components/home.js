@@ -134,8 +134,8 @@ function button(name, text, act) {
   return made;
 }
 function leave(name) {
-  const start = document.getElementById("button-start");
-  if (name === "train" && start?.offsetParent) start.click();
+  const start = ["button-start", "button-next"].map((id) => document.getElementById(id)).find((each) => each?.offsetParent);
+  if (name === "train" && start) start.click();
   else trigger("click", { door: name });
 }
 function request() {

@@ -10,12 +10,14 @@ from gradio.components import Component
 from markupsafe import Markup
 
 from ddpm_app import presets
+from ddpm_app.access import CAPS, LATENT_SIZE, UPLOAD_MB, UPLOADS_PER_VISITOR
 from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, irrelevant_fields, parse
 from ddpm_app.doctor import report
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.i18n import problem_text, t
+from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.components.setting_finder import Differences, SettingFinder
-from ddpm_app.ui.html import join, notice
+from ddpm_app.ui.html import join, notice, quiet
 from ddpm_app.ui.state import PARALLEL, QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs import config_form
 from ddpm_app.ui.tabs.config_form import FieldValue, Form, to_form_value
@@ -63,6 +65,7 @@ class ConfigTab:
             label=label("ui.config.preset"),
             elem_classes="presets",
         )
+        self.limits = gr.HTML(visible=self.app.public, padding=False, elem_id="limits")
         with gr.Row(elem_classes="card", elem_id="finder-row"):
             self.finder = SettingFinder(self.differences(opening, [], "en"), elem_id="finder")
             self.reset = gr.Button(label("ui.config.reset"), size="md", visible=False, elem_id="reset", min_width=120)
@@ -117,6 +120,8 @@ class ConfigTab:
     def wire(self, page: Page) -> None:
         """Connect the tab; ``page.form_restored`` is there already."""
         self.page, form = page, self.form
+        if self.app.public:
+            page.every_tick(self.draw_limits, [self.limits])
         self.vae_check.wire(page)
         edit: dict[str, Any] = {
             "fn": self.check,
@@ -175,15 +180,22 @@ class ConfigTab:
             self.finder: self.differences(preset, different, lang),
             self.reset: gr.update(visible=bool(different)),
             self.messages: messages,
-            self.page.form_memory: {"preset": preset, "values": values},
             self.style_sheet: config_form.style_sheet(app, values, messages, different),
             **self.message_updates(messages, data[self.messages]),
         }
+        if not (self.app.public and problems):  # what strangers are refused doesn't come back at the next visit
+            updates |= {self.page.form_memory: {"preset": preset, "values": values}}
         if not problems:
             updates |= {self.command: command_line(preset, config)}
         if problems or not app.warm.is_set():  # once torch is there the whole panel comes in a moment
             updates |= {self.summary.panel: self.summary.html(config, visitor, lang, count=False)}
         return updates
+
+    def draw_limits(self, snapshot: RunSnapshot, lang: str) -> Updates:
+        """What a public page permits, in one line before anybody meets it."""
+        values = {"minutes": CAPS["max_train_minutes"], "side": CAPS["image_size"], "latent_side": LATENT_SIZE}
+        text = t("ui.config.limits", lang, **values, megabytes=UPLOAD_MB[True], uploads=UPLOADS_PER_VISITOR)
+        return {self.limits: quiet(text)}
 
     def different(self, preset: str, values: dict[str, FieldValue]) -> list[str]:
         """The settings that matter and differ from what choosing the preset again would give."""

@@ -33,7 +33,8 @@ class HomeTab:
         minutes = max(1, round(self.app.first_run_seconds / 60))
         words = {name: t(f"ui.home.{name}", lang) for name in WORDS}
         words["unknown"] = t("ui.home.unknown", lang, words="{}")
-        words["train_note"] = t("ui.home.train_note", lang, minutes=minutes)
+        note = "train_after" if self.app.is_training() else "train_note"
+        words["train_note"] = t(f"ui.home.{note}", lang, minutes=minutes)
         return {self.view: {"words": words, "prompts": EXAMPLE_PROMPTS}}
 
     def leave(self, event: gr.EventData) -> Updates:

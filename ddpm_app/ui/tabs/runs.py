@@ -6,12 +6,14 @@ import gradio as gr
 from PIL import Image
 
 from ddpm_app import access
-from ddpm_app.errors import as_problem
-from ddpm_app.i18n import format_bytes, format_duration, t
+from ddpm_app.errors import Problem, as_problem
+from ddpm_app.i18n import format_bytes, format_duration, t, text_for_code
 from ddpm_app.images import data_uri
 from ddpm_app.runs import registry
+from ddpm_app.runs.queue import WaitingRun
 from ddpm_app.runs.records import RunSnapshot, RunSummary
 from ddpm_app.ui.components.run_cards import RunCards
+from ddpm_app.ui.components.waiting_runs import WaitingRuns
 from ddpm_app.ui.html import empty_state, notice
 from ddpm_app.ui.state import QUICK, App, Page, Updates, Values, label
 from ddpm_app.ui.tabs.run_detail import RunDetail
@@ -29,6 +31,7 @@ class RunsTab:
         self.show_all = gr.State(False)
         with gr.Row(elem_classes="runs-row"):
             with gr.Column(scale=3, min_width=320):
+                self.waiting = WaitingRuns(elem_id="runs-waiting")
                 self.cards = RunCards(self.thumbnail, elem_id="runs-cards")
                 self.more = gr.Button(label("ui.runs.all"), visible=False, size="md", elem_id="runs-all")
                 self.empty = gr.HTML(visible=False, padding=False)
@@ -48,18 +51,20 @@ class RunsTab:
     def wire(self, page: Page) -> None:
         """Hang the tab on the page's poll and connect it."""
         self.page = page
-        runs = [self.cards, self.more, self.empty, *self.detail.outputs()]
+        runs = [self.waiting, self.cards, self.more, self.empty, *self.detail.outputs()]
         trash = [self.discarded, self.restore_button, self.empty_button, self.confirm_button]
         page.live(self.draw_latest, ["runs-latest"])
-        page.every_tick(self.draw, runs, [self.detail.chosen, self.show_all])
+        page.every_tick(self.draw, runs, [self.detail.chosen, self.show_all, page.visitor])
         page.every_tick(self.draw_trash, trash)
 
         def then_redraw(event: gr.events.Dependency) -> None:
-            event.then(self.redraw, {page.lang, self.detail.chosen, self.show_all}, set(runs), **QUICK)
+            inputs = {page.lang, page.visitor, self.detail.chosen, self.show_all}
+            event.then(self.redraw, inputs, set(runs), **QUICK)
 
         detail = self.detail
         of_choice = {detail.chosen, detail.other, detail.comparison, *detail.questions.values()}
         then_redraw(self.cards.click(self.choose, None, of_choice, **QUICK))
+        then_redraw(self.waiting.click(self.change_queue, [page.visitor, page.lang], page.message, **QUICK))
         then_redraw(self.more.click(lambda: True, None, self.show_all, **QUICK))
         detail.wire(page, then_redraw)
         then_redraw(
@@ -73,12 +78,20 @@ class RunsTab:
         then_redraw(self.confirm_button.click(self.empty_trash, {page.lang}, emptied, **QUICK))
 
     # ---- what is drawn ----------------------------------------------------------------------------------------------
-    def draw(self, snapshot: RunSnapshot, lang: str, chosen: str, show_all: bool) -> Updates:
-        """The cards and the chosen run."""
+    def draw(self, snapshot: RunSnapshot, lang: str, chosen: str, show_all: bool, visitor: str) -> Updates:
+        """The queue, the cards and the chosen run."""
+        queue = self.app.jobs.queue.waiting()
+        actions = ["remove"] if self.app.public else ["up", "remove"]
+        rows = [waiting_row(each, self.app.access.may_cancel(each["owner"], visitor), lang) for each in queue]
         summaries = self.app.monitor.summaries()
         listed = summaries if show_all else summaries[:CARDS]
         words = empty_state(t("ui.runs.empty", lang), t("ui.runs.empty_note", lang))
         return {
+            self.waiting: {
+                "title": t("ui.runs.waiting", lang),
+                "rows": rows,
+                "words": {action: t(f"ui.runs.waiting_{action}", lang) for action in actions},
+            },
             self.cards: {
                 "chosen": chosen,
                 "cards": [card(run, lang) for run in listed],
@@ -92,7 +105,7 @@ class RunsTab:
     def redraw(self, data: Values) -> Updates:
         """As ``draw``, at once after something was done."""
         page = self.page
-        return self.draw({}, data[page.lang], data[self.detail.chosen], data[self.show_all])
+        return self.draw({}, data[page.lang], data[self.detail.chosen], data[self.show_all], data[page.visitor])
 
     def draw_latest(self, snapshot: RunSnapshot, lang: str) -> dict[str, Any]:
         """The newest preview of the run at work."""
@@ -123,6 +136,22 @@ class RunsTab:
     def choose(self, event: gr.EventData) -> Updates:
         """Show the run whose card was clicked."""
         return self.detail.choose(event._data["name"])
+
+    def change_queue(self, visitor: str, lang: str, event: gr.EventData) -> Updates:
+        """Move a waiting run up, or take it out."""
+        queue, id = self.app.jobs.queue, str(event._data.get("id"))
+        try:
+            owners = [each["owner"] for each in queue.waiting() if each["id"] == id]
+            if owners and not self.app.access.may_cancel(owners[0], visitor):
+                raise Problem("not_yours", value=id)
+            if event._data.get("action") == "up":
+                self.app.access.refuse_in_public()
+                queue.move_up(id)
+            else:
+                queue.remove(id)
+        except Exception as error:
+            return {self.page.message: notice(as_problem(error), lang)}
+        return {self.page.message: ""}
 
     def restore(self, data: Values) -> Updates:
         """Bring a run back from the trash."""
@@ -163,6 +192,21 @@ def card(run: RunSummary, lang: str) -> dict[str, Any]:
         "lines": lines,
         "sample": None if run["active"] else run["sample"],
         "made": round(run["created"]),
+    }
+
+
+def waiting_row(each: WaitingRun, is_mine: bool, lang: str) -> dict[str, str]:
+    """A row of WaitingRuns."""
+    config, problem = each["config"], each["problem"]
+    data, minutes = access.without_folders(config["dataset_name"]), config.get("max_train_minutes")
+    parts = [f"{config['image_size']} px", data, *([t("ui.runs.waiting_minutes", lang, count=minutes)] if minutes else [])]
+    return {
+        "id": each["id"] if is_mine else "",
+        "name": config["output_dir"],
+        "note": " · ".join(parts),
+        "problem": text_for_code(f"problem.{problem['code']}", lang, {"field": problem.get("field"), **problem["values"]}, "")
+        if problem
+        else "",
     }
 
 

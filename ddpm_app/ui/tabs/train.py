@@ -88,7 +88,7 @@ class TrainTab:
         live += [self.previews_heading, self.previews, self.compare, self.log]
         page.live(self.draw_live, live)
         page.every_tick(
-            self.draw, [self.empty, self.board, self.chooser, self.sample_now, self.save_now], [page.selected]
+            self.draw, [self.empty, self.board, self.chooser, self.sample_now, self.save_now], [page.selected, page.visitor]
         )
         self.parts.wire(page)
         self.end.wire(page)
@@ -123,13 +123,14 @@ class TrainTab:
             self.log: log_lines(snapshot),
         }
 
-    def draw(self, snapshot: RunSnapshot, lang: str, selected: str) -> Updates:
+    def draw(self, snapshot: RunSnapshot, lang: str, selected: str, visitor: str) -> Updates:
         """The menu and the buttons, or what the tab says before the first run."""
         if not snapshot["name"]:
             words = empty_state(t("ui.train.empty", lang), t("ui.train.empty_note", lang))
             return {self.empty: gr.update(value=words, visible=True), self.board: gr.update(visible=False)}
         choices = [(t("ui.train.newest", lang), ""), *((name, name) for name in self.app.monitor.names())]
-        enabled = gr.update(interactive=snapshot["active"] and snapshot["state"] != "paused")
+        mine = self.app.access.may_cancel(snapshot["requests"]["owner"], visitor)
+        enabled = gr.update(visible=mine, interactive=snapshot["active"] and snapshot["state"] != "paused")
         return {
             self.empty: gr.update(visible=False),
             self.board: gr.update(visible=True),
