@@ -99,6 +99,14 @@ def image_grid(images: list[Image.Image], columns: int | None = None, gap: int =
     return _paste(rows, columns, gap, "RGB", "white")
 
 
+def grid_cells(grid: Image.Image, side: int, count: int) -> list[Image.Image]:
+    """The first ``count`` pictures of a grid of ``image_grid`` (fewer where it holds fewer), ``side`` pixels each."""
+    step = side + GRID_GAP
+    columns, rows = (grid.width + GRID_GAP) // step, (grid.height + GRID_GAP) // step
+    corners = [(k % columns * step, k // columns * step) for k in range(min(count, columns * rows))]
+    return [grid.crop((left, top, left + side, top + side)) for left, top in corners]
+
+
 def rows_grid(rows: list[list[Image.Image]], gap: int = 1) -> Image.Image:
     """Rows of pictures of one size on a transparent sheet."""
     return _paste(rows, max(map(len, rows)), gap, "RGBA", "#0000")

@@ -20,8 +20,8 @@ from ddpm_app.files import read_json
 from ddpm_app.i18n import problem_text
 from ddpm_app.model import loaded
 from ddpm_app.runs import registry
-from ddpm_app.runs.queue import RunQueue
 from ddpm_app.runs import run as run_module
+from ddpm_app.runs.queue import RunQueue
 from ddpm_app.runs.run import NO_REQUESTS, Run
 from ddpm_app.status import RunControl, StatusWriter
 from ddpm_app.train import events

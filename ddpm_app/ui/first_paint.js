@@ -10,7 +10,7 @@
   root.classList.add("opening");
   opening.classList.toggle("elsewhere", Boolean(elsewhere));
   for (const [name, text] of Object.entries(words[window.studioLanguage] || words.en)) {
-    const place = opening.querySelector(name === "title" ? "h1" : `.home-${name}`);
+    const place = opening.querySelector(name === "title" ? "h2" : `.home-${name}`);
     if (place) place.textContent = text;
   }
   if (matchMedia("(prefers-color-scheme: dark)").matches || query.get("__theme") === "dark") document.body.classList.add("dark");

@@ -62,7 +62,7 @@ def opening() -> str:
     )
     return (
         f'<style>{styles}</style><div id="first-paint"><div class="studio-bar">{brand()}</div><div class="tab-line"></div>'
-        f'<div class="home">{stage}<div class="home-words"><h1></h1><p class="home-lead"></p><div class="rest"></div></div>'
+        f'<div class="home">{stage}<div class="home-words"><h2></h2><p class="home-lead"></p><div class="rest"></div></div>'
         f'<div class="home-doors"></div></div></div><script>{script}</script>'
     )
 

@@ -17,7 +17,7 @@ LOGO = Markup(
 
 def brand() -> Markup:
     """The app's sign and name."""
-    return Markup('<div class="studio-brand">{}<span>DDPM Studio</span></div>').format(LOGO)
+    return Markup('<h1 class="studio-brand">{}<span>DDPM Studio</span></h1>').format(LOGO)
 
 
 def notice(outcome: Problem | str, lang: str = "en") -> Markup:

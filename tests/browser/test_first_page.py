@@ -11,7 +11,7 @@ from ddpm_app.model_choices import EXAMPLE_PROMPTS
 
 def test_the_first_view_moves_and_its_doors_open(context, studio):
     page = StudioPage(context, studio[0], tab="home")
-    expect(page.locator(".home h1")).to_have_text(t("ui.home.title"))
+    expect(page.locator(".home h2")).to_have_text(t("ui.home.title"))
     expect(page.locator(".home-screen img").last).to_have_js_property("complete", True)
     expect(page.locator("#first-paint")).to_have_count(0)  # gone when the page is ready
     page.locator(".home-chip").nth(4).click()

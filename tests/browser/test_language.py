@@ -30,7 +30,7 @@ def speaks(page, lang):
     expect(page.get_by_role("tab", name=i18n.t("ui.runs.tab", lang), exact=True)).to_be_visible()
     expect(page.locator("#button-start")).to_have_text(i18n.t("ui.header.start", lang))
     page.expect_status(i18n.t("ui.header.idle", lang))
-    expect(page.locator(".home h1")).to_have_text(i18n.t("ui.home.title", lang))
+    expect(page.locator(".home h2")).to_have_text(i18n.t("ui.home.title", lang))
     assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-CN"}[lang]
 
 

@@ -486,6 +486,12 @@ def test_a_picture_is_drawn_again(studio_with):
     event = types.SimpleNamespace(_data={"seed": 7, "caption": "a red bug · seed 7"})
     updates = tab.take_picture("run:words", "", event)
     assert [updates[part] for part in (tab.seed, tab.locked, tab.num_images, tab.prompt)] == [7, True, 1, "a red bug"]
+    assert updates[tab.source] == "run:words"
+    event._data |= {"caption": "seed 7", "source": "run:words"}
+    updates = tab.take_picture(f"shipped:{WORDS_MODEL}", "", event)  # chosen after it was drawn
+    assert (updates[tab.source], updates[tab.prompt]) == ("run:words", "")
+    event._data["source"] = "run:gone"
+    assert tab.take_picture("run:words", "", event)[tab.source] == "run:words"
 
 
 # ---- sheets ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ element.innerHTML = `<div class="home">
   <figure class="home-stage"><div class="home-screen"><picture><source media="(prefers-reduced-motion: reduce)" srcset="first_view/still.webp">
     <img src="first_view/film.webp" width="128" height="128" alt=""></picture><canvas hidden></canvas><i class="home-busy" hidden></i></div>
     <figcaption><span class="home-origin"></span><span class="home-caption"></span></figcaption></figure>
-  <div class="home-words"><h1></h1><p class="home-lead"></p>
+  <div class="home-words"><h2></h2><p class="home-lead"></p>
     <form class="home-form"><input type="text" class="home-prompt" maxlength="300" autocomplete="off" enterkeyhint="go"><button type="submit" class="home-draw"></button></form>
     <div class="home-chips" role="group"></div><p class="home-answer" role="status"></p></div>
   <div class="home-doors"></div>
@@ -108,7 +108,7 @@ function look() {
 function draw() {
   const { words: texts, prompts } = props.value || {};
   if (!texts) return;
-  element.querySelector("h1").textContent = texts.title;
+  element.querySelector("h2").textContent = texts.title;
   find("home-lead").textContent = texts.lead;
   find("home-prompt").placeholder = prompts[0];
   find("home-prompt").setAttribute("aria-label", texts.prompt);

@@ -1,6 +1,6 @@
 // A click on a picture in one of these places opens it over the page, with its neighbours at the arrows. A picture's seed is the last number
 // of its caption; the place says with which model it was drawn (data-model), where that is known.
-const PLACES = "#sample-pictures, #sample-sheet, #train-previews .image, #train-compare, #run-end .end-pictures, [data-lightbox]";
+const PLACES = "#sample-pictures, #sample-sheet, #train-previews .image, #train-compare, #run-end .end-pictures";
 const box = Object.assign(document.createElement("dialog"), { className: "lightbox" });
 box.innerHTML = `<figure><img alt=""><figcaption></figcaption></figure><div class="lightbox-actions"></div>
   <button type="button" class="before">‹</button><button type="button" class="after">›</button><button type="button" class="close">×</button>`;
@@ -31,8 +31,9 @@ function show(k) {
   const save = Object.assign(document.createElement("a"), { textContent: words.download, href: image.src, download: `${(text || "picture").replace(/[^\w-]+/g, "-").slice(0, 60)}.png` });
   const actions = [save], seed = place.id === "sample-pictures" ? seedOf(text) : undefined;
   if (seed !== undefined) {
-    actions.push(action(words.again, () => { box.close(); trigger("click", { seed: Number(seed), caption: text }); }));
-    actions.push(action(words.learn, () => { box.close(); openLearn({ station: "walk", model: document.querySelector("#sample-status [data-source]").dataset.source, seed }); trigger("select"); }));
+    const { source } = document.querySelector("#sample-status [data-source]").dataset;
+    actions.push(action(words.again, () => { box.close(); trigger("click", { seed: Number(seed), caption: text, source }); }));
+    actions.push(action(words.learn, () => { box.close(); openLearn({ station: "walk", model: source, seed }); trigger("select"); }));
   }
   find(".lightbox-actions").replaceChildren(...actions);
 }

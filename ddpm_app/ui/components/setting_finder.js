@@ -8,6 +8,7 @@ element.replaceChildren(search, line);
 const heads = () => [...document.querySelectorAll("#config .group .label-wrap")];
 const fields = () => [...document.querySelectorAll("#config .field")];
 let unfolded = []; // by a search, to be folded after it
+let watcher = null; // waits for the field that a link leads to
 
 // Gradio draws what is folded when it is opened first.
 function unfold() {
@@ -31,9 +32,10 @@ function goTo(place) {
   });
 }
 function untilDrawn(find, then) {
+  watcher?.disconnect();
   const node = find();
   if (node) return then(node);
-  const watcher = new MutationObserver(() => {
+  watcher = new MutationObserver(() => {
     const drawn = find();
     if (drawn) { watcher.disconnect(); then(drawn); }
   });

@@ -78,7 +78,7 @@ def parts_table(model: "ModelSummary | None", lang: str) -> Markup:
     head = join(Markup("<th>{}</th>").format(t(f"ui.parts.{name}", lang)) for name in COLUMNS)
     total = sum(part.weights + part.gradients + part.optimizer for part in model.parts)
     return Markup(
-        '<table class="parts"><thead><tr><th></th>{}</tr></thead><tbody>{}</tbody></table>{}{}<p class="told">{}</p>'
+        '<table class="parts"><thead><tr><td></td>{}</tr></thead><tbody>{}</tbody></table>{}{}<p class="told">{}</p>'
     ).format(
         head,
         join(_row(part, lang) for part in model.parts),

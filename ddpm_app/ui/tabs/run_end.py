@@ -12,7 +12,7 @@ from PIL import Image
 from ddpm_app import archive
 from ddpm_app.errors import as_problem
 from ddpm_app.i18n import format_count, format_duration, t
-from ddpm_app.images import GRID_GAP, data_uri
+from ddpm_app.images import data_uri, grid_cells
 from ddpm_app.model_choices import makes_pictures
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import RunSnapshot
@@ -102,7 +102,7 @@ class RunEnd:
             return []
         with Image.open(run.samples[-1]) as image:
             grid = image.convert("RGB")
-        return [data_uri(image) for image in cells(grid, run.config.image_size, run.config.preview_images)]
+        return [data_uri(image) for image in grid_cells(grid, run.config.image_size, run.config.preview_images)]
 
     def hand_out(self, name: str, write: Callable[[Run, pathlib.Path], None], data: Values) -> Iterator[Updates]:
         """A file for the browser, written by ``write(run, file)``; Gradio keeps its own copy until its cache is cleared."""
@@ -141,14 +141,6 @@ class RunEnd:
 def write_film(run: Run, file: pathlib.Path) -> None:
     """The run's film as a file."""
     file.write_bytes(archive.film(run))
-
-
-def cells(grid: Image.Image, side: int, count: int) -> list[Image.Image]:
-    """The first ``count`` pictures of a grid (see image_grid), ``side`` pixels each."""
-    step = side + GRID_GAP
-    columns, rows = (grid.width + GRID_GAP) // step, (grid.height + GRID_GAP) // step
-    corners = [(k % columns * step, k // columns * step) for k in range(min(count, columns * rows))]
-    return [grid.crop((left, top, left + side, top + side)) for left, top in corners]
 
 
 def facts_line(snapshot: RunSnapshot, seconds: float, lang: str) -> Markup:

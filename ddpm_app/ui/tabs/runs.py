@@ -199,12 +199,18 @@ def waiting_row(each: WaitingRun, is_mine: bool, lang: str) -> dict[str, str]:
     """A row of WaitingRuns."""
     config, problem = each["config"], each["problem"]
     data, minutes = access.without_folders(config["dataset_name"]), config.get("max_train_minutes")
-    parts = [f"{config['image_size']} px", data, *([t("ui.runs.waiting_minutes", lang, count=minutes)] if minutes else [])]
+    parts = [
+        f"{config['image_size']} px",
+        data,
+        *([t("ui.runs.waiting_minutes", lang, count=minutes)] if minutes else []),
+    ]
     return {
         "id": each["id"] if is_mine else "",
         "name": config["output_dir"],
         "note": " · ".join(parts),
-        "problem": text_for_code(f"problem.{problem['code']}", lang, {"field": problem.get("field"), **problem["values"]}, "")
+        "problem": text_for_code(
+            f"problem.{problem['code']}", lang, {"field": problem.get("field"), **problem["values"]}, ""
+        )
         if problem
         else "",
     }

@@ -178,7 +178,7 @@ class SampleTab:
             event.then(self.translate_empty, [page.lang, self.status], self.status, **QUICK)
         page.every_tick(self.follow, [self.source, self.followed], [self.source, self.followed, page.visitor])
         page.every_tick(self.draw_lightbox, [page.lightbox])
-        changed = [self.seed, self.locked, self.num_images, self.prompt, self.labels]
+        changed = [self.source, self.seed, self.locked, self.num_images, self.prompt, self.labels]
         again = page.lightbox.click(self.take_picture, [self.source, self.other], [page.tabs, *changed], **QUICK)
         again.then(None, None, None, js=PRESS_DRAW)
         page.lightbox.select(lambda: gr.Tabs(selected="learn"), None, page.tabs, **QUICK)
@@ -250,18 +250,22 @@ class SampleTab:
         return {self.page.lightbox: {"words": {name: t(f"ui.lightbox.{name}", lang) for name in LIGHTBOX}}}
 
     def take_picture(self, source: str | None, other: str | None, event: gr.EventData) -> Updates:
-        """What draws one picture again: its seed, and the text or label of its caption, where it has one of its own."""
+        """What draws one picture again: its model, its seed, and the text or label of its caption."""
         values = event._data or {}
+        drawn_with = values.get("source")
+        if drawn_with in dict(self.app.models.options("en")).values():
+            source = drawn_with
         condition, labels = (
             str(values.get("caption", "")).rpartition(" · ")[0],
             self.app.models.info(source, other).labels,
         )
         return {
             self.page.tabs: gr.Tabs(selected="sample"),
+            self.source: source,
             self.seed: int(values.get("seed", 0)),
             self.locked: True,
             self.num_images: 1,
-            self.prompt: condition if condition and not labels else gr.skip(),
+            self.prompt: gr.skip() if labels else condition,
             self.labels: [labels.index(condition)] if condition in labels else gr.skip(),
         }
 

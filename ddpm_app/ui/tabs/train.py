@@ -11,7 +11,7 @@ from PIL import Image
 from ddpm_app import plots
 from ddpm_app.errors import Problem
 from ddpm_app.i18n import format_bytes, format_count, format_duration, t
-from ddpm_app.images import GRID_GAP, data_uri, image_grid
+from ddpm_app.images import data_uri, grid_cells, image_grid
 from ddpm_app.runs import registry
 from ddpm_app.runs.records import CurvePoints, Plan, RunSnapshot
 from ddpm_app.runs.run import Run
@@ -88,7 +88,9 @@ class TrainTab:
         live += [self.previews_heading, self.previews, self.compare, self.log]
         page.live(self.draw_live, live)
         page.every_tick(
-            self.draw, [self.empty, self.board, self.chooser, self.sample_now, self.save_now], [page.selected, page.visitor]
+            self.draw,
+            [self.empty, self.board, self.chooser, self.sample_now, self.save_now],
+            [page.selected, page.visitor],
         )
         self.parts.wire(page)
         self.end.wire(page)
@@ -162,9 +164,8 @@ class TrainTab:
         for key in query["keys"].split(",")[:TIMELINE_FRAMES]:
             with contextlib.suppress(FileNotFoundError):
                 run, grid = self._preview_grid({"name": query["name"], "key": key})
-                side = run.config.image_size
-                left = side + GRID_GAP if run.config.objective == "autoencoder" else 0
-                small = grid.crop((left, 0, left + side, side))
+                reconstruction = run.config.objective == "autoencoder"
+                small = grid_cells(grid, run.config.image_size, 2)[1 if reconstruction else 0]
                 small.thumbnail((THUMB_SIDE, THUMB_SIDE))
                 answer[key] = data_uri(small, small=True)
         return answer
@@ -174,8 +175,9 @@ class TrainTab:
         run, grid = self._preview_grid(query)
         config, plan = run.record.get("config", {}), run.plan or {}
         pairs = min(config.get("preview_images") or 1, plan.get("held_out") or plan.get("images") or 1)
-        before, after = split_pairs(grid, config["image_size"], pairs)
-        return {"before": data_uri(_bounded(before)), "after": data_uri(_bounded(after))}
+        images = grid_cells(grid, config["image_size"], 2 * pairs)
+        parts = {"before": images[::2], "after": images[1::2]}
+        return {name: data_uri(_bounded(image_grid(part))) for name, part in parts.items()}
 
     def _preview_grid(self, query: dict[str, str]) -> tuple[Run, Image.Image]:
         run = registry.find(self.app.runs_dir, str(query["name"]))
@@ -186,16 +188,6 @@ class TrainTab:
 def _bounded(image: Image.Image) -> Image.Image:
     image.thumbnail((GREATEST_SIDE, GREATEST_SIDE))
     return image
-
-
-def split_pairs(grid: Image.Image, side: int, pairs: int) -> tuple[Image.Image, Image.Image]:
-    """A grid (see image_grid) of originals each followed by its reconstruction as two grids: the originals, and the reconstructions.
-    ``side`` of a picture in pixels."""
-    step = side + GRID_GAP
-    columns = (grid.width + GRID_GAP) // step
-    corners = [(k % columns * step, k // columns * step) for k in range(2 * pairs)]
-    images = [grid.crop((left, top, left + side, top + side)) for left, top in corners]
-    return image_grid(images[::2]), image_grid(images[1::2])
 
 
 # ---- what is drawn ------------------------------------------------------------------------------------------------------
