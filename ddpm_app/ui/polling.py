@@ -115,16 +115,16 @@ class Poller:
         drawn_from = {page.selected, page.lang, *(component for part in page.polled for component in part.inputs)}
         live, others = {self.feed, self.live_version}, {self.version, *self.outputs.values()}
         for opened in (page.language_ready, page.language_changed):
-            opened.then(self.load, {page.visitor, *drawn_from}, {page.visitor, *live, *others}, **PARALLEL)
+            opened.then(self.load, drawn_from, live | others, **PARALLEL)
         self.timer.tick(self.poll, {self.live_version, self.version, *drawn_from}, live, **DIRECT)
         self.feed.click(self.redraw, {self.version, *drawn_from}, others, **PARALLEL)
 
     def load(self, data: Values) -> Updates:
-        """Everything, for a page that was opened or whose language changed, and an id for a visitor who has none."""
+        """Everything, for a page that was opened or whose language changed."""
         redrawn = self.redraw({**data, self.version: ""})
         polled = self.poll({**data, self.live_version: "", self.version: redrawn[self.version]})
         polled[self.feed]["loaded"] = True
-        return {self.page.visitor: data[self.page.visitor] or header.new_visitor(), **polled, **redrawn}
+        return polled | redrawn
 
     def poll(self, data: Values) -> Updates:
         """The news of the live parts, with whether others are stale. No value is skipped: Gradio makes a new component for each."""
