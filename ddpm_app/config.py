@@ -26,8 +26,8 @@ BUILT_IN = "butterflies"
 BUILT_IN_256 = "butterflies-256"
 """Specimens of the same kinds at 256 px, drawn when they are first asked for."""
 
-SHIPPED_VAE = "butterflies-vae"
-"""The autoencoder that ships with the app."""
+SHIPPED_VAE, SPECIMENS_VAE = "pictures-vae", "butterflies-vae"
+"""The autoencoders that ship with the app: for pictures of any kind, and a smaller one that gives the built-in specimens back better."""
 
 PLACEHOLDER_HUB_ID = "<your-username>/<my-awesome-model>"
 FORMAT_VERSION = 1
@@ -113,7 +113,7 @@ class TrainConfig:
     # fmt: off
     # kind
     objective: Literal["diffusion", "autoencoder"] = setting("diffusion", "kind", "What is trained: a diffusion model, or the autoencoder (VAE) whose latents one can be trained on.")
-    vae: MaybeStr = setting(None, "kind", "Autoencoder whose latents are learnt: butterflies-vae (built in), an autoencoder run, a folder, or a Hub id; empty learns pixels.")
+    vae: MaybeStr = setting(None, "kind", "Autoencoder whose latents are learnt: pictures-vae or butterflies-vae (built in), an autoencoder run, a folder, or a Hub id; empty learns pixels.")
     conditioning: Literal["none", "labels", "text"] = setting("none", "kind", "What the pictures are asked for by: nothing, labels, or words (text).")
     init_from: MaybeStr = setting(None, "kind", "Model to go on from: butterflies-64 (built in), a run, a folder, or a Hub id; its parts and schedule replace the settings. Empty starts from nothing.")
     trainable: Sections = setting(("all",), "kind", "Parts that learn, the rest is frozen: all, or any of ends, down, mid, up, attention (UNet), encoder, decoder (autoencoder).", min_length=1)

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ddpm_app.config import BUILT_IN, BUILT_IN_256, SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, SHIPPED_VAE, SPECIMENS_VAE, ConfigValues, TrainConfig, from_dict
 
 # fmt: off
 _QUICK: ConfigValues = dict(
@@ -11,7 +11,7 @@ _QUICK: ConfigValues = dict(
     lr_warmup_steps=15, preview_inference_steps=12, save_image_epochs=None, mixed_precision="auto", push_to_hub=False,
 )
 
-_LATENT = _QUICK | dict(vae=SHIPPED_VAE, unet="latent", preview_inference_steps=20, save_model_epochs=4)
+_LATENT = _QUICK | dict(vae=SPECIMENS_VAE, unet="latent", preview_inference_steps=20, save_model_epochs=4)
 
 PRESETS: dict[str, ConfigValues] = {
     "latent-128": _LATENT | dict(image_size=128, max_train_minutes=1),
@@ -20,8 +20,8 @@ PRESETS: dict[str, ConfigValues] = {
     "species-64": _QUICK | dict(image_size=64, conditioning="labels", max_train_minutes=3, save_model_epochs=2),
     "words-128": _LATENT | dict(image_size=128, conditioning="text", max_train_minutes=3),
     "latent-256": _LATENT | dict(dataset_name=BUILT_IN_256, image_size=256, max_train_minutes=5),
-    "autoencoder-128": _QUICK | dict(objective="autoencoder", image_size=128, train_batch_size=8, kl_weight=1e-3, max_train_minutes=15,
-                                     lr_warmup_steps=30, save_model_epochs=4),
+    "autoencoder-128": _QUICK | dict(objective="autoencoder", init_from=SHIPPED_VAE, image_size=128, train_batch_size=8, learning_rate=5e-4,
+                                     max_train_minutes=5, save_model_epochs=4),
     "fine-tune": _QUICK | dict(init_from="butterflies-64", image_size=64, optimizer="adamw", learning_rate=1e-4, max_train_minutes=2,
                                save_model_epochs=2),
     "overfit-8": _QUICK | dict(image_size=32, max_train_samples=8, random_flip=False, train_batch_size=8, max_train_minutes=3, preview_images=8,
@@ -43,8 +43,17 @@ FEWEST_STEPS = 150
 
 
 def build(preset: str, **changes: Any) -> TrainConfig:
-    """The settings of a preset with ``changes`` put in, see ``changed``. Raises KeyError for an unknown preset."""
-    return changed({"output_dir": preset} | PRESETS[preset], **changes)
+    """The settings of a preset with ``changes`` put in, see ``changed``; for other pictures than the built-in ones with the autoencoder for
+    pictures of any kind. Raises KeyError for an unknown preset."""
+    values = {"output_dir": preset} | PRESETS[preset]
+    if values.get("vae") == SPECIMENS_VAE and is_own(changes):
+        values["vae"] = SHIPPED_VAE
+    return changed(values, **changes)
+
+
+def is_own(values: ConfigValues) -> bool:
+    """Whether settings name pictures that aren't built in."""
+    return values.get("dataset_name") not in (BUILT_IN, BUILT_IN_256, None, "")
 
 
 OWN = ("dataset_name", "subset", "split", "image_column", "label_column", "caption_column", "background", "seed")
@@ -59,9 +68,8 @@ def is_preset_name(name: str) -> bool:
 def over(preset: str, current: ConfigValues) -> ConfigValues:
     """The settings of a preset for a form that holds ``current``: pictures that aren't built in, the seed, and a name that is no preset's
     stay as they are."""
-    values = build(preset).to_dict()
-    is_own = current.get("dataset_name") not in (BUILT_IN, BUILT_IN_256, None, "")
-    staying = OWN if is_own else ("seed",)
+    staying = OWN if is_own(current) else ("seed",)
+    values = build(preset, **({"dataset_name": current["dataset_name"]} if is_own(current) else {})).to_dict()
     if not is_preset_name(str(current.get("output_dir", preset))):
         staying += ("output_dir",)
     return values | {name: current[name] for name in staying if name in current}

@@ -100,7 +100,9 @@ def _scheduler_class(info: ModelInfo, sampler: str) -> str | None:
 
 def _loading(pipeline: str, info: ModelInfo, location: str) -> list[str]:
     if not info.own:
-        return [f"pipeline = {pipeline}.from_pretrained({_quoted(location)})"]
+        remark = ["# it may warn of the type of its vqvae: any autoencoder of diffusers will do"]
+        load = f"pipeline = {pipeline}.from_pretrained({_quoted(location)})"
+        return [*(remark if pipeline == "LDMPipeline" else []), load]
     return [
         f"folder = {_quoted(location)}",
         f"pipeline = {pipeline}.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)",

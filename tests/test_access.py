@@ -53,7 +53,7 @@ def test_size_length_width_and_hub_are_capped(public):
 
 
 def test_latents_and_autoencoders_may_be_larger(public):
-    for light in ({"vae": "butterflies-vae", "unet": "latent"}, {"objective": "autoencoder"}):
+    for light in ({"vae": "pictures-vae", "unet": "latent"}, {"objective": "autoencoder"}):
         config = presets.build("first-butterflies", image_size=access.LATENT_SIZE, **light)
         assert public.check_config(config, "me") == config
         assert refused(public, image_size=access.LATENT_SIZE + 32, **light) == ("public_cap", "image_size")
@@ -65,7 +65,7 @@ def test_latents_and_autoencoders_may_be_larger(public):
     wide = {"objective": "autoencoder", "vae_channels": (16, 2 * access.MAX_VAE_CHANNELS)}
     assert refused(public, **wide) == ("public_cap", "vae_channels")
     # the model to go on from decides, not the idle autoencoder beside it
-    assert refused(public, image_size=128, init_from="butterflies-64", vae="butterflies-vae") == (
+    assert refused(public, image_size=128, init_from="butterflies-64", vae="pictures-vae") == (
         "public_cap",
         "image_size",
     )
@@ -73,7 +73,7 @@ def test_latents_and_autoencoders_may_be_larger(public):
 
 @pytest.mark.parametrize("field", ["vae", "init_from", "text_encoder"])
 @pytest.mark.parametrize(
-    "value", ["somebody/something", "/etc", "../models/butterflies-vae", ".", "a-run", "assets/models/butterflies-vae"]
+    "value", ["somebody/something", "/etc", "../models/pictures-vae", ".", "a-run", "assets/models/pictures-vae"]
 )
 def test_only_models_that_ship_in_public(public, home, runs_dir, field, value):
     make_run(runs_dir, "a-run", steps=0)

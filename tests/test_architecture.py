@@ -4,11 +4,13 @@ public is explained. Each property is one test that lists all offenders."""
 import ast
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 
+import pytest
 from kits import ROOT
 
 PACKAGE = ROOT / "ddpm_app"
@@ -87,6 +89,20 @@ def test_scripts_and_styles_lie_beside_the_file_that_reads_them():
         if file.suffix in (".js", ".css") and not any(f"{file.stem}_".startswith(f"{stem}_") for stem in stems):
             alone.append(name_of(file))
     assert not alone
+
+
+SHEETS = sorted([*(ROOT / "assets" / "styles").glob("*.css"), *(ROOT / "ddpm_app" / "ui").rglob("*.css")])
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.stem)
+def test_type_has_five_sizes(sheet):
+    """Text in a drawing has the drawing's units, and a prompt is 16 px: phones zoom in on smaller inputs."""
+    for rule, declarations in re.findall(r"([^{}]*)\{([^{}]*)\}", sheet.read_text(encoding="utf-8")):
+        for size in re.findall(r"font-size:\s*([^;!]+)", declarations):
+            is_free = re.search(r"\btext\b", rule) or "prompt" in rule and size.strip() == "16px"
+            assert is_free or re.fullmatch(
+                r"var\(--(tiny|small|body|title|display)\)|inherit|[\d.]+em", size.strip()
+            ), rule
 
 
 def test_every_folder_with_code_is_in_the_wheel():

@@ -575,7 +575,7 @@ def test_pause_and_stop_as_the_page_does(runs_dir, tiny, undisturbed):
         ("dataset_name", "butterflies", "butterflies"),
         ("dataset_name", "some/body", "some/body"),
         ("vae", "coder", "{here}/coder"),
-        ("vae", "butterflies-vae", "butterflies-vae"),
+        ("vae", "pictures-vae", "pictures-vae"),
         ("init_from", "earlier", "earlier"),
         ("init_from", "runs/earlier", "{here}/runs/earlier"),
         ("init_from", "some/body", "some/body"),
@@ -586,7 +586,7 @@ def test_pause_and_stop_as_the_page_does(runs_dir, tiny, undisturbed):
 def test_places_on_this_machine_are_stored_absolute(tmp_path, monkeypatch, field, typed, place):
     """What a name means doesn't depend on the folder from which the run is resumed; names of runs, shipped and Hub ones stay."""
     here = tmp_path / "here"
-    for folder in ("pictures", "butterflies", "coder", "butterflies-vae", "runs/earlier", "../words"):
+    for folder in ("pictures", "butterflies", "coder", "pictures-vae", "runs/earlier", "../words"):
         (here / folder).mkdir(parents=True)
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(here))

@@ -5,7 +5,8 @@ cores), and writes assets/models/pictures-vae/ in half precision. Cut off, it go
 
 The loss is absolute and squared error of the pixels, absolute error of the differences between neighbours, which keeps edges, and a small
 KL term. Besides, latents that are mirrored, turned or shrunk must decode to the picture mirrored, turned or shrunk: that makes them easier
-to diffuse (EQ-VAE, arXiv 2502.09509). Small squares first, which are quick, then those of the size that is wanted.
+to diffuse (EQ-VAE, arXiv 2502.09509). Small squares first, which are quick, then those of the size that is wanted. At first colours are
+stronger than they are: without that, one of the three axes of colour is never learnt, and the blue and the green come out alike.
 """
 
 import argparse
@@ -50,6 +51,8 @@ SMALL = (64, 24)
 """(side, pictures) of every fourth batch of the last stage, so that small pictures stay good."""
 WARM_UP, HELD, KL, SQUARED = 60, 0.35, 2e-4, 2.0
 """Steps to the full rate, share of the steps for which it is held, and weights in the loss."""
+CONTRAST, CONTRAST_STEPS = 4.0, 400
+"""How many times as strong colours are at first, and the steps over which that falls to 1."""
 SPECIMENS = 8
 """One picture in so many is a specimen."""
 REPORT_EVERY, SAVE_EVERY = 25, 100
@@ -94,6 +97,12 @@ def batch(images: np.ndarray, side: int, count: int, draw: np.random.Generator) 
         square = whole[0, draw.permutation(3), top : top + side, left : left + side]
         squares.append(square.flip(-1) if draw.random() < 0.5 else square)
     return torch.stack(squares)
+
+
+def with_contrast(x: Tensor, step: int) -> Tensor:
+    """The pictures with their colours as strong as they are at ``step``; beyond [-1, 1] at first."""
+    grey = x.mean(1, keepdim=True)
+    return grey + (x - grey) * max(1.0, CONTRAST - (CONTRAST - 1) * step / CONTRAST_STEPS)
 
 
 def loss_of(vae: AutoencoderKL, x: Tensor, draw: np.random.Generator, besides: bool) -> tuple[Tensor, float]:
@@ -152,7 +161,7 @@ def train(work: pathlib.Path, images: np.ndarray) -> AutoencoderKL:
         draw, share = np.random.default_rng([0, step]), step / steps
         side, count, besides = stage(step)
         set_lr_factor(optimizers, min(1, (step + 1) / WARM_UP, (1 - share) / (1 - HELD)))
-        loss, psnr = loss_of(vae, batch(images, side, count, draw), draw, besides)
+        loss, psnr = loss_of(vae, with_contrast(batch(images, side, count, draw), step), draw, besides)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for optimizer in optimizers:

@@ -1,7 +1,7 @@
 """Make the models that ship with the app: train a preset and keep its pipeline in half precision.
 
 `python assets/make/models.py NAME [--steps N]` writes assets/models/NAME/ as plain diffusers folders of float16 safetensors. All learn
-from the training split of the built-in specimens only. `butterflies-words` stands on `butterflies-vae` and on `butterflies-clip`
+from the training split of the built-in specimens only (`pictures-vae`, for pictures of any kind, comes from autoencoder.py). `butterflies-words` stands on `butterflies-vae` and on `butterflies-clip`
 (assets/make/clip.py), so it comes last.
 """
 
@@ -20,7 +20,14 @@ sys.path.insert(0, str(ROOT))
 
 RECIPES = {
     "butterflies-64": dict(preset="butterflies-64", max_train_steps=800),
-    "butterflies-vae": dict(preset="autoencoder-128", max_train_steps=2800),
+    "butterflies-vae": dict(
+        preset="autoencoder-128",
+        init_from=None,
+        learning_rate=1e-3,
+        kl_weight=1e-3,
+        lr_warmup_steps=30,
+        max_train_steps=2800,
+    ),
     "butterflies-words": dict(preset="words-128", max_train_steps=3000),
 }
 

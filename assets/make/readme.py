@@ -22,7 +22,14 @@ ASSETS, RESULTS = ROOT / "assets", ROOT / "tests" / "benchmarks"
 SHIPPED = {
     "butterflies.parquet": ("1,024 drawn specimens, 128 px, with species and captions", "butterflies.py"),
     "models/butterflies-64": ("a UNet in pixels at 64 px: 800 steps of `butterflies-64`", "models.py"),
-    "models/butterflies-vae": ("the autoencoder: 2,800 steps of `autoencoder-128`", "models.py"),
+    "models/pictures-vae": (
+        "the autoencoder for pictures of any kind: learnt from drawn shapes and specimens",
+        "autoencoder.py",
+    ),
+    "models/butterflies-vae": (
+        "the autoencoder for the specimens: 2,800 steps of `autoencoder-128` from nothing",
+        "models.py",
+    ),
     "models/butterflies-clip": ("text encoder and tokenizer for words about butterflies", "clip.py"),
     "models/butterflies-words": (
         "a pipeline in latents by words at 128 px: a UNet after 3,000 steps of `words-128`, with the two above",

@@ -47,7 +47,7 @@ def _framed(family: str, text: str, kind: str, role: str) -> Markup:
 
 def empty_state(title: str, text: str) -> Markup:
     """What stands where something will be."""
-    return Markup('<div class="empty"><h3>{}</h3><p>{}</p></div>').format(title, text)
+    return Markup('<div class="empty"><h2>{}</h2><p>{}</p></div>').format(title, text)
 
 
 def join(parts: Iterable[str]) -> Markup:

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from ddpm_app.ui.components.keyboard import Keyboard
 from ddpm_app.ui.components.lightbox import Lightbox
 from ddpm_app.ui.header import Header
 from ddpm_app.ui.language import LanguageSwitch
@@ -35,6 +36,7 @@ def build(runs_dir: str | pathlib.Path, public: bool = False) -> tuple[gr.Blocks
     with gr.Blocks(title="DDPM Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
         page = Page(app)
         poller, language, header = Poller(app), LanguageSwitch(page, demo), Header(app)
+        Keyboard(elem_id="keyboard", elem_classes="unseen")
         page.lightbox = Lightbox({"words": {}}, elem_id="lightbox")
         page.feed, page.live_version, page.message = poller.feed, poller.live_version, header.message
         with gr.Tabs(elem_id="tabs") as page.tabs:

@@ -457,7 +457,7 @@ def test_sections_of_the_other_objective(objective, mine, others):
 
 
 @pytest.mark.parametrize(
-    ("values", "other"), [(dict(vae="butterflies-vae"), "vae"), (dict(objective="autoencoder"), "objective")]
+    ("values", "other"), [(dict(vae="pictures-vae"), "vae"), (dict(objective="autoencoder"), "objective")]
 )
 def test_autoencoders_take_colour(values, other):
     refused_pair("vae_grey", "channels", other, channels=1, **values)
@@ -479,7 +479,7 @@ def test_size_and_levels_of_an_autoencoder():
 
 def test_size_in_latents_is_checked_with_the_autoencoder():
     """Only it knows its factor: see test_pipeline."""
-    assert from_dict(dict(image_size=100, vae="butterflies-vae")).image_size == 100
+    assert from_dict(dict(image_size=100, vae="pictures-vae")).image_size == 100
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ OF_THE_SCHEDULE, OF_THE_VAE = (
     ("answers", "wanted"),
     [
         (dict(), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
-        (dict(vae="butterflies-vae"), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
+        (dict(vae="pictures-vae"), OF_CONDITIONING | OF_THE_VAE | {"label_column", "caption_column"}),
         (dict(conditioning="labels"), OF_THE_VAE | {"caption_template", "text_encoder", "caption_column"}),
         (dict(conditioning="text"), OF_THE_VAE),
         (

@@ -1,7 +1,7 @@
 import pytest
 
 from ddpm_app import presets
-from ddpm_app.config import BUILT_IN, BUILT_IN_256, TrainConfig, irrelevant_fields
+from ddpm_app.config import BUILT_IN, BUILT_IN_256, SHIPPED_VAE, SPECIMENS_VAE, TrainConfig, irrelevant_fields
 from ddpm_app.errors import Problem
 from ddpm_app.model import locate, pipeline
 
@@ -165,3 +165,12 @@ def test_a_preset_brings_its_own_pictures_where_nobody_chose_any():
     current = presets.build("latent-128", output_dir="latent-128-3", seed=5).to_dict()
     values = presets.over("latent-256", current)
     assert (values["dataset_name"], values["output_dir"], values["seed"]) == ("butterflies-256", "latent-256", 5)
+
+
+def test_the_autoencoder_is_that_for_the_pictures_unless_one_is_named():
+    vaes = [presets.build("latent-128", dataset_name=name).vae for name in (BUILT_IN, "mine")]
+    assert vaes == [SPECIMENS_VAE, SHIPPED_VAE]
+    assert presets.build("latent-128", dataset_name="mine", vae=SPECIMENS_VAE).vae == SPECIMENS_VAE
+    assert presets.over("words-128", {"dataset_name": "mine"})["vae"] == SHIPPED_VAE
+    assert presets.over("latent-256", {"dataset_name": BUILT_IN})["vae"] == SPECIMENS_VAE
+    assert presets.build("first-butterflies", dataset_name="mine").vae is None

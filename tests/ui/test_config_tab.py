@@ -169,7 +169,7 @@ def test_a_file_of_settings_goes_out_and_in(tab, tmp_path):
         {"num_epochs": 3},
         {"random_flip": False, "output_dir": "two words"},
         {"checkpoints_total_limit": None},
-        {"vae": "butterflies-vae", "unet": "latent"},
+        {"vae": "pictures-vae", "unet": "latent"},
         {"trainable": ("up", "attention"), "init_from": "butterflies-64"},
     ],
 )
