@@ -9,7 +9,7 @@ from kits import page as ui_kit
 
 from ddpm_app import jobs, presets, sample
 from ddpm_app.access import AccessPolicy
-from ddpm_app.config import from_dict, from_json
+from ddpm_app.config import SHIPPED_VAE, TrainConfig, from_dict, from_json
 from ddpm_app.model.loaded import load_model
 from ddpm_app.model_choices import ModelChoices
 from ddpm_app.runs import registry
@@ -25,6 +25,14 @@ MEMORY = json.loads((BEFORE / "browser.json").read_text(encoding="utf-8"))
 
 NEW = {"subset": None, "background": "white"}
 """Settings that have come since, with the value that changes nothing."""
+FITTED = dict(
+    init_from=SHIPPED_VAE,
+    learning_rate=5e-4,
+    kl_weight=TrainConfig().kl_weight,
+    lr_warmup_steps=15,
+    max_train_minutes=5,
+)
+"""autoencoder-128 goes on from the one for pictures of any kind since, instead of beginning from nothing."""
 CADENCE = {"save_image_epochs": None}
 """Presets leave the previews to the clock since; whoever holds a number of epochs keeps it."""
 
@@ -73,7 +81,7 @@ def test_a_saved_config_opens():
 def test_a_preset_of_a_link_means_the_same():
     now = {name: presets.build(name).to_dict() for name in PRESETS}
     assert {name: values | CADENCE for name, values in now.items()} == {
-        name: values | NEW | CADENCE for name, values in PRESETS.items()
+        name: values | NEW | CADENCE | (FITTED if name == "autoencoder-128" else {}) for name, values in PRESETS.items()
     }
 
 

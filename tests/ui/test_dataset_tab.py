@@ -414,7 +414,7 @@ def brought(tab, settings, recipe):
 def test_the_best_recipe_is_taken_unless_somebody_has_set_the_rest(tab, drawn):
     tab.drawn, card = drawn, tab.expect
     recipe = types.SimpleNamespace(name="x", config=presets.build("first-butterflies", seed=3))
-    untouched = presets.build(presets.FIRST, dataset_name="/mine", output_dir="mine", seed=9).to_dict()
+    untouched = presets.build(presets.FIRST, output_dir="mine", seed=9).to_dict() | {"dataset_name": "/mine"}
     answer = card.take_best(brought(tab, untouched, recipe))
     assert (answer[card.recipe], answer[card.fresh], answer[tab.form["image_size"]]) == ("x", False, "32")
     assert not {tab.form[name] for name in ("dataset_name", "output_dir", "seed", "resize_mode")} & answer.keys()

@@ -17,23 +17,37 @@ document.addEventListener("keydown", (event) => {
   next.click();
 });
 
-// One stop of the tab key for each group, and the names: whenever the page has changed, before it is painted.
-let planned = 0, tab = null;
+// One stop of the tab key for each group, and the names, soon after the page has changed. First all is read, then written: each reading
+// after a writing makes the browser lay the page out anew.
+const REST_MS = 150;
+let planned = false, tab = null;
 function tidy() {
-  planned = 0;
+  planned = false;
   const open = document.querySelector("#tabs [role=tab][aria-selected=true]");
   if (open && tab && open !== tab) scrollTo(0, 0); // a tab begins at its top, wherever the one before was left
   tab = open || tab;
+  const writes = [];
   for (const list of document.querySelectorAll(Object.values(GROUPS).join())) {
-    const group = groupOf(list.querySelector(Object.keys(GROUPS).join()) || list), stop = group.find(isChosen) || group[0];
-    for (const member of group) if (member.tabIndex !== (member === stop ? 0 : -1)) member.tabIndex = member === stop ? 0 : -1;
+    const first = list.checkVisibility() && list.querySelector(Object.keys(GROUPS).join());
+    if (!first) continue;
+    const group = groupOf(first), stop = group.find(isChosen) || group[0];
+    for (const member of group) {
+      const index = member === stop ? 0 : -1;
+      if (member.tabIndex !== index) writes.push(() => { member.tabIndex = index; });
+    }
   }
-  for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) empty.setAttribute("role", "img"); // a name without a role is none
   for (const thumbnail of document.querySelectorAll("button.thumbnail-lg")) {
-    const caption = thumbnail.querySelector(".caption-label")?.textContent.trim();
-    if (caption && thumbnail.getAttribute("aria-label") !== caption) thumbnail.setAttribute("aria-label", caption);
+    const caption = thumbnail.querySelector(".caption-label")?.textContent.trim(), image = thumbnail.querySelector("img");
+    if (caption && thumbnail.getAttribute("aria-label") !== caption) writes.push(() => { thumbnail.setAttribute("aria-label", caption); image.alt = ""; });
   }
+  for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) writes.push(() => empty.setAttribute("role", "img")); // a name without a role is none
+  for (const write of writes) write();
 }
-new MutationObserver(() => { planned ||= requestAnimationFrame(tidy); }).observe(document.body, { childList: true, subtree: true, attributeFilter: ["aria-selected"] });
-document.addEventListener("change", () => { planned ||= requestAnimationFrame(tidy); });
-tidy();
+function plan() {
+  if (planned) return;
+  planned = true;
+  setTimeout(tidy, REST_MS);
+}
+new MutationObserver(plan).observe(document.body, { childList: true, subtree: true, attributeFilter: ["aria-selected"] });
+document.addEventListener("change", plan);
+plan();

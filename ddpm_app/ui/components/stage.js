@@ -181,7 +181,7 @@ function drawPath() {
   });
   const lessons = create("div", "learn-lessons");
   const path = create("div", "learn-stations");
-  path.append(create("h4", "", word("path")), ...entries);
+  path.append(create("h2", "path-heading", word("path")), ...entries);
   find(".learn-path").replaceChildren(lessons, path);
   find(".learn-path").setAttribute("aria-label", word("path"));
   drawLessons();
@@ -309,7 +309,7 @@ async function draw() {
     go(state.station);
     if (linked.lesson) set(linked);
     else drawCoach();
-  } else drawChoice();
+  } else if (catalog) drawChoice();
 }
 watch("value", draw);
 draw();

@@ -77,7 +77,7 @@ function coachFoot(lesson) {
 function drawLessons() {
   const box = find(".learn-lessons");
   if (!box) return;
-  box.replaceChildren(create("h4", "", word("lessons")), ...catalog.lessons.map((lesson) => {
+  box.replaceChildren(create("h2", "path-heading", word("lessons")), ...catalog.lessons.map((lesson) => {
     const entry = button("", lesson.title, () => turnTo(lesson, reached(lesson) < lesson.steps.length ? Math.max(0, reached(lesson) - 1) : 0));
     entry.title = lesson.summary;
     if (reached(lesson)) entry.append(create("small", "", reached(lesson) < lesson.steps.length ? `${reached(lesson)}/${lesson.steps.length}` : "✓"));
