@@ -144,7 +144,8 @@ def recipes(
 ) -> list[Recipe]:
     """Recipes for a set, the best first, over the ``current`` settings' pictures, name and seed. ``minutes``: how long they take; None takes
     what the set needs, up to ``most_minutes``."""
-    size = next((size for size in SIZES if size <= max(judgement.side, SIZES[-1])), SIZES[-1])
+    # the autoencoder gives a picture of 64 px back better at 128 px
+    size = next(size for size in SIZES if size <= max(2 * judgement.side, SIZES[-1]))
     sharp = [_recipe("sharp", "latent-128", judgement, current, (minutes, most_minutes), image_size=max(size, 64))]
     pixels = [_recipe("pixels", "first-butterflies", judgement, current, (minutes, most_minutes), image_size=32)]
     quick = (
@@ -152,7 +153,7 @@ def recipes(
         if size < 128
         else [_recipe("quick", "latent-128", judgement, current, (minutes, most_minutes), image_size=64)]
     )
-    return [*sharp, *quick, *pixels] if judgement.fits and size > 32 else [*pixels, *sharp]
+    return [*sharp, *quick, *pixels] if judgement.fits and judgement.side >= SIZES[1] else [*pixels, *sharp]
 
 
 def _recipe(

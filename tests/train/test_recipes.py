@@ -34,12 +34,19 @@ def names(minutes=None, **changes):
         ({}, ["sharp", "quick", "pixels"]),
         ({"psnr": 17.0}, ["pixels", "sharp"]),
         ({"psnr": 17.0, "side": 40}, ["pixels", "sharp"]),
-        ({"side": 80}, ["sharp", "pixels"]),
+        ({"side": 72}, ["sharp", "quick", "pixels"]),
+        ({"side": 50}, ["pixels", "sharp"]),
         ({"side": 30}, ["pixels", "sharp"]),
     ],
 )
 def test_the_best_recipe_comes_first(changes, expected):
     assert names(**changes) == expected
+
+
+@pytest.mark.parametrize(("side", "size"), [(300, 128), (72, 128), (50, 64), (12, 64)])
+def test_small_pictures_go_through_the_autoencoder_at_twice_their_size_at_most(side, size):
+    offers = recipes.recipes(dataclasses.replace(GOOD, side=side), CURRENT)
+    assert next(recipe for recipe in offers if recipe.name == "sharp").config.image_size == size
 
 
 def test_a_recipe_leaves_whose_pictures_the_name_and_the_seed():
