@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import threading
 import time
 import traceback
@@ -12,10 +13,10 @@ from typing import Unpack
 
 from ddpm_app import presets
 from ddpm_app.config import BUILT_IN, BUILT_IN_256, ConfigValues, TrainConfig, from_dict
-from ddpm_app.errors import Problem, Stopped, explain
+from ddpm_app.errors import Problem, Stopped, as_problem, explain
 from ddpm_app.model import locate
 from ddpm_app.runs import registry
-from ddpm_app.runs.queue import MOST_WAITING, RunQueue
+from ddpm_app.runs.queue import MOST_WAITING, RunQueue, WaitingRun
 from ddpm_app.runs.records import Coded, Status
 from ddpm_app.runs.run import Run
 from ddpm_app.status import RunControl, StatusWriter
@@ -121,21 +122,32 @@ class Jobs:
                 time.sleep(BEGIN_SECONDS)
 
     def _begin_next(self) -> bool:
-        with contextlib.suppress(Problem), registry.claim(self.runs_dir):
-            if first := self.queue.next():
-                try:
-                    config = from_dict(first["config"])
-                    name = registry.free_name(self.runs_dir, config.output_dir)
-                    run = registry.create(self.runs_dir, dataclasses.replace(config, output_dir=name), first["owner"])
-                except Problem as problem:
-                    if problem.field:  # of its settings, so that waiting doesn't help
-                        self.queue.mark(first["id"], problem)
-                    raise
-                self.queue.remove(first["id"])
-                run.request(go=True)  # nobody may be there to agree to a long one
-                self._launch(run)
-            return True
-        return False
+        """Begin the first that can; whether the queue may be looked at again at once."""
+        try:
+            with registry.claim(self.runs_dir):
+                if first := self.queue.next():
+                    self._begin(first)
+                return True
+        except Problem:  # another run is at work, or nothing can be written: later
+            return False
+
+    def _begin(self, waiting: WaitingRun) -> None:
+        try:
+            config = from_dict(waiting["config"])
+            name = registry.free_name(self.runs_dir, config.output_dir)
+            run = registry.create(self.runs_dir, dataclasses.replace(config, output_dir=name), waiting["owner"])
+        except Exception as error:
+            problem = as_problem(error)
+            if problem.code != "runs_dir":  # else there may be room later
+                self.queue.mark(waiting["id"], problem)
+            raise problem from error
+        try:
+            self.queue.remove(waiting["id"])
+        except Problem:  # it would begin twice
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
+        run.request(go=True)  # nobody may be there to agree to a long one
+        self._launch(run)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread, if any, has ended."""

@@ -1,3 +1,4 @@
+import errno
 import pathlib
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from ddpm_app.errors import Problem, Stopped
 from ddpm_app.files import read_json
 from ddpm_app.i18n import problem_text
 from ddpm_app.model import loaded
-from ddpm_app.runs import registry
+from ddpm_app.runs import queue, registry
 from ddpm_app.runs import run as run_module
 from ddpm_app.runs.queue import RunQueue
 from ddpm_app.runs.run import NO_REQUESTS, Run
@@ -532,6 +533,44 @@ def test_a_run_that_can_not_begin_is_marked_and_passed_by(runs_dir, gate):
     mine.wait_turn(settings("two"))
     until(lambda: states(runs_dir) == ["finished"])
     assert [each["problem"]["field"] for each in waits.waiting()] == ["image_size"]
+
+
+def test_a_full_disk_keeps_what_waits_and_leaves_nothing_behind(runs_dir, gate, monkeypatch):
+    gate.set()
+    monkeypatch.setattr(jobs, "BEGIN_SECONDS", 0.01)
+    mine, turns = jobs.Jobs(runs_dir), []
+
+    def fail(*values, **news):
+        turns.append(sorted(path.name for path in runs_dir.glob("[!.]*")))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for target, name in ((Run, "update_record"), (Run, "begin"), (queue, "write_atomic")):
+        turns.clear()
+        mine.queue.add(settings(name))
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, fail)
+            mine.take_turns()
+            until(lambda: len(turns) > 2)  # it tries again
+        until(lambda: not mine.queue.waiting() and mine._turns is None)
+        mine.join(60)
+        assert all(names == turns[0] for names in turns) and set(states(runs_dir)) == {"finished"}
+    assert len(states(runs_dir)) == 3
+
+
+def test_an_unforeseen_error_is_marked_and_the_next_begins(runs_dir, gate, monkeypatch):
+    gate.set()
+    mine, create = jobs.Jobs(runs_dir), registry.create
+    mine.queue.add(settings("bad"))
+
+    def crash(runs_dir, config, owner):
+        if config.output_dir == "bad":
+            raise ValueError("odd")
+        return create(runs_dir, config, owner)
+
+    monkeypatch.setattr(registry, "create", crash)
+    mine.wait_turn(settings("two"))
+    until(lambda: states(runs_dir) == ["finished"])
+    assert [each["problem"]["code"] for each in mine.queue.waiting()] == ["crash"]
 
 
 def test_the_queue_waits_for_a_run_of_another_process(runs_dir, gate, monkeypatch):

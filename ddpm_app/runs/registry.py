@@ -17,6 +17,7 @@ from ddpm_app import config as configs
 from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem
 from ddpm_app.files import replace
+from ddpm_app.runs.queue import RunQueue
 from ddpm_app.runs.run import Run
 
 TRASH = ".trash"
@@ -97,8 +98,12 @@ def create(runs_dir: pathlib.Path, config: TrainConfig, owner: str | None = None
         raise Problem("runs_dir", value=str(runs_dir), reason=error.strerror or str(error)) from error
     run = Run(path)
     versions = {name: _version(name) for name in LIBRARIES} | {"python": platform.python_version()}
-    run.update_record(config=config.to_dict(), libraries=versions, created=time.time())
-    run.begin(owner)
+    try:
+        run.update_record(config=config.to_dict(), libraries=versions, created=time.time())
+        run.begin(owner)
+    except OSError as error:  # no folder stays that is no run
+        shutil.rmtree(path, ignore_errors=True)
+        raise Problem("runs_dir", value=str(runs_dir), reason=error.strerror or str(error)) from error
     return run
 
 
@@ -178,12 +183,14 @@ def restore(runs_dir: pathlib.Path, name: str) -> Run:
 
 
 def data_places(runs_dir: pathlib.Path) -> dict[pathlib.Path, list[str]]:
-    """The folders of pictures that runs refer to, with the names of these runs: those in the trash can come back and count too."""
+    """The folders of pictures that runs refer to, with the names of these runs: those in the queue and those in the trash, which can come
+    back, count too."""
     places: dict[pathlib.Path, list[str]] = {}
-    for run in (*list_runs(runs_dir), *trash(runs_dir)):
-        name = str(run.record.get("config", {}).get("dataset_name") or "")
-        if (place := pathlib.Path(name).expanduser()).is_dir():
-            places.setdefault(place.resolve(), []).append(run.name)
+    settings = [(run.name, run.record.get("config", {})) for run in (*list_runs(runs_dir), *trash(runs_dir))]
+    settings += [(each["config"]["output_dir"], each["config"]) for each in RunQueue(runs_dir).waiting()]
+    for name, config in settings:
+        if (place := pathlib.Path(str(config.get("dataset_name") or "")).expanduser()).is_dir():
+            places.setdefault(place.resolve(), []).append(name)
     return places
 
 

@@ -8,7 +8,7 @@ import pytest
 from ddpm_app import presets
 from ddpm_app.config import from_dict
 from ddpm_app.errors import Problem
-from ddpm_app.runs import queue
+from ddpm_app.runs import queue, registry
 from ddpm_app.runs.queue import RunQueue, seconds_ahead
 
 
@@ -78,3 +78,9 @@ def test_waiting_time_is_the_sum_of_what_is_known(runs_dir):
     assert seconds_ahead(None, runs.waiting()) is None
     runs.add(settings(max_train_minutes=None))
     assert seconds_ahead(30, runs.waiting()) is None
+
+
+def test_pictures_of_a_run_that_waits_are_in_use(runs_dir, tmp_path):
+    (tmp_path / "mine").mkdir()
+    RunQueue(runs_dir).add(settings(dataset_name=str(tmp_path / "mine")))
+    assert registry.data_places(runs_dir) == {(tmp_path / "mine").resolve(): ["one"]}
