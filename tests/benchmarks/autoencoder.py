@@ -1,20 +1,21 @@
 """How well autoencoders give pictures back, in decibels: the built-in specimens and any folders, at 64, 128 and 256 px.
 
 `python tests/benchmarks/autoencoder.py FOLDER ... [--vae NAME ...]` prints a table (limits: under 22 dB looks wrong) over COUNT pictures of
-each set, and with `--grid FILE` writes originals over reconstructions. A NAME is what the setting vae takes. Figures only.
+each set, and with `--grid FILE` writes originals over reconstructions. A NAME is what the setting vae takes. `--write` keeps the table in
+tests/benchmarks/autoencoder.md.
 """
 
 import argparse
 import os
 import pathlib
-import platform
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from frechet import cpu_name  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from ddpm_app.config import from_dict  # noqa: E402
@@ -23,6 +24,7 @@ from ddpm_app.data.preprocess import to_images  # noqa: E402
 from ddpm_app.model import pipeline  # noqa: E402
 from ddpm_app.model.reconstruction import psnr  # noqa: E402
 
+RESULTS = ROOT / "tests" / "benchmarks" / "autoencoder.md"
 SIZES, COUNT, SHOWN = (64, 128, 256), 96, 8
 SPECIMENS = {64: "butterflies", 128: "butterflies", 256: "butterflies-256"}
 
@@ -35,12 +37,12 @@ def main() -> None:
     parser.add_argument("--resize_mode", default="pad")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--grid", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     codecs = {name: pipeline.load_vae(name) for name in args.vae}
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}\n")
     columns = [f"{name}, {size} px" for name in args.vae for size in args.sizes]
-    print(f"| set (pictures) | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    rows = []
+    lines, rows = [f"| set (pictures) | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"], []
+    print("\n".join(lines))
     for folder in ["specimens", *args.folders]:
         figures, count = {}, 0
         for size in args.sizes:
@@ -56,7 +58,12 @@ def main() -> None:
                 if size == 128:
                     rows += [x[:SHOWN]] * (label == args.vae[0]) + [y[:SHOWN]]
         cells = [f"{figures[name, size]:.1f}" for name in args.vae for size in args.sizes]
-        print(f"| {pathlib.Path(folder).name} ({count}) | {' | '.join(cells)} |", flush=True)
+        lines.append(f"| {pathlib.Path(folder).name} ({count}) | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    note = f"Mean PSNR in decibels; pictures made square by {args.resize_mode}. {os.cpu_count()} cores of {cpu_name()}, torch {torch.__version__}."
+    print(f"\n{note}")
+    if args.write:
+        RESULTS.write_text("\n".join([*lines, "", note]) + "\n", encoding="utf-8")
     if args.grid and rows:
         strips = [np.concatenate([np.asarray(image) for image in to_images(row)], 1) for row in rows]
         Image.fromarray(np.concatenate(strips, 0)).save(args.grid)
