@@ -100,7 +100,10 @@ class Jobs:
 
     def wait_turn(self, config: TrainConfig, owner: str | None = None, most_per_owner: int = MOST_WAITING) -> int:
         """Begin a new run when those at work and in the queue have ended. Returns its place in the queue; raises as RunQueue.add."""
-        place = self.queue.add(with_places(self.runs_dir, config), owner, most_per_owner)
+        others = [each["config"]["output_dir"] for each in self.queue.waiting()]
+        name = registry.free_name(self.runs_dir, config.output_dir, others)
+        config = with_places(self.runs_dir, dataclasses.replace(config, output_dir=name))
+        place = self.queue.add(config, owner, most_per_owner)
         self.take_turns()
         return place
 

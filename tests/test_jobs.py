@@ -501,7 +501,13 @@ def states(runs_dir):
 def test_runs_that_wait_begin_in_turn_whatever_becomes_of_the_one_before(runs_dir, gate):
     mine = jobs.Jobs(runs_dir)
     first = mine.start(settings())
-    assert [mine.wait_turn(settings("two"), "you"), mine.wait_turn(settings("one"))] == [1, 2]
+    assert [
+        mine.wait_turn(settings("two"), "you"),
+        mine.wait_turn(settings("one")),
+        mine.wait_turn(settings("one")),
+    ] == [1, 2, 3]
+    assert [each["config"]["output_dir"] for each in mine.queue.waiting()] == ["two", "one-2", "one-3"]
+    mine.queue.remove(mine.queue.waiting()[2]["id"])
     assert not (runs_dir / "two").exists(), "no folder before its turn"
     first.request(stop=True)
     gate.set()

@@ -8,7 +8,7 @@ import platform
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import filelock
@@ -69,12 +69,12 @@ def claim(runs_dir: pathlib.Path) -> Iterator[None]:
         lock.release()
 
 
-def free_name(runs_dir: pathlib.Path, name: str) -> str:
-    """``name``, or name-2, name-3, ...: the first that no run has."""
+def free_name(runs_dir: pathlib.Path, name: str, besides: Collection[str] = ()) -> str:
+    """``name``, or name-2, name-3, ...: the first that no run has and that isn't among those ``besides``."""
     stem, _, digits = name.rpartition("-")
     is_numbered = stem and digits.isdigit() and int(digits) < 1000 and (runs_dir / stem).exists()
     stem, number = (stem, int(digits)) if is_numbered else (name, 1)
-    while (runs_dir / name).exists():
+    while (runs_dir / name).exists() or name in besides:
         number += 1
         name = f"{stem}-{number}"
     return name

@@ -111,6 +111,9 @@ def test_a_broken_file_is_named(tab, drawn, tmp_path):
 def test_what_can_t_be_opened_is_said(tab):
     problem = ask(tab, dataset_name="/no/such/folder")[tab.problem]
     assert "note bad" in problem and "folder" in problem
+    assert (
+        ask(tab, dataset_name="/no/such/folder")[tab.view.stage]["visible"] is False
+    )  # no pictures of an earlier choice
 
 
 def test_where_nothing_is_chosen_yet_the_stage_is_empty(tab):

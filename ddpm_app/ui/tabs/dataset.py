@@ -81,7 +81,8 @@ class DatasetTab:
         view = self.view
         view.wire(page)
         self.expect.wire(page)
-        page.every_tick(self.follow, [self.working, self.progress, self.opened, self.ended, self.problem], [view.key])
+        staged = [self.opened, self.ended, self.problem, view.stage, self.expect.card]
+        page.every_tick(self.follow, [self.working, self.progress, *staged], [view.key])
         figures: dict[str, Any] = {
             "fn": view.show_figures,
             "inputs": [view.key, page.lang],
@@ -98,7 +99,7 @@ class DatasetTab:
             [editor.save.click, editor.caption.submit],
             self.save_texts,
             {view.key, page.lang, view.row, page.visitor, editor.caption, editor.label},
-            [page.message, view.key, self.opened, self.ended, self.problem],
+            [page.message, view.key, *staged],
             **PARALLEL | {"show_progress": "minimal", "show_progress_on": editor.save},
         )
         self.stop_button.click(self.stop, view.key, None, **PARALLEL)
@@ -155,17 +156,8 @@ class DatasetTab:
         lang = data[self.page.lang]
         values = {name: data[self.form[name]] for name in open_datasets.FIELDS}
         name = values["dataset_name"]
-        if (
-            not name
-        ):  # a way of choosing by which nothing was chosen yet: an empty stage, and nothing that Start could train
-            hidden = gr.update(visible=False)
-            return {
-                self.view.key: "",
-                self.view.stage: hidden,
-                self.expect.card: hidden,
-                self.opened: "",
-                self.problem: "",
-            }
+        if not name:  # a way of choosing by which nothing was chosen yet, and nothing that Start could train
+            return {self.view.key: "", self.opened: "", self.problem: "", **self._empty_stage()}
         try:
             config = from_dict({"block_out_channels": [8], "attention_levels": [0], "norm_num_groups": 8, **values})
             config = self.app.access.check_data(config, data[self.page.visitor])
@@ -173,7 +165,7 @@ class DatasetTab:
                 cache.clear_cache()
             key = self.app.datasets.ask(config, retry)
         except Exception as error:
-            return {self.problem: notice(as_problem(error), lang)}
+            return {self.problem: notice(as_problem(error), lang), **self._empty_stage()}
         names = data[self.last_names] | {kind_of(name): name}
         stage = {self.view.stage: gr.update(visible=True), self.last_names: names}
         return stage | self._await_opened(key, lang)
@@ -191,7 +183,14 @@ class DatasetTab:
             self.ended: key if entry.ended.is_set() else "",
             self.problem: notice(self.app.access.redact(entry.problem), lang) if entry.problem else "",
         }
-        return updates | {self.opened: key} if entry.source is not None else updates
+        if entry.source is not None:
+            return updates | {self.opened: key}
+        return updates | (self._empty_stage() if entry.problem else {})
+
+    def _empty_stage(self) -> Updates:
+        """No pictures where none were opened: those of an earlier choice would seem to be these."""
+        hidden = gr.update(visible=False)
+        return {self.view.stage: hidden, self.expect.card: hidden}
 
     def follow(self, snapshot: RunSnapshot, lang: str, key: str) -> Updates:
         """The tick: the progress bar, and the stages."""
