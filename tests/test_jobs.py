@@ -541,6 +541,15 @@ def test_a_run_that_can_not_begin_is_marked_and_passed_by(runs_dir, gate):
     assert [each["problem"]["field"] for each in waits.waiting()] == ["image_size"]
 
 
+def test_a_run_that_waits_is_begun_from_any_folder(runs_dir, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    mine = jobs.Jobs(runs_dir)
+    monkeypatch.setattr(mine, "take_turns", lambda: None)
+    mine.wait_turn(settings(dataset_name="mine"))
+    assert mine.queue.next()["config"]["dataset_name"] == str(tmp_path / "mine")
+
+
 def test_a_full_disk_keeps_what_waits_and_leaves_nothing_behind(runs_dir, gate, monkeypatch):
     gate.set()
     monkeypatch.setattr(jobs, "BEGIN_SECONDS", 0.01)

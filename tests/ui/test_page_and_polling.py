@@ -6,10 +6,13 @@ import sys
 
 import pytest
 from kits import page as ui_kit
+from kits.engine import until
 from kits.fabricated_runs import at_work, make_run
 from markupsafe import escape
 
+from ddpm_app import jobs
 from ddpm_app.ui import header, polling
+from ddpm_app.ui.state import App
 
 
 @pytest.fixture
@@ -192,3 +195,13 @@ def test_an_audience_polls_as_often_as_a_few(monkeypatch, viewers, seconds):
                 audience.poll()
             now[0] += interval
     assert audience.interval() == seconds
+
+
+def test_a_server_that_starts_goes_on_with_the_queue(runs_dir, monkeypatch):
+    studio, turns = App(runs_dir), []
+    monkeypatch.setattr(jobs, "engine", lambda: None)
+    monkeypatch.setattr("ddpm_app.train.estimate.seconds_needed", lambda config, count: 60)
+    monkeypatch.setattr(studio.jobs, "take_turns", lambda: turns.append(studio.warm.is_set()))
+    studio.warm_up(after=0)
+    assert studio.warm.wait(60)
+    until(lambda: turns == [True])
