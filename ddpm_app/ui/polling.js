@@ -10,3 +10,14 @@ function take() {
 }
 watch("value", take);
 take();
+
+// A poll (see ASK in polling.py). While its answer is on the way no other is sent. Where the server is out of reach, a click lets Gradio find
+// that out: it says so and waits for it.
+let polling = false;
+window.poll = async (values) => {
+  if (polling) return [];
+  polling = true;
+  try { return await server.poll(values); }
+  catch (error) { trigger("click"); return []; }
+  finally { polling = false; }
+};

@@ -28,13 +28,14 @@ POLLS_PER_SECOND = 5
 CACHED_DRAWINGS, REMEMBERED_VERSIONS = 256, 512
 DIGITS = 8
 """Hexadecimal digits of a fingerprint and of a version."""
-DIRECT = PARALLEL | {"queue": False, "preprocess": False, "postprocess": False}
-"""One plain request instead of the queue's two, and the values as they are."""
+ASK = "async (...values) => await window.poll?.(values) ?? []"
+"""Sends the values of the inputs and takes those of the outputs (see polling.js). No event of Gradio's own: for each of those it visits every
+component of the page, three times, which took a page that stood still most of a core."""
 
 
 class Feed(ScriptedHTML):
     """Takes {"news", "stale", "loaded"}: hands the news to the live parts, clicks itself when others are stale, and says when the page has
-    all it opens with (see polling.js)."""
+    all it opens with. It also sends the polls (see polling.js)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Poller:
 
     def __init__(self, app: App):
         self.app = app
-        self.feed = Feed(elem_id="feed", elem_classes="unseen")
+        self.feed = Feed(calls={"poll": self.answer}, elem_id="feed", elem_classes="unseen")
         self.timer = gr.Timer(TICK_SECONDS)
         self.live_version, self.version = gr.Textbox(visible=False), gr.Textbox(visible=False)
         self._drawings: dict[tuple[object, ...], tuple[float, Drawing]] = {}
@@ -113,10 +114,13 @@ class Poller:
         page.every_tick(self.pace, [self.timer])
         self.outputs = {key_of(output): output for part in page.polled if not part.live for output in part.outputs}
         drawn_from = {page.selected, page.lang, *(component for part in page.polled for component in part.inputs)}
+        # what the browser doesn't hold it can't send
+        assert not any(isinstance(component, gr.State) for component in drawn_from)
         live, others = {self.feed, self.live_version}, {self.version, *self.outputs.values()}
         for opened in (page.language_ready, page.language_changed):
             opened.then(self.load, drawn_from, live | others, **PARALLEL)
-        self.timer.tick(self.poll, {self.live_version, self.version, *drawn_from}, live, **DIRECT)
+        self.sent = [self.live_version, self.version, *drawn_from]
+        self.timer.tick(None, self.sent, [self.feed, self.live_version], js=ASK, api_visibility="private")
         self.feed.click(self.redraw, {self.version, *drawn_from}, others, **PARALLEL)
 
     def load(self, data: Values) -> Updates:
@@ -125,6 +129,10 @@ class Poller:
         polled = self.poll({**data, self.live_version: "", self.version: redrawn[self.version]})
         polled[self.feed]["loaded"] = True
         return polled | redrawn
+
+    def answer(self, values: list[Any]) -> list[Any]:
+        """A poll as the browser sends it: the values of ``sent``; gives those of the feed and the live version."""
+        return list(self.poll(dict(zip(self.sent, values, strict=True))).values())
 
     def poll(self, data: Values) -> Updates:
         """The news of the live parts, with whether others are stale. No value is skipped: Gradio makes a new component for each."""

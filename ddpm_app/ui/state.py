@@ -30,8 +30,9 @@ label = gr.I18n(
 )
 """Static labels, translated in the browser: ``label("ui.train.tab")``. What a handler returns goes through ``i18n.t``."""
 
-QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""Options of a listener: no overlay, no public endpoint; one call at a time, the next waits."""
+QUICK: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+"""Options of a listener: no overlay, no public endpoint; one call at a time, the next waits. The empty list spares the browser work: at every
+call of any listener Gradio writes a loading status into each component that ever was an output of one without it."""
 PARALLEL: dict[str, Any] = QUICK | {"concurrency_limit": None}
 """As QUICK, for handlers that may run for many viewers at once."""
 

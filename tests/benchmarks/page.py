@@ -94,9 +94,14 @@ class Viewer:
         return self.values[self.timer]
 
     async def call(self, event: str, elem_id: str = "", into: str = "") -> Answer:
-        """Set off the last listener of that event (of that component, that fills the component ``into``) that asks the server, as
-        gradio's page does: join the queue and read the stream, or ask directly; put what comes into the components."""
-        listeners = [(d, *target) for d in self.config["dependencies"] if d["backend_fn"] for target in d["targets"]]
+        """Set off the last listener of that event (of that component, that fills the component ``into``) as gradio's page does: join the
+        queue and read the stream, or, for the timer's, ask the feed's function; put what comes into the components."""
+        listeners = [
+            (d, *target)
+            for d in self.config["dependencies"]
+            if d["backend_fn"] or event == "tick"
+            for target in d["targets"]
+        ]
         d, trigger, _ = next(
             listener
             for listener in reversed(listeners)
@@ -106,14 +111,15 @@ class Viewer:
         )
         query = {
             "data": [self.values[key] for key in d["inputs"]],
-            "fn_index": d["id"],
-            "trigger_id": trigger,
             "session_hash": self.session,
         }
+        if event == "tick":
+            path, of_event = "component_server", {"component_id": self.ids["feed"], "fn_name": "poll"}
+        else:
+            path, of_event = "queue/join", {"fn_index": d["id"], "trigger_id": trigger}
         began = time.perf_counter()
-        path = "queue/join" if d["queue"] else f"run/{d['api_name']}"
-        answers = [(await self.client.post(f"{self.api}/{path}", json=query)).raise_for_status()]
-        if d["queue"]:
+        answers = [(await self.client.post(f"{self.api}/{path}", json=query | of_event)).raise_for_status()]
+        if event != "tick":
             stream = await self.client.get(f"{self.api}/queue/data", params={"session_hash": self.session})
             lines = stream.raise_for_status().content.split(b"\n")
             messages = [json.loads(line[5:]) for line in lines if line.startswith(b"data:")]
@@ -122,7 +128,7 @@ class Viewer:
                 raise SystemExit(f"the page's {d['api_name']} failed: {done['output']}")
             news, answers = done["output"]["data"], [*answers, stream]
         else:
-            news = answers[0].json()["data"]
+            news = answers[0].json()
         seconds = time.perf_counter() - began
         old = [self.values[key] for key in d["outputs"]]
         for key, value in zip(d["outputs"], news, strict=True):

@@ -1,4 +1,5 @@
-"""What a person sees of the page, and when: the first motion, what jumps, the first live drawing, the bytes.
+"""What a person sees of the page, and when: the first motion, what jumps, the first live drawing, the bytes, and what a
+page that stands still takes of a core: beside a training there is none to spare.
 
 `python tests/benchmarks/view.py` starts the real app and looks at it in a Chromium. `--write` keeps the table in tests/benchmarks/view.md.
 About three minutes on two idle cores; run nothing else meanwhile. Figures only: a slow machine fails nothing.
@@ -32,8 +33,8 @@ new PerformanceObserver((list) => { for (const entry of list.getEntries()) if (!
 """Collects the layout shifts that no hand caused, and when the film on the first view is there: it moves by itself."""
 OPEN = "() => !document.documentElement.classList.contains('opening')"
 LIVE = "() => document.querySelector('.home-screen')?.dataset.live"
-SETTLED_MS, PATIENCE_MS = 4000, 120_000
-BARS = {"motion": 1, "live": 4, "shift": 0.05, "bytes": 1.0}
+SETTLED_MS, STILL_MS, PATIENCE_MS = 4000, 10_000, 120_000
+BARS = {"motion": 1, "live": 4, "shift": 0.05, "bytes": 1.0, "still": 0.1}
 
 
 def opened(browser: Browser, url: str, width: int) -> tuple[Page, list[int]]:
@@ -90,6 +91,28 @@ def tab_shifts(browser: Browser, url: str, width: int) -> dict[str, float]:
     return shifts
 
 
+def work_standing_still(browser: Browser, url: str) -> dict[str, float]:
+    """The share of a core that the page's main thread takes on each tab while nobody touches it."""
+    page, _ = opened(browser, url, next(iter(SIZES)))
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def seconds() -> tuple[float, float]:
+        metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+        return metrics["TaskDuration"], metrics["Timestamp"]
+
+    page.wait_for_function(OPEN)
+    shares = {}
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.wait_for_timeout(2 * SETTLED_MS)
+        (work, began), _ = seconds(), page.wait_for_timeout(STILL_MS)
+        worked, ended = seconds()
+        shares[tab.inner_text()] = (worked - work) / (ended - began)
+    page.context.close()
+    return shares
+
+
 def row(what: str, value: str, bar: str, good: bool) -> str:
     """A line of the table."""
     return f"| {what} | {value} | {bar} | {'yes' if good else 'no'} |"
@@ -113,6 +136,9 @@ def measured(repeats: int) -> list[str]:
             for tab, value in tab_shifts(browser, url, width).items():
                 text = f"under {BARS['shift']}"
                 rows.append(row(f"layout shift on {tab}, {width} px", f"{value:.3f}", text, value < BARS["shift"]))
+        for tab, share in work_standing_still(browser, url).items():
+            bar = BARS["still"]
+            rows.append(row(f"{TEXTS['still']} {tab}", f"{share:.1%}", f"under {bar:.0%}", share < bar))
         browser.close()
     return rows
 
@@ -123,6 +149,7 @@ TEXTS = {
     "live": "to the first frame of a live drawing",
     "shift": "layout shift on opening",
     "bytes": "first page",
+    "still": "of a core, standing still on",
 }
 
 

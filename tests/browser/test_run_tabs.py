@@ -248,13 +248,13 @@ def poll(url, config, version):
     timer = next(d for d in config["dependencies"] if any(name == "tick" for _, name in d["targets"]))
     held = {timer["outputs"][1]: version}
     data = [held.get(part, parts[part]["props"].get("value")) for part in timer["inputs"]]
-    body = {"data": data, "fn_index": timer["id"], "session_hash": "poll"}
+    body = {"data": data, "fn_name": "poll", "component_id": timer["outputs"][0], "session_hash": "poll"}
     request = urllib.request.Request(
-        f"{url}gradio_api/run/{timer['api_name']}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"{url}gradio_api/component_server", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request) as answer:
         content = answer.read()
-    return len(content), json.loads(content)["data"][1]
+    return len(content), json.loads(content)[1]
 
 
 def test_a_poll_is_small(server):

@@ -67,7 +67,7 @@ class Viewer:
     """A browser that has the page open: what it holds of the poll."""
 
     def __init__(self, demo):
-        self.poller = listener(demo, "Poller.poll").fn.__self__
+        self.poller = listener(demo, "Poller.load").fn.__self__
         self.data = {component: component.value for component in listener(demo, "Poller.load").inputs}
         self.data |= {self.poller.live_version: "", self.poller.version: ""}
 

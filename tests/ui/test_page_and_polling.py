@@ -41,6 +41,21 @@ def test_a_poll_sends_only_what_is_new(built, runs_dir):
     assert viewer.poll() == {"news": {}}
 
 
+def test_no_listener_writes_loading_states_into_the_page(built):
+    """At every call of any listener the browser writes those of all: they took a page that stood still most of a core."""
+    listeners = [fn for fn in built[0].fns.values() if fn.fn is not None]
+    seen = [fn for fn in listeners if fn.show_progress_on != []]
+    assert len(listeners) > 80 and {fn.show_progress for fn in seen} == {"minimal"}
+    assert all(len(fn.show_progress_on) == 1 for fn in seen)
+
+
+def test_a_browser_sends_its_poll_itself(built):
+    viewer = ui_kit.Viewer(built[0])
+    poller = viewer.poller
+    feed, version = poller.answer([viewer.data[part] for part in poller.sent])
+    assert feed["news"] == viewer.poll()["news"] and version == viewer.data[poller.live_version]
+
+
 def test_a_lost_answer_is_sent_again(built):
     viewer = ui_kit.Viewer(built[0])
     before = dict(viewer.data)

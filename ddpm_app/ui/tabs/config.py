@@ -165,7 +165,8 @@ class ConfigTab:
             None, self.file, None, js=DOWNLOAD, api_visibility="private"
         )
         if not self.app.public:  # it starts processes and takes seconds
-            self.examine.click(self.examine_machine, page.lang, self.findings, **QUICK | {"show_progress": "minimal"})
+            progress = {"show_progress": "minimal", "show_progress_on": self.findings}
+            self.examine.click(self.examine_machine, page.lang, self.findings, **QUICK | progress)
 
     # ---- handlers ----------------------------------------------------------------------------------------------------
     def check(self, data: Values) -> Updates:

@@ -41,7 +41,7 @@ class DatasetTab:
         self.last_names = gr.State({})
         with gr.Column(elem_classes="card", elem_id="choose"):
             self._draw_choice()
-        key = gr.State("")
+        key = gr.Textbox("", visible=False)
         self.expect = ExpectCard(app, key)
         self.view = DatasetView(app, key)
 
@@ -138,7 +138,7 @@ class DatasetTab:
             self.take_upload,
             [page.visitor, page.lang, self.files],
             [page.message, name, self.expect.fresh],
-            **PARALLEL | {"show_progress": "minimal"},
+            **PARALLEL | {"show_progress": "minimal", "show_progress_on": self.files},
         )
         self._then_open(uploaded.then, retry=True)
 

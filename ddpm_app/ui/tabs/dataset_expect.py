@@ -33,7 +33,7 @@ class ExpectCard:
     ``fresh``: somebody has just brought these pictures, so that the best recipe is taken at once - unless somebody has set the rest by hand:
     ``untouched`` holds the settings that the page itself put into the form."""
 
-    def __init__(self, app: App, key: gr.State):
+    def __init__(self, app: App, key: gr.Textbox):
         self.app, self.key = app, key
         self.judged, self.fresh = gr.State(""), gr.State(False)
         self.untouched = gr.BrowserState(

@@ -36,7 +36,7 @@ class DatasetView:
 
     ``stage`` holds all of it; ``identity``: what decides which pictures these are; ``row`` of the picture counts from 0."""
 
-    def __init__(self, app: App, key: gr.State):
+    def __init__(self, app: App, key: gr.Textbox):
         self.app = app
         self.key, self.identity = key, gr.State("")
         self.row = gr.State(0)

@@ -34,7 +34,7 @@ class RunDetail:
 
     def __init__(self, app: App):
         self.app = app
-        self.chosen = gr.State("")
+        self.chosen = gr.Textbox("", visible=False)
         with gr.Column(
             scale=2, min_width=300, visible=False, elem_id="runs-detail", elem_classes="card"
         ) as self.column:

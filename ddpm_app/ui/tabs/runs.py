@@ -28,7 +28,7 @@ class RunsTab:
 
     def __init__(self, app: App):
         self.app = app
-        self.show_all = gr.State(False)
+        self.show_all = gr.Checkbox(False, visible=False)
         with gr.Row(elem_classes="runs-row"):
             with gr.Column(scale=3, min_width=320):
                 self.waiting = WaitingRuns(elem_id="runs-waiting")

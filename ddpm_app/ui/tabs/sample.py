@@ -40,7 +40,7 @@ class SampleTab:
                 self._draw_settings()
             with gr.Column(scale=3, min_width=300, elem_id="sample-stage"):
                 self._draw_results()
-        self.followed = gr.State(self.source.value)
+        self.followed = gr.Textbox(self.source.value, visible=False)
         self.handlers = SampleHandlers(app, self)
 
     def _draw_settings(self) -> None:
