@@ -16,7 +16,9 @@ def test_arrow_keys_move_in_tabs_and_radios_and_a_tab_begins_at_its_top(context,
     expect(page.locator(".presets input[type=radio]:checked")).not_to_have_value(first)
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".presets input[type=radio]:checked")).to_have_value(first)
-    expect(page.locator(".presets input[tabindex='0']")).to_have_count(1)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.presets input')].filter((radio) => radio.tabIndex === 0).length === 1"
+    )
 
     page.evaluate("scrollTo(0, 500)")
     page.get_by_role("tab", name="Config", exact=True).focus()

@@ -26,6 +26,7 @@ def opened(new_context, studio):
 def speaks(page, lang):
     """The page's own language, a static label, a tab that was never opened, a live part, and a part that a handler drew."""
     tab = i18n.t("ui.dataset.tab", lang)
+    expect(page.locator("#first-paint")).to_have_count(0)
     expect(page.get_by_role("tab", name=tab, exact=True)).to_be_visible()
     expect(page.get_by_role("tab", name=i18n.t("ui.runs.tab", lang), exact=True)).to_be_visible()
     expect(page.locator("#button-start")).to_have_text(i18n.t("ui.header.start", lang))

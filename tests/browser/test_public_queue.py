@@ -12,7 +12,7 @@ from ddpm_app.runs.queue import RunQueue
 def test_three_visitors_train_in_turn(new_context, tmp_path):
     with browser_kit.start_app(tmp_path, "--public") as url:
         pages = first, second, third = [
-            StudioPage(new_context(), f"{url}?tab=config&preset=first-butterflies") for _ in range(3)
+            StudioPage(new_context(), f"{url}?tab=config&preset=butterflies-64") for _ in range(3)
         ]
         for page in pages:
             expect(page.locator("#limits")).to_contain_text("5 minutes a run")
