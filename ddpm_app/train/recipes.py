@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from ddpm_app import presets
 from ddpm_app.config import SHIPPED_VAE, ConfigValues, TrainConfig, from_dict
@@ -43,7 +44,8 @@ MOST_MINUTES = 60
 class Judgement:
     """A set of pictures: ``count`` to learn from, the middle of their shorter ``side``, ``likeness`` (mean correlation of two of them at
     16 px, -1 to 1), the shares that are ``transparent`` and far from square (``oblong``), the numbers of ``labels`` and captions, and the ``psnr``
-    of the built-in autoencoder's reconstructions at ``size`` px in decibels, with a few ``examples`` of the pictures."""
+    of the built-in autoencoder's reconstructions at ``size`` px in decibels, beside the ``coarse_psnr`` of what ``SIZES[-1]`` px keep of them,
+    with a few ``examples`` of the pictures."""
 
     count: int
     side: int
@@ -53,6 +55,7 @@ class Judgement:
     labels: int
     size: int
     psnr: float
+    coarse_psnr: float
     examples: tuple[Image.Image, ...] = ()
 
     @property
@@ -64,6 +67,11 @@ class Judgement:
     def fits(self) -> bool:
         """Whether the autoencoder gives the pictures back well enough to learn its latents."""
         return self.psnr >= UNFIT_PSNR
+
+    @property
+    def suits_latents(self) -> bool:
+        """Whether a model of its latents can give more of the pictures than one of their small copies' pixels."""
+        return self.fits or self.psnr >= self.coarse_psnr
 
     def notices(self) -> list[tuple[str, dict[str, Any]]]:
         """The judgement as (code, values) under ``notice.``."""
@@ -103,6 +111,7 @@ def judge(config: TrainConfig, source: ImageSource, cancelled: Cancelled | None 
         labels=len(source.label_names or ()),
         size=config.image_size,
         psnr=decibels,
+        coarse_psnr=psnr(encoded, _coarse(encoded)),
         examples=tuple(to_images(to_tensors(pixels[_spread(count, EXAMPLES)]))),
     )
 
@@ -112,6 +121,12 @@ def _reconstructed(config: TrainConfig, x: Tensor) -> Tensor:
     codec = pipeline.load_vae(SHIPPED_VAE)
     with DEVICE:
         return there_and_back(codec.to(resolve_device(config)), x)
+
+
+def _coarse(x: Tensor) -> Tensor:
+    """Pictures [N, C, S, S] shrunk to ``SIZES[-1]`` px and enlarged again."""
+    small = functional.interpolate(x, (SIZES[-1], SIZES[-1]), mode="area")
+    return functional.interpolate(small, x.shape[-2:], mode="bicubic")
 
 
 def _at_best(config: TrainConfig, examples: tuple[Image.Image, ...]) -> tuple[Image.Image, ...]:
@@ -153,7 +168,7 @@ def recipes(
         if size < 128
         else [_recipe("quick", "latent-128", judgement, current, (minutes, most_minutes), image_size=64)]
     )
-    return [*sharp, *quick, *pixels] if judgement.fits and judgement.side >= SIZES[1] else [*pixels, *sharp]
+    return [*sharp, *quick, *pixels] if judgement.suits_latents and judgement.side >= SIZES[1] else [*pixels, *sharp]
 
 
 def _recipe(

@@ -14,7 +14,9 @@ from ddpm_app.i18n import LANGUAGES, t
 from ddpm_app.train import recipes
 from ddpm_app.train.recipes import Judgement
 
-GOOD = Judgement(count=500, side=300, likeness=0.6, transparent=0.0, oblong=0.0, labels=0, size=128, psnr=27.0)
+GOOD = Judgement(
+    count=500, side=300, likeness=0.6, transparent=0.0, oblong=0.0, labels=0, size=128, psnr=27.0, coarse_psnr=21.0
+)
 CURRENT = presets.build("latent-128", dataset_name="/somewhere/mine", seed=7, output_dir="my cats").to_dict()
 
 
@@ -33,6 +35,8 @@ def names(minutes=None, **changes):
     [
         ({}, ["sharp", "quick", "pixels"]),
         ({"psnr": 17.0}, ["pixels", "sharp"]),
+        ({"psnr": 21.5}, ["sharp", "quick", "pixels"]),
+        ({"psnr": 23.0, "coarse_psnr": 30.0}, ["sharp", "quick", "pixels"]),
         ({"psnr": 17.0, "side": 40}, ["pixels", "sharp"]),
         ({"side": 72}, ["sharp", "quick", "pixels"]),
         ({"side": 50}, ["pixels", "sharp"]),
@@ -90,8 +94,9 @@ def test_what_cannot_come_out_well_is_said_before(minutes, changes, expected):
 
 
 def test_latents_of_an_autoencoder_that_does_not_fit_are_doubted():
-    sharp = recipes.recipes(dataclasses.replace(GOOD, psnr=17.0), CURRENT, 30)[1]
-    assert "expect_unfit" in dict(sharp.doubts)
+    for psnr, place in ((17.0, 1), (21.5, 0)):
+        sharp = recipes.recipes(dataclasses.replace(GOOD, psnr=psnr), CURRENT, 30)[place]
+        assert "expect_unfit" in dict(sharp.doubts)
 
 
 def test_pictures_of_one_thing_are_more_alike_than_any(tmp_path):
@@ -118,5 +123,6 @@ def test_a_set_is_judged_by_what_lies_there(tmp_path):
     examples = np.stack([np.asarray(image, float) for image in judgement.examples])
     assert np.abs(plain - examples).max() == 0 < np.abs(coded[:, ::2, ::2] - examples).mean()
     assert 0 < judgement.psnr < recipes.UNFIT_PSNR  # noise is what no autoencoder gives back
+    assert judgement.coarse_psnr == float("inf")  # 32 px keep all of 32 px
     for lang in LANGUAGES:
         assert all(t(f"notice.{code}", lang, **values) for code, values in judgement.notices())
