@@ -39,6 +39,23 @@ def problem_text(problem: Problem, lang: str = "en") -> str:
     return t(f"problem.{problem.code}", lang, **values)
 
 
+def problem_on_page(problem: Problem, lang: str = "en") -> str:
+    """As ``problem_text``, with settings named by their labels on the page instead of their names in Python."""
+    return problem_text(Problem(problem.code, **labelled({"field": problem.field, **problem.values}, lang)), lang)
+
+
+def labelled(values: dict[str, Any], lang: str) -> dict[str, Any]:
+    """The values of a problem for the page: a "field" or an "other" that is a setting by its label's first line, in quotes."""
+    return values | {key: _label_of(values[key], lang) for key in ("field", "other") if key in values}
+
+
+def _label_of(setting: str | None, lang: str) -> str | None:
+    for key in (f"ui.name.{setting}", f"ui.ask.{setting}", f"ui.sample.{setting}"):
+        if key in text_table("en"):
+            return f"“{t(key, lang).splitlines()[0]}”"
+    return setting
+
+
 def text_for_code(key: str, lang: str, values: dict[str, Any], otherwise: str) -> str:
     """The sentence of a code that a run's file holds; another version's unknown code or values show as they are."""
     try:

@@ -8,7 +8,7 @@ from ddpm_app import jobs
 from ddpm_app.access import AccessPolicy
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import as_problem
-from ddpm_app.i18n import problem_text
+from ddpm_app.i18n import problem_on_page
 from ddpm_app.images import data_uri, rows_grid
 from ddpm_app.model import locate
 from ddpm_app.model_choices import WORDS_MODEL
@@ -50,7 +50,7 @@ class LiveDrawings:
                 return {"training": True}
             return self._draw(str(query.get("prompt", ""))[:MAX_PROMPT], _number(query.get("seed")) % SEEDS)
         except Exception as error:
-            return {"error": problem_text(self._access.redact(as_problem(error)), str(query.get("lang", "en")))}
+            return {"error": problem_on_page(self._access.redact(as_problem(error)), str(query.get("lang", "en")))}
         finally:
             self._drawing.release()
 

@@ -8,7 +8,8 @@ import pytest
 
 from ddpm_app import i18n
 from ddpm_app.config import FIELDS
-from ddpm_app.i18n import format_bytes, format_duration, text_for_code
+from ddpm_app.errors import Problem
+from ddpm_app.i18n import format_bytes, format_duration, problem_on_page, text_for_code
 
 ENGLISH_ONLY = ("cli.", "hub.")
 """The terminal, and what is published on the Hub."""
@@ -39,6 +40,15 @@ def placeholders(key, text):
 def parts(text):
     """Tags, code and line breaks."""
     return [sorted(re.findall(part, text)) for part in (r"<[^>]*>", r"`[^`]*`", r"\n")]
+
+
+def test_the_page_names_settings_by_their_labels():
+    wrong = Problem("size_depth", "image_size", other="unet", value=100, levels=4, divisor=8, suggestion=96)
+    in_chinese = problem_on_page(wrong, "zh")
+    assert problem_on_page(wrong).startswith("“Picture size” is 100, but “Size of the network” has 4 levels")
+    assert "“图片边长”" in in_chinese and "“网络大小”" in in_chinese
+    assert problem_on_page(Problem("unknown_field", "no_setting")).startswith("no_setting is not a setting")
+    assert all(problem_on_page(Problem("string_too_short", name)).startswith("“") for name in FIELDS)
 
 
 # ---- two languages ----------------------------------------------------------------------------------------------------

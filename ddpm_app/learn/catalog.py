@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import problem_text, t, text_table
+from ddpm_app.i18n import problem_on_page, t, text_table
 from ddpm_app.images import data_uri
 from ddpm_app.learn import stations
 from ddpm_app.learn.lessons import Lesson, lessons
@@ -127,7 +127,7 @@ class LearnCatalog:
         return {"svg": segno.make(_string(query, "url")[:MAX_URL], micro=False).svg_inline(border=2, omitsize=True)}
 
     def _error(self, error: Exception, query: Query) -> CatalogAnswer:
-        return {"error": problem_text(self.access.redact(as_problem(error)), _string(query, "lang"))}
+        return {"error": problem_on_page(self.access.redact(as_problem(error)), _string(query, "lang"))}
 
 
 def _string(query: Query, name: str) -> str:

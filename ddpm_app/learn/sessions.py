@@ -33,7 +33,7 @@ from ddpm_app import jobs
 from ddpm_app.data import decode
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, explain
-from ddpm_app.i18n import problem_text, t
+from ddpm_app.i18n import problem_on_page, t
 from ddpm_app.learn import key_frames, stations
 from ddpm_app.learn.station import Memory, StationRequest, StationSpec
 from ddpm_app.model.describe import saved_version
@@ -226,7 +226,7 @@ class LearnSessions:
         except Exception as error:
             if not isinstance(error, Problem):
                 traceback.print_exc()
-            yield {"error": problem_text(self.access.redact(explain(error)), query.lang)}
+            yield {"error": problem_on_page(self.access.redact(explain(error)), query.lang)}
 
     def context(self, model: str, picture: str, visitor: str = "") -> "LearnContext":
         """A model ("shipped:NAME", "run:NAME") with a picture (its number, the key of a viewer's own, or "" for the first that is

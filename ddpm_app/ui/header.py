@@ -8,7 +8,7 @@ from markupsafe import Markup
 from ddpm_app.access import MOST_WAITING_PER_VISITOR
 from ddpm_app.config import TrainConfig
 from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import format_duration, t, text_for_code
+from ddpm_app.i18n import format_duration, labelled, t, text_for_code
 from ddpm_app.runs import registry
 from ddpm_app.runs.queue import MOST_WAITING, WaitingRun, seconds_ahead
 from ddpm_app.runs.records import Coded, RunSnapshot
@@ -284,7 +284,7 @@ def _traceback(text: str | None, lang: str) -> Markup:
 
 def error_text(error: Coded, lang: str) -> Markup:
     """The error of a run in words, escaped."""
-    values = {"field": error.get("field"), **error.get("values", {})}
+    values = labelled({"field": error.get("field"), **error.get("values", {})}, lang)
     return Markup.escape(text_for_code(f"problem.{error['code']}", lang, values, error["code"]))
 
 

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ddpm_app.errors import Problem
-from ddpm_app.i18n import problem_text
+from ddpm_app.i18n import problem_on_page
 from ddpm_app.images import data_uri
 
 LOGO = Markup(
@@ -22,7 +22,7 @@ def brand() -> Markup:
 
 def notice(outcome: Problem | str, lang: str = "en") -> Markup:
     """The outcome of a click: a problem in red, a sentence plain, nothing for ""."""
-    text = problem_text(outcome, lang) if isinstance(outcome, Problem) else outcome
+    text = problem_on_page(outcome, lang) if isinstance(outcome, Problem) else outcome
     return note(text, "bad" if isinstance(outcome, Problem) else "good", role="status") if text else Markup()
 
 

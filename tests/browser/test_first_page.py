@@ -66,7 +66,7 @@ def test_a_wrong_value_says_so_under_its_field_and_is_kept(page):
     assert below > page.field("image_size").bounding_box()["y"]
     page.field("learning_rate").fill("E-4")
     expect(page.locator("#field-learning_rate")).to_contain_text("must be a number")
-    expect(page.locator("#meaning")).to_contain_text("learning_rate")
+    expect(page.locator("#meaning")).to_contain_text("“Learning rate (AdamW)”")
     page.reload()
     page.open_tab("Config")
     expect(page.field("learning_rate")).to_have_value("E-4")

@@ -5,6 +5,7 @@ from kits.browser import OF_A_CLOSED_PAGE, StudioPage
 from playwright.sync_api import expect
 
 from ddpm_app import i18n
+from ddpm_app.errors import Problem
 
 OF_BROWSERS = ["zh-CN", "zh-Hans-SG"]
 
@@ -52,7 +53,7 @@ def test_what_is_wrong_is_told_in_chinese(opened):
     speaks(page, "zh")
     page.open_tab("配置")
     page.field("learning_rate").fill("E-4")
-    message = i18n.t("problem.float_parsing", "zh", field="learning_rate", value="E-4")
+    message = i18n.problem_on_page(Problem("float_parsing", "learning_rate", value="E-4"), "zh")
     expect(page.locator("#field-learning_rate")).to_contain_text(message)
     expect(page.locator("#meaning")).to_contain_text(message)
     page.locator("#button-start").click()
@@ -66,7 +67,8 @@ def test_the_menu_switches_everything_and_keep_the_form(opened, studio):
     expect(page.locator("#sample-status")).to_contain_text(i18n.t("ui.sample.empty", "en"))
     page.open_tab("Config")
     page.field("image_size").fill("abc")
-    wrong = {lang: i18n.t("problem.int_parsing", lang, field="image_size", value="abc") for lang in i18n.LANGUAGES}
+    problem = Problem("int_parsing", "image_size", value="abc")
+    wrong = {lang: i18n.problem_on_page(problem, lang) for lang in i18n.LANGUAGES}
     expect(page.locator("#field-image_size")).to_contain_text(wrong["en"])
     choose_in_menu(page, "中文")
     speaks(page, "zh")

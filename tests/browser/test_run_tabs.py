@@ -200,7 +200,7 @@ def test_a_wrong_number_is_said_in_words(visit):
     page = visit("Sample")
     page.locator("#sample-number input").fill("0")
     page.locator("#sample-draw").click()
-    expect(page.locator("#sample-status [role=alert]")).to_contain_text("num_images")
+    expect(page.locator("#sample-status [role=alert]")).to_contain_text("“Pictures”")
 
 
 def test_a_run_is_compared_downloaded_thrown_away_and_restored(visit, server, tmp_path):

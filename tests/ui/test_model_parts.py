@@ -166,7 +166,7 @@ def test_a_size_that_does_not_fit_is_refused_as_training_would(kind, changes, co
     assert problem.code == code
     with pytest.raises(Problem, match=code):
         engine_kit.objective(config, studio.runs_dir)
-    assert f"image_size is {config.image_size}" in summary_words(studio, config)
+    assert f"“Picture size” is {config.image_size}" in summary_words(studio, config)
 
 
 def test_an_autoencoder_to_go_on_from_has_its_sizes_too(tiny, parts, studio, opened):

@@ -153,7 +153,7 @@ def test_settings_are_copied_into_the_form(tab):
 def test_in_public_longer_is_minutes_only(public, monkeypatch):
     monkeypatch.setattr(Jobs, "resume", lambda *arguments, **longer: pytest.fail("a run of any length"))
     registry.find(public.app.runs_dir, "one").begin(owner="me")
-    assert "max_train_minutes" in longer(public, "max_train_steps", 4.0, "me")
+    assert "“Minutes”" in longer(public, "max_train_steps", 4.0, "me")
 
 
 def test_strangers_see_an_upload_s_name_and_no_folders(app, tab, public):
@@ -217,12 +217,12 @@ def test_a_run_at_work_is_not_published(app, tab, monkeypatch):
     assert "is being trained" in publish(tab, "me/it")
 
 
-@pytest.mark.parametrize("kind", ["max_train_minutes", "max_train_steps"])
-def test_longer_without_a_number_is_said(tab, public, kind):
+@pytest.mark.parametrize(("kind", "name"), [("max_train_minutes", "Minutes"), ("max_train_steps", "Steps")])
+def test_longer_without_a_number_is_said(tab, public, kind, name):
     for each in (tab, public):
         registry.find(each.app.runs_dir, "one").begin(owner="me")
         registry.find(each.app.runs_dir, "one").update_status(state="finished")
-        assert f"{kind} is empty" in longer(each, kind, None, "me")
+        assert f"“{name}” is empty" in longer(each, kind, None, "me")
 
 
 def test_cards_leave_out_what_changes_with_every_step(app):

@@ -214,10 +214,10 @@ def test_a_visitor_who_leaves_frees_the_device(studio):
         ({"source": "run:../tiny"}, "no run"),
         ({"source": "shipped:../../runs"}, "no model"),
         ({"source": "other", "other": "/nowhere/at/all"}, "no model"),
-        ({"num_images": None}, "num_images is 0"),
+        ({"num_images": None}, "“Pictures” is 0"),
         ({"num_inference_steps": 5000}, "at most 1000"),
-        ({"sampler": "euler"}, "sampler"),
-        ({"seed": -1}, "seed is -1"),
+        ({"sampler": "euler"}, "“Sampler” is"),
+        ({"seed": -1}, "“Seed” is -1"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(studio, changes, words):
@@ -563,7 +563,7 @@ def test_in_public_a_sheet_holds_as_many_pictures_as_one_may_draw():
 
 
 def test_a_label_that_the_model_has_not_is_said(studio_with):
-    assert "labels names 9" in list(outcomes(studio_with("labels"), source="run:labels", labels=[9]))[-1]["status"]
+    assert "“Labels” names 9" in list(outcomes(studio_with("labels"), source="run:labels", labels=[9]))[-1]["status"]
 
 
 def test_words_that_are_not_read_are_named(studio_with):

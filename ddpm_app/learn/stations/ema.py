@@ -64,7 +64,7 @@ def _lacks_raw(context: LearnContext, request: StationRequest) -> Panel | None:
     except Problem as problem:
         if not context.config.use_ema:
             return panels.note(request.say("no_average"))
-        return panels.note(i18n.problem_text(problem, request.lang), "warn")
+        return panels.note(i18n.problem_on_page(problem, request.lang), "warn")
     return None
 
 

@@ -14,7 +14,7 @@ from ddpm_app.access import CAPS, LATENT_SIZE, UPLOAD_MB, UPLOADS_PER_VISITOR
 from ddpm_app.config import FIELDS, GROUPS, FieldInfo, TrainConfig, from_json, irrelevant_fields, parse
 from ddpm_app.doctor import report
 from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import problem_text, t
+from ddpm_app.i18n import problem_on_page, t
 from ddpm_app.runs.records import RunSnapshot
 from ddpm_app.ui.components.setting_finder import Differences, SettingFinder
 from ddpm_app.ui.html import join, notice, quiet
@@ -175,7 +175,7 @@ class ConfigTab:
         values = self.form.values(data)
         config = parse(values)
         problems = config if isinstance(config, list) else self._forbidden(config, visitor)
-        messages = {problem.field: problem_text(problem, lang) for problem in reversed(problems)}
+        messages = {problem.field: problem_on_page(problem, lang) for problem in reversed(problems)}
         different = self.different(preset, values)
         updates: Updates = {
             self.finder: self.differences(preset, different, lang),

@@ -13,7 +13,7 @@ from ddpm_app.config import TrainConfig
 from ddpm_app.data.open_datasets import OpenDataset
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import format_count, format_duration, problem_text, t
+from ddpm_app.i18n import format_count, format_duration, problem_on_page, t
 from ddpm_app.runs import registry
 from ddpm_app.ui.html import join, note
 from ddpm_app.ui.state import App, label
@@ -48,7 +48,7 @@ class ConfigSummary:
         network and the texts too."""
         if isinstance(config, list):
             lines = join(
-                Markup('<li><a href="#field-{}">{}</a></li>').format(problem.field, problem_text(problem, lang))
+                Markup('<li><a href="#field-{}">{}</a></li>').format(problem.field, problem_on_page(problem, lang))
                 for problem in config
             )
             head = Markup("<b>{}</b><ul>{}</ul>").format(t("ui.config.wrong", lang, count=len(config)), lines)
@@ -117,7 +117,7 @@ class ConfigSummary:
                 raise problem
             lines = [t(f"notice.{notice.code}", lang, **notice.values) for notice in check.check(config)]
         except Exception as error:
-            return note(problem_text(as_problem(error), lang), "bad")
+            return note(problem_on_page(as_problem(error), lang), "bad")
         if model is None:
             lines.append(t("ui.meaning.download", lang))
         return join(note(line, "warn") for line in lines)

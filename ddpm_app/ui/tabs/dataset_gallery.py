@@ -7,7 +7,7 @@ from PIL import Image
 
 from ddpm_app.data.open_datasets import OpenDataset
 from ddpm_app.errors import as_problem
-from ddpm_app.i18n import problem_text, t
+from ddpm_app.i18n import problem_on_page, t
 from ddpm_app.ui.state import PARALLEL, App, Page, Updates, label
 from ddpm_app.ui.tabs.dataset_editor import caption_of, label_of
 
@@ -124,4 +124,4 @@ def captioned_thumbnail(source: "ImageSource", i: int) -> tuple[Image.Image, str
         caption = " · ".join(filter(None, (label_of(source, i), caption_of(source, i))))
         return source.thumbnail(i, SIDE), caption or source.names[i]
     except Exception as error:
-        return Image.new("RGB", (SIDE, SIDE), "#b3261e"), problem_text(as_problem(error))
+        return Image.new("RGB", (SIDE, SIDE), "#b3261e"), problem_on_page(as_problem(error))

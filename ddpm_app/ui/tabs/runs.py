@@ -7,7 +7,7 @@ from PIL import Image
 
 from ddpm_app import access
 from ddpm_app.errors import Problem, as_problem
-from ddpm_app.i18n import format_bytes, format_duration, t, text_for_code
+from ddpm_app.i18n import format_bytes, format_duration, labelled, t, text_for_code
 from ddpm_app.images import data_uri
 from ddpm_app.runs import registry
 from ddpm_app.runs.queue import WaitingRun
@@ -209,7 +209,7 @@ def waiting_row(each: WaitingRun, is_mine: bool, lang: str) -> dict[str, str]:
         "name": config["output_dir"],
         "note": " · ".join(parts),
         "problem": text_for_code(
-            f"problem.{problem['code']}", lang, {"field": problem.get("field"), **problem["values"]}, ""
+            f"problem.{problem['code']}", lang, labelled({"field": problem.get("field"), **problem["values"]}, lang), ""
         )
         if problem
         else "",

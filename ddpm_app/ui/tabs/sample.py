@@ -95,7 +95,7 @@ class SampleTab:
             10,
             3,
             step=0.5,
-            label=label("ui.sample.guidance"),
+            label=label("ui.sample.guidance_scale"),
             info=label("ui.sample.guidance_help"),
             visible=visible["guidance_scale"],
             elem_id="sample-guidance",
@@ -118,10 +118,14 @@ class SampleTab:
     def _draw_sampling(self) -> None:
         with gr.Row():
             self.num_images = gr.Number(
-                4, label=label("ui.sample.number"), precision=0, min_width=90, elem_id="sample-number"
+                4, label=label("ui.sample.num_images"), precision=0, min_width=90, elem_id="sample-number"
             )
             self.num_inference_steps = gr.Number(
-                STEPS["dpmpp_2m"], label=label("ui.sample.steps"), precision=0, min_width=90, elem_id="sample-steps"
+                STEPS["dpmpp_2m"],
+                label=label("ui.sample.num_inference_steps"),
+                precision=0,
+                min_width=90,
+                elem_id="sample-steps",
             )
         samplers = [("DPM++ 2M", "dpmpp_2m"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
         self.sampler = gr.Radio(samplers, value="dpmpp_2m", label=label("ui.sample.sampler"), elem_id="sample-sampler")

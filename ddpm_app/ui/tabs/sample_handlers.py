@@ -18,7 +18,7 @@ from ddpm_app import access, jobs
 from ddpm_app.device_lock import DEVICE
 from ddpm_app.errors import Problem, as_problem
 from ddpm_app.film import FilmRecorder
-from ddpm_app.i18n import format_duration, problem_text, t
+from ddpm_app.i18n import format_duration, problem_on_page, t
 from ddpm_app.images import add_info, captioned_grid, data_uri, image_grid, joint_info, save_png
 from ddpm_app.model.describe import ModelInfo, saved_version
 from ddpm_app.runs.run import Run
@@ -84,7 +84,7 @@ class SampleHandlers:
             for updates in self._draw(settings, sheet, data[page.visitor], lang, stop):
                 yield self.busy | updates
         except Exception as error:
-            text = problem_text(self.app.access.redact(as_problem(error)), lang)
+            text = problem_on_page(self.app.access.redact(as_problem(error)), lang)
             yield {tab.status: remark(text, "error", role="alert"), **self.idle}
         finally:
             self.cancels.pop(session, None)
