@@ -1,5 +1,7 @@
 """Drawings on the first view: the words model draws one picture from noise, and every step of it goes out as one strip."""
 
+import contextlib
+import random
 import threading
 from collections.abc import Mapping
 from typing import TypedDict
@@ -11,7 +13,7 @@ from ddpm_app.errors import as_problem
 from ddpm_app.i18n import problem_on_page
 from ddpm_app.images import data_uri, rows_grid
 from ddpm_app.model import locate
-from ddpm_app.model_choices import WORDS_MODEL
+from ddpm_app.model_choices import EXAMPLE_PROMPTS, WORDS_MODEL
 from ddpm_app.runs.monitor import RunMonitor
 
 STEPS = 20
@@ -35,22 +37,39 @@ class LiveDrawing(TypedDict, total=False):
 
 
 class LiveDrawings:
-    """One drawing at a time for all viewers together, and none that nobody requested while a run is at work."""
+    """One drawing at a time for all viewers together, and none that nobody requested while a run is at work. One lies ready for the next view
+    that opens, so that it needn't wait."""
 
     def __init__(self, monitor: RunMonitor, access: AccessPolicy, warm: threading.Event):
         self._monitor, self._access, self._warm = monitor, access, warm
         self._drawing = threading.Lock()
+        self._ready: LiveDrawing | None = None
 
     def draw(self, query: Mapping[str, object]) -> LiveDrawing:
-        """The picture of ``prompt`` from ``seed``. ``idle``: nobody requested it, the view draws by itself."""
+        """The picture of ``prompt`` from ``seed``. ``idle``: nobody requested it, the view draws by itself, and takes the one that lies ready."""
+        if query.get("idle"):
+            if self._monitor.snapshot("").get("active"):
+                return {"training": True}
+            drawing, self._ready = self._ready, None
+            if drawing:
+                threading.Thread(target=self.prepare, name="live-drawing", daemon=True).start()
+                return drawing
         if not self._warm.is_set() or not self._drawing.acquire(blocking=False):
             return {"later": True}
         try:
-            if query.get("idle") and self._monitor.snapshot("").get("active"):
-                return {"training": True}
             return self._draw(str(query.get("prompt", ""))[:MAX_PROMPT], _number(query.get("seed")) % SEEDS)
         except Exception as error:
             return {"error": problem_on_page(self._access.redact(as_problem(error)), str(query.get("lang", "en")))}
+        finally:
+            self._drawing.release()
+
+    def prepare(self) -> None:
+        """Draw the one that lies ready, from an example's prompt. Where that fails, the view that opens says why."""
+        if self._ready or self._monitor.snapshot("").get("active") or not self._drawing.acquire(blocking=False):
+            return
+        try:
+            with contextlib.suppress(Exception):
+                self._ready = self._draw(random.choice(EXAMPLE_PROMPTS), random.randrange(SEEDS))
         finally:
             self._drawing.release()
 

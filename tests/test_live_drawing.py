@@ -2,6 +2,7 @@
 
 import base64
 import io
+import queue
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from ddpm_app.access import AccessPolicy
 from ddpm_app.live_drawing import STEPS, LiveDrawings
+from ddpm_app.model_choices import EXAMPLE_PROMPTS
 from ddpm_app.runs.monitor import RunMonitor
 
 
@@ -41,6 +43,26 @@ def test_nothing_is_drawn_unasked_beside_a_run(drawings, runs_dir, monkeypatch):
     assert drawings.draw({"prompt": "x", "idle": True}) == {"training": True}
     monkeypatch.setattr(drawings, "_draw", lambda prompt, seed: {"prompt": prompt, "seed": seed})
     assert drawings.draw({"prompt": "x", "seed": "nonsense"}) == {"prompt": "x", "seed": 0}
+
+
+def test_one_lies_ready_for_the_next_view_and_is_given_once(drawings, runs_dir, monkeypatch):
+    drawn = queue.SimpleQueue()
+
+    def draw(prompt, seed):
+        drawn.put(prompt)
+        return {"prompt": prompt, "seed": seed}
+
+    monkeypatch.setattr(drawings, "_draw", draw)
+    drawings.prepare(), drawings.prepare()
+    assert drawn.get(timeout=30) in EXAMPLE_PROMPTS and drawn.empty()  # one is enough
+    ready = drawings.draw({"prompt": "my own", "idle": True})
+    assert ready["prompt"] in EXAMPLE_PROMPTS
+    drawn.get(timeout=30)  # the next
+    assert drawings.draw({"prompt": "my own", "seed": 3}) != ready  # what somebody wants is drawn for them
+    at_work(make_run(runs_dir, "mine", steps=0))
+    drawings._ready = None
+    drawings.prepare()
+    assert drawings._ready is None
 
 
 def test_a_failure_is_told_without_paths_and_the_next_one_is_drawn(drawings, monkeypatch):

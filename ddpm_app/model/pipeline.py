@@ -37,6 +37,7 @@ from ddpm_app.errors import Problem
 from ddpm_app.files import read_json
 from ddpm_app.i18n import ASSETS
 from ddpm_app.model import locate
+from ddpm_app.model.building import BUILDING
 from ddpm_app.model.codec import Codec, Pixels, Vae
 from ddpm_app.model.conditioning import Conditioning, Labels, Nothing, Text
 from ddpm_app.model.describe import AVERAGE, VAES, ModelInfo, describe_folder, is_autoencoder, part_folder
@@ -172,7 +173,8 @@ def load(
     info = describe_folder(folder)
     with reading_errors(source, field):
         unet_class = UNet2DConditionModel if info.conditioning == "text" else UNet2DModel
-        network = unet_class.from_pretrained(part_folder(checkpoint or folder, "unet"), use_safetensors=True)
+        with BUILDING:
+            network = unet_class.from_pretrained(part_folder(checkpoint or folder, "unet"), use_safetensors=True)
         if checkpoint and weights == "ema" and (checkpoint / AVERAGE).is_file():
             load_average(checkpoint, network.parameters())
         codec = Vae(_vae(folder)) if info.latent else Pixels()
@@ -211,7 +213,8 @@ def _vae(folder: pathlib.Path) -> AutoencoderKL | AutoencoderTiny:
     name = read_json(folder / "config.json").get("_class_name")
     if name not in ("AutoencoderKL", "AutoencoderTiny"):
         raise ValueError(f"{name or 'no autoencoder'} (AutoencoderKL and AutoencoderTiny are known)")
-    vae = getattr(diffusers, name).from_pretrained(folder, use_safetensors=True).float()
+    with BUILDING:
+        vae = getattr(diffusers, name).from_pretrained(folder, use_safetensors=True).float()
     if vae.config.get("shift_factor"):
         raise ValueError("its latents are shifted (shift_factor), which diffusers' latent pipelines do not undo")
     return vae
@@ -219,7 +222,10 @@ def _vae(folder: pathlib.Path) -> AutoencoderKL | AutoencoderTiny:
 
 def _text(folder: pathlib.Path) -> Text:
     transformers_logging.disable_progress_bar()  # one per file of a megabyte, into the terminal's own
-    encoder = CLIPTextModel.from_pretrained(part_folder(folder, "text_encoder"), use_safetensors=True).float()
+    part = part_folder(folder, "text_encoder")
+    with BUILDING:
+        # the dtype is torch's default for as long as it loads, in all threads
+        encoder = CLIPTextModel.from_pretrained(part, dtype=torch.float32, use_safetensors=True)
     folder = part_folder(folder, "tokenizer")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise ValueError("its tokenizer has no vocabulary")  # transformers would make up one of three words

@@ -9,13 +9,14 @@ from torch import nn
 
 from ddpm_app import diffusion
 from ddpm_app.config import TrainConfig
+from ddpm_app.model.building import BUILDING
 
 UNet: TypeAlias = UNet2DModel | UNet2DConditionModel
 
 
 def build_unet(config: TrainConfig, **sizes) -> UNet:
     """A UNet with weights drawn from the run's seed; the global generator is left as it was. ``sizes`` as for ``unet_of``."""
-    with torch.random.fork_rng(devices=[]):
+    with BUILDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.generator(config.seed, "weights").initial_seed())
         return unet_of(config, **sizes)
 

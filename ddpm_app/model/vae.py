@@ -8,11 +8,12 @@ from torch import Tensor
 
 from ddpm_app import diffusion
 from ddpm_app.config import VAE_NORM_GROUPS, TrainConfig
+from ddpm_app.model.building import BUILDING
 
 
 def build_vae(config: TrainConfig) -> AutoencoderKL:
     """An AutoencoderKL with weights drawn from the run's seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with BUILDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.generator(config.seed, "weights").initial_seed())
         return vae_of(config)
 

@@ -85,6 +85,7 @@ class App:
 
         self.warm.set()
         self.jobs.take_turns()  # those that waited when an earlier server ended
+        self.live_drawings.prepare()
         from ddpm_app.specimens import collection
         from ddpm_app.train.estimate import seconds_needed
 

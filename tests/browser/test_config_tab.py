@@ -76,7 +76,7 @@ def test_a_setting_is_found_and_a_link_leads_to_it(config):
     expect(config.locator("#group-hub")).to_be_hidden()
     config.locator("#field-adam_beta2 input, #field-adam_beta2 textarea").first.fill("7")
     finder.get_by_role("searchbox").fill("")
-    config.locator("#meaning").get_by_role("link", name="adam_beta2 is 7").click(timeout=SLOW)
+    config.locator("#meaning").get_by_role("link", name="“Adam's beta2” is 7").click(timeout=SLOW)
     expect(config.locator("#field-adam_beta2 input, #field-adam_beta2 textarea").first).to_be_focused(timeout=SLOW)
     expect(finder.get_by_role("link", name="Adam's beta2")).to_be_visible(timeout=SLOW)
     config.get_by_role("button", name="Back to the preset").click()

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ddpm_app.model.building import BUILDING
 from ddpm_app.model.unet import UNet
 
 
@@ -58,6 +59,7 @@ def blended(
     begin, end = (table[condition["class_labels"]].expand(count, -1) for condition in (first, second))
     twin = copy.copy(unet)
     rows = torch.cat([lerp(begin, end, shares), table[unconditional["class_labels"]]])
-    twin._modules = unet._modules | {"class_embedding": nn.Embedding.from_pretrained(rows)}
+    with BUILDING:
+        twin._modules = unet._modules | {"class_embedding": nn.Embedding.from_pretrained(rows)}
     numbers = torch.arange(count, device=table.device)
     return twin, {"class_labels": numbers}, {"class_labels": torch.full_like(numbers, count)}
