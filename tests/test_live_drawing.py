@@ -40,12 +40,13 @@ def test_it_comes_later_while_torch_or_another_drawing_is_on_its_way(drawings, r
 
 def test_nothing_is_drawn_unasked_beside_a_run(drawings, runs_dir, monkeypatch):
     at_work(make_run(runs_dir, "mine", steps=0))
-    assert drawings.draw({"prompt": "x", "idle": True}) == {"training": True}
+    drawings.prepare()
+    assert drawings._ready is None and drawings.draw({"prompt": "x", "idle": True}) == {"training": True}
     monkeypatch.setattr(drawings, "_draw", lambda prompt, seed: {"prompt": prompt, "seed": seed})
     assert drawings.draw({"prompt": "x", "seed": "nonsense"}) == {"prompt": "x", "seed": 0}
 
 
-def test_one_lies_ready_for_the_next_view_and_is_given_once(drawings, runs_dir, monkeypatch):
+def test_one_lies_ready_for_the_next_view_and_is_given_once(drawings, monkeypatch):
     drawn = queue.SimpleQueue()
 
     def draw(prompt, seed):
@@ -59,10 +60,6 @@ def test_one_lies_ready_for_the_next_view_and_is_given_once(drawings, runs_dir, 
     assert ready["prompt"] in EXAMPLE_PROMPTS
     drawn.get(timeout=30)  # the next
     assert drawings.draw({"prompt": "my own", "seed": 3}) != ready  # what somebody wants is drawn for them
-    at_work(make_run(runs_dir, "mine", steps=0))
-    drawings._ready = None
-    drawings.prepare()
-    assert drawings._ready is None
 
 
 def test_a_failure_is_told_without_paths_and_the_next_one_is_drawn(drawings, monkeypatch):
