@@ -1,6 +1,7 @@
 """The page's HTML before Gradio has started: the language and the theme are decided, links show a picture of their own, and the first view
 moves. The page itself appears when all of it has its place."""
 
+import gzip
 import json
 import pathlib
 import re
@@ -28,6 +29,8 @@ SHARED = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 """What Gradio's page says of itself to those who preview a link."""
 TITLE = "DDPM Studio"
 HEAD, BODY = b"<head>", b"<gradio-app"
+PACKING = 5
+"""Of gzip: Gradio sends the whole page's description, most of a megabyte, in the HTML."""
 WORDS = ("title", "lead")
 STYLES = (ASSETS / "styles" / "base.css", pathlib.Path(__file__).parent / "components" / "home.css")
 
@@ -68,7 +71,7 @@ def opening() -> str:
 
 
 class FirstPaint:
-    """Puts the scripts and tags at the top of each HTML page and ``opening`` before Gradio's own; serves the pictures of them.
+    """Puts the scripts and tags at the top of each HTML page and ``opening`` before Gradio's own, and packs it; serves the pictures of them.
     ``is_training``: whether the page will open on the Train tab."""
 
     def __init__(self, app: ASGIApp, is_training: Callable[[], bool]):
@@ -82,6 +85,7 @@ class FirstPaint:
             return
         start: Message | None = None
         body = b""
+        packs = _takes_gzip(scope)
 
         async def send_changed(message: Message) -> None:
             nonlocal start, body
@@ -94,6 +98,9 @@ class FirstPaint:
                 if not message.get("more_body"):
                     page = self.changed(body, str(Request(scope).base_url)) if body else body
                     headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+                    if packs and body:
+                        page = gzip.compress(page, PACKING)
+                        headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
                     length = (b"content-length", str(len(page)).encode()) if body else None
                     await send(start | {"headers": [*headers, *([length] if length else [])]})
                     await send({"type": "http.response.body", "body": page})
@@ -111,6 +118,10 @@ def _picture(scope: Scope) -> str:
     """The name of the picture that a request wants; "" for all others."""
     parts = pathlib.PurePosixPath(scope.get("path", "")).parts[-2:] if scope["type"] == "http" else ()
     return parts[1] if len(parts) == 2 and parts[0] == FOLDER and parts[1] in PICTURES else ""
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return scope["type"] == "http" and b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b"")
 
 
 def _is_page(start: Mapping[str, object]) -> bool:

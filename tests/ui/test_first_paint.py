@@ -32,11 +32,13 @@ def client(is_training=lambda: False):
 
 @pytest.mark.parametrize("path", ["/page", "/pieces"])
 def test_a_page_begins_with_the_script_and_moves_by_itself(path):
-    answer = client().get(path)
+    plain, answer = (client().get(path, headers={"accept-encoding": kind}) for kind in ("identity", "br, gzip"))
+    assert "content-encoding" not in plain.headers and int(plain.headers["content-length"]) == len(plain.content)
+    assert answer.headers["content-encoding"] == "gzip" and answer.headers["vary"] == "accept-encoding"
+    assert answer.text == plain.text and int(answer.headers["content-length"]) < len(plain.content) / 2
     assert answer.text.startswith("<html><head>" + language.script().decode())
     assert "<title>数据</title>" in answer.text
     assert answer.text.index("first_view/film.webp") < answer.text.index("<gradio-app>")
-    assert int(answer.headers["content-length"]) == len(answer.content)
 
 
 def test_a_link_shows_the_page_s_own_title_and_picture():
