@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,10 @@ from ddpm_app.runs.monitor import RunMonitor
 if TYPE_CHECKING:
     from ddpm_app.ui.tabs.config_form import Form
 
+LABELS = re.compile(r"field\.|ui\.(?!learn\.)|ui\.learn\.(frame\.|tab$)")
+"""Keys of the texts that labels take. What Learn says comes from the server: in the page's HTML it would be half of all words."""
 label = gr.I18n(
-    **{
-        lang: {key: text for key, text in i18n.text_table(lang).items() if key.startswith(("ui.", "field."))}
-        for lang in i18n.LANGUAGES
-    }
+    **{lang: {k: text for k, text in i18n.text_table(lang).items() if LABELS.match(k)} for lang in i18n.LANGUAGES}
 )
 """Static labels, translated in the browser: ``label("ui.train.tab")``. What a handler returns goes through ``i18n.t``."""
 
