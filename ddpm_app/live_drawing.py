@@ -1,6 +1,7 @@
 """Drawings on the first view: the words model draws one picture from noise, and every step of it goes out as one strip."""
 
 import contextlib
+import itertools
 import random
 import threading
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ class LiveDrawings:
                 return {"training": True}
             drawing, self._ready = self._ready, None
             if drawing:
-                threading.Thread(target=self.prepare, name="live-drawing", daemon=True).start()
+                self.prepare()
                 return drawing
         if not self._warm.is_set() or not self._drawing.acquire(blocking=False):
             return {"later": True}
@@ -64,7 +65,11 @@ class LiveDrawings:
             self._drawing.release()
 
     def prepare(self) -> None:
-        """Draw the one that lies ready, from an example's prompt. Where that fails, the view that opens says why."""
+        """Draw the one that lies ready, in a thread of its own. Python waits for it when it ends: torch can't be left in the middle of a step."""
+        threading.Thread(target=self._prepare, name="live-drawing", daemon=False).start()
+
+    def _prepare(self) -> None:
+        """From an example's prompt. Where it fails, the view that opens says why."""
         if self._ready or self._monitor.snapshot("").get("active") or not self._drawing.acquire(blocking=False):
             return
         try:
@@ -81,7 +86,8 @@ class LiveDrawings:
 
         model = loaded.load(locate.SHIPPED / WORDS_MODEL, "ema")
         request = sample.Request(num_images=1, num_inference_steps=STEPS, seed=seed, prompt=(prompt,))
-        frames = (to_images(model.codec.decode(frame.x))[0] for frame in sample.sample(model, request))
+        states = itertools.takewhile(lambda _: threading.main_thread().is_alive(), sample.sample(model, request))
+        frames = (to_images(model.codec.decode(state.x))[0] for state in states)
         images = list(DEVICE.slices(frames))
         return {
             "strip": data_uri(rows_grid([images], gap=0).convert("RGB"), small=True),

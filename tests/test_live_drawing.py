@@ -40,7 +40,7 @@ def test_it_comes_later_while_torch_or_another_drawing_is_on_its_way(drawings, r
 
 def test_nothing_is_drawn_unasked_beside_a_run(drawings, runs_dir, monkeypatch):
     at_work(make_run(runs_dir, "mine", steps=0))
-    drawings.prepare()
+    drawings._prepare()
     assert drawings._ready is None and drawings.draw({"prompt": "x", "idle": True}) == {"training": True}
     monkeypatch.setattr(drawings, "_draw", lambda prompt, seed: {"prompt": prompt, "seed": seed})
     assert drawings.draw({"prompt": "x", "seed": "nonsense"}) == {"prompt": "x", "seed": 0}
@@ -54,7 +54,7 @@ def test_one_lies_ready_for_the_next_view_and_is_given_once(drawings, monkeypatc
         return {"prompt": prompt, "seed": seed}
 
     monkeypatch.setattr(drawings, "_draw", draw)
-    drawings.prepare(), drawings.prepare()
+    drawings._prepare(), drawings._prepare()
     assert drawn.get(timeout=30) in EXAMPLE_PROMPTS and drawn.empty()  # one is enough
     ready = drawings.draw({"prompt": "my own", "idle": True})
     assert ready["prompt"] in EXAMPLE_PROMPTS

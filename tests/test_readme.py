@@ -123,7 +123,10 @@ def test_front_matter_of_a_space():
 
 def test_the_two_commands_are_there():
     assert "pip install -r requirements.txt && python app.py\n" in README
-    assert "pip install -r requirements.txt -r tests/requirements.txt && python -m pytest tests --ignore tests/browser -n 2 --dist loadfile && python -m pytest tests/browser\n" in README
+    assert (
+        "pip install -r requirements.txt -r tests/requirements.txt && python -m pytest tests --ignore tests/browser -n 2 --dist loadfile && python -m pytest tests/browser\n"
+        in README
+    )
 
 
 def test_it_is_two_screens_without_a_table():

@@ -212,11 +212,12 @@ def test_an_audience_polls_as_often_as_a_few(monkeypatch, viewers, seconds):
     assert audience.interval() == seconds
 
 
-def test_a_server_that_starts_goes_on_with_the_queue(runs_dir, monkeypatch):
+def test_a_server_that_starts_goes_on_with_the_queue_and_prepares_a_drawing(runs_dir, monkeypatch):
     studio, turns = App(runs_dir), []
     monkeypatch.setattr(jobs, "engine", lambda: None)
     monkeypatch.setattr("ddpm_app.train.estimate.seconds_needed", lambda config, count: 60)
     monkeypatch.setattr(studio.jobs, "take_turns", lambda: turns.append(studio.warm.is_set()))
+    monkeypatch.setattr(studio.live_drawings, "prepare", lambda: turns.append("a drawing"))
     studio.warm_up(after=0)
     assert studio.warm.wait(60)
-    until(lambda: turns == [True])
+    until(lambda: turns == [True, "a drawing"])
