@@ -380,10 +380,14 @@ def test_choosing_fills_the_form_and_shows_what_it_asks_for(tab):
     assert again[name] == again[tab.name]["value"] == "someone/pictures"
     assert tab.choose_kind("upload", {"upload": "/x/upload-1"})[name] == "/x/upload-1"
     assert tab.choose_kind("upload", {})[name] == ""
-    shown = tab.show_choice("someone/pictures", "birds", "test")
+    shown = tab.show_choice("built_in", "someone/pictures", "birds", "test")
     assert (shown[tab.kind], shown[tab.name]["value"], shown[tab.split]["value"]) == ("hub", "someone/pictures", "test")
     assert shown[tab.subset]["value"] == "birds" and shown[tab.subset]["visible"]
-    assert tab.name not in tab.show_choice(BUILT_IN, "", "train")
+    assert tab.name not in tab.show_choice("folder", BUILT_IN, "", "train")
+    same = tab.show_choice("hub", "someone/pictures", "birds", "test")
+    assert tab.kind not in same and same[tab.subset] == gr.update(value="birds"), (
+        "another may have been chosen meanwhile"
+    )
     typed = tab.choose_name(" someone/pictures ", " birds ", "")
     assert {
         tab.form[field]: value

@@ -123,7 +123,7 @@ class DatasetTab:
         restored = self._then_open(page.form_restored.then)
         restored.then(self.restore_choice, [self.kind, *stated], outputs, **PARALLEL)
         selected = self._then_open(page.tab_items["dataset"].select)
-        selected.then(self.show_choice, stated, outputs, **PARALLEL)
+        selected.then(self.show_choice, [self.kind, *stated], outputs, **PARALLEL)
         chosen = self.kind.input(self.choose_kind, [self.kind, self.last_names], [*rows, self.name, name], **PARALLEL)
         self._then_open(chosen.then, retry=True)
         typed = gr.on(
@@ -210,19 +210,19 @@ class DatasetTab:
     # ---- choosing ----------------------------------------------------------------------------------------------------
     def restore_choice(self, kind: str, name: str, subset: str, split: str) -> Updates:
         """As ``show_choice``, unless the viewer was quicker and has chosen another way while the form was filled."""
-        return self.show_choice(name, subset, split) if kind == "built_in" else gr.skip()
+        return self.show_choice(kind, name, subset, split) if kind == "built_in" else gr.skip()
 
-    def show_choice(self, name: str, subset: str, split: str) -> Updates:
-        """How the form's data set was chosen."""
+    def show_choice(self, current: str, name: str, subset: str, split: str) -> Updates:
+        """How the form's data set was chosen. Where the ``current`` kind is that already, it isn't set again: the viewer may have chosen
+        another while this was on its way."""
         kind = kind_of(name)
-        updates = self._visible_rows(kind) | {
-            self.kind: kind,
-            self.subset: gr.update(visible=kind == "hub", value=subset),
-            self.split: gr.update(visible=kind == "hub", value=split),
-        }
-        if kind not in ("hub", "folder"):
-            return updates
-        return updates | {self.name: gr.update(value=name, info=label(f"ui.dataset.name_{kind}"))}
+        texts: Updates = {self.subset: gr.update(value=subset), self.split: gr.update(value=split)}
+        if kind in ("hub", "folder"):
+            texts[self.name] = gr.update(value=name, info=label(f"ui.dataset.name_{kind}"))
+        if kind == current:
+            return texts
+        rows = self._visible_rows(kind)
+        return rows | {self.kind: kind} | {part: rows.get(part, {}) | text for part, text in texts.items()}
 
     def choose_kind(self, kind: str, last_names: dict[str, str]) -> Updates:
         """Another way of choosing: what was opened by it before, or nothing yet."""
